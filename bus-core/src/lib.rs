@@ -1,5 +1,10 @@
 //! Typed message contracts, consumers and pipelines of a service bus, without a broker.
 
+// The derive writes `::bus_core`, also for the messages of this crate.
+extern crate self as bus_core;
+
+#[doc(hidden)]
+pub mod derive_support;
 pub mod envelope;
 pub mod headers;
 mod host;
@@ -7,6 +12,8 @@ mod message;
 pub mod topology;
 pub mod transport;
 
+#[cfg(feature = "macros")]
+pub use bus_macros::Message;
 pub use envelope::Envelope;
 pub use headers::{HeaderValue, Headers};
 pub use host::HostInfo;

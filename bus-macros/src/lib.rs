@@ -1,1 +1,55 @@
-//! placeholder
+//! The derive of `bus_core::Message`; use it through `bus_core`.
+
+mod expand;
+mod name;
+mod options;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Implements `Message`: gives a type the name under which it travels.
+///
+/// ```
+/// use bus_core::Message;
+/// use serde::{Deserialize, Serialize};
+/// use uuid::Uuid;
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message(
+///     "Invoicing:InvoiceCreated",
+///     implements("Invoicing:InvoiceEvent"),
+///     alias("Billing:InvoiceMade"),
+///     correlation = "invoice_id"
+/// )]
+/// struct InvoiceCreated {
+///     invoice_id: Uuid,
+/// }
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:Changed")]
+/// struct Changed<T> {
+///     after: T,
+/// }
+///
+/// assert_eq!(
+///     Changed::<InvoiceCreated>::message_type().urn(),
+///     "urn:message:Invoicing:Changed[[Invoicing:InvoiceCreated]]"
+/// );
+/// ```
+///
+/// | in `#[message(…)]` | means |
+/// |---|---|
+/// | `"Namespace:Name"` | the wire name, first; nested types are joined by `+` |
+/// | `implements("A:B", …)` | base contracts: their consumers receive this type too |
+/// | `alias("A:Old", …)` | names that consumers of this type still accept |
+/// | `correlation = "member"` | the member, a `Uuid` or `Option<Uuid>`, that gives the correlation id |
+///
+/// Names are checked when the crate is compiled. The type parameters of a generic message are messages themselves, and
+/// become part of its name. No member is taken for the correlation id by its name alone.
+#[proc_macro_derive(Message, attributes(message))]
+pub fn derive_message(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand::message(&input)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
