@@ -1,9 +1,14 @@
 //! Headers: the metadata that users and the framework attach to a message.
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
+
+/// How many headers of one message are read; one with more is refused.
+pub(crate) const MAX_HEADERS: usize = 1000;
 
 /// One header value: any JSON value, and the two kinds that only AMQP has.
 #[derive(Clone, Debug, PartialEq)]

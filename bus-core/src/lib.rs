@@ -3,17 +3,20 @@
 // The derive writes `::bus_core`, also for the messages of this crate.
 extern crate self as bus_core;
 
+pub mod codec;
 #[doc(hidden)]
 pub mod derive_support;
 pub mod envelope;
 pub mod headers;
 mod host;
+mod iso8601;
 mod message;
 pub mod topology;
 pub mod transport;
 
 #[cfg(feature = "macros")]
 pub use bus_macros::Message;
+pub use codec::Codec;
 pub use envelope::Envelope;
 pub use headers::{HeaderValue, Headers};
 pub use host::HostInfo;

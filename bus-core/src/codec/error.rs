@@ -1,0 +1,147 @@
+//! Why a message cannot be written or read.
+
+use crate::headers::MAX_HEADERS;
+use crate::message::{Contract, Message};
+
+/// The longest error text, in characters: the parser's own texts repeat what they were given, of any length.
+const MAX_TEXT: usize = 400;
+
+/// What is wrong with a message that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// No codec reads its content type.
+    UnsupportedContentType,
+    /// The text is not JSON.
+    NotJson,
+    /// The JSON is not an envelope.
+    NotAnEnvelope,
+    /// There is no message, or it is `null`.
+    NoMessage,
+    /// An id of the envelope is not a GUID.
+    InvalidId,
+    /// The message does not fit the type that a consumer wants.
+    WrongShape,
+}
+
+/// A message that cannot be read, and why. Reading it again gives the same error.
+///
+/// The text is for people, names the member concerned, and is at most a few hundred characters long.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct DecodeError {
+    kind: DecodeErrorKind,
+    text: String,
+}
+
+impl DecodeError {
+    /// What is wrong.
+    pub fn kind(&self) -> DecodeErrorKind {
+        self.kind
+    }
+
+    fn new(kind: DecodeErrorKind, text: &str) -> Self {
+        let text = match text.char_indices().nth(MAX_TEXT) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text.to_owned(),
+        };
+        Self { kind, text }
+    }
+
+    pub(super) fn unsupported(media_type: &str) -> Self {
+        let media_type: String = media_type.chars().take(100).collect();
+        Self::new(
+            DecodeErrorKind::UnsupportedContentType,
+            &format!(
+                "content type `{media_type}` cannot be read; known are application/vnd.masstransit+json and application/json"
+            ),
+        )
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::new(DecodeErrorKind::NotJson, "the body is empty")
+    }
+
+    pub(super) fn too_many_headers() -> Self {
+        Self::new(
+            DecodeErrorKind::NotAnEnvelope,
+            &format!("the message has more than {MAX_HEADERS} headers"),
+        )
+    }
+
+    pub(super) fn no_message() -> Self {
+        Self::new(
+            DecodeErrorKind::NoMessage,
+            "the envelope has no `message` member; a body without an envelope needs content type application/json",
+        )
+    }
+
+    pub(super) fn invalid_id(member: &str, text: &str) -> Self {
+        let text: String = text.chars().take(100).collect();
+        Self::new(
+            DecodeErrorKind::InvalidId,
+            &format!("`{member}` of the envelope is not a GUID: `{text}`"),
+        )
+    }
+
+    pub(super) fn of_envelope(error: &serde_json::Error) -> Self {
+        if error.is_data() {
+            Self::new(
+                DecodeErrorKind::NotAnEnvelope,
+                &format!("the body is not a message envelope: {error}"),
+            )
+        } else {
+            Self::new(
+                DecodeErrorKind::NotJson,
+                &format!("the body is not JSON: {error}"),
+            )
+        }
+    }
+
+    pub(super) fn null_message<M: Message>() -> Self {
+        let contract = Contract::of::<M>();
+        Self::new(
+            DecodeErrorKind::NoMessage,
+            &format!(
+                "the message is null, not `{}` ({})",
+                contract.message_type, contract.rust_name
+            ),
+        )
+    }
+
+    pub(super) fn of_message<M: Message>(error: &serde_json::Error) -> Self {
+        let contract = Contract::of::<M>();
+        let (kind, reason) = if error.is_data() {
+            (DecodeErrorKind::WrongShape, "does not fit")
+        } else {
+            (DecodeErrorKind::NotJson, "is not JSON, wanted as")
+        };
+        Self::new(
+            kind,
+            &format!(
+                "the message {reason} `{}` ({}): {error}",
+                contract.message_type, contract.rust_name
+            ),
+        )
+    }
+}
+
+/// A message that its type cannot write as JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("`{message_type}` ({rust_name}) cannot be written as JSON")]
+pub struct EncodeError {
+    message_type: String,
+    rust_name: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl EncodeError {
+    pub(super) fn new<M: Message>(source: serde_json::Error) -> Self {
+        let contract = Contract::of::<M>();
+        Self {
+            message_type: contract.message_type.to_string(),
+            rust_name: contract.rust_name,
+            source: source.into(),
+        }
+    }
+}

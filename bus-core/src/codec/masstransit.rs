@@ -1,0 +1,283 @@
+//! MassTransit's JSON envelope.
+//!
+//! Written in MassTransit's member order, with `null` for what is absent. Read in any order and case, unknown members
+//! passed over, of a member that comes twice the last one taken. Unlike .NET's reader this one takes no comments and
+//! no trailing commas; no serializer writes them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::envelope::Envelope;
+use crate::headers::Headers;
+use crate::iso8601;
+use crate::transport::Incoming;
+
+use super::{DecodeError, Encoded, append_json, transport_headers};
+
+pub(super) fn encode(envelope: &Envelope) -> Encoded {
+    let mut json = Vec::with_capacity(estimate(envelope));
+    json.extend_from_slice(b"{\"messageId\":");
+    write_id(&mut json, envelope.message_id);
+    for (name, id) in [
+        (&b",\"requestId\":"[..], envelope.request_id),
+        (b",\"correlationId\":", envelope.correlation_id),
+        (b",\"conversationId\":", envelope.conversation_id),
+        (b",\"initiatorId\":", envelope.initiator_id),
+    ] {
+        json.extend_from_slice(name);
+        write_id(&mut json, id);
+    }
+    for (name, address) in [
+        (&b",\"sourceAddress\":"[..], &envelope.source_address),
+        (b",\"destinationAddress\":", &envelope.destination_address),
+        (b",\"responseAddress\":", &envelope.response_address),
+        (b",\"faultAddress\":", &envelope.fault_address),
+    ] {
+        json.extend_from_slice(name);
+        append_json(&mut json, address);
+    }
+    json.extend_from_slice(b",\"messageType\":");
+    append_json(&mut json, &envelope.message_types);
+    json.extend_from_slice(b",\"message\":");
+    write_raw(&mut json, Some(&envelope.message));
+    json.extend_from_slice(b",\"expirationTime\":");
+    write_time(&mut json, envelope.expiration_time);
+    json.extend_from_slice(b",\"sentTime\":");
+    write_time(&mut json, envelope.sent_time);
+    json.extend_from_slice(b",\"headers\":");
+    append_json(&mut json, &envelope.headers);
+    json.extend_from_slice(b",\"host\":");
+    write_raw(&mut json, envelope.host.as_ref());
+    json.push(b'}');
+    Encoded {
+        body: json.into(),
+        headers: transport_headers::mirror(envelope),
+    }
+}
+
+/// A little above the usual length, so that the buffer grows only for unusual headers.
+fn estimate(envelope: &Envelope) -> usize {
+    let addresses = [
+        &envelope.source_address,
+        &envelope.destination_address,
+        &envelope.response_address,
+        &envelope.fault_address,
+    ];
+    let addresses: usize = addresses.into_iter().flatten().map(String::len).sum();
+    let types: usize = envelope.message_types.iter().map(|urn| urn.len() + 3).sum();
+    let host = envelope.host.as_ref().map_or(0, Bytes::len);
+    600 + addresses + types + host + envelope.message.len() + 64 * envelope.headers.len()
+}
+
+fn write_id(json: &mut Vec<u8>, id: Option<Uuid>) {
+    let Some(id) = id else {
+        return json.extend_from_slice(b"null");
+    };
+    json.push(b'"');
+    let text = id.hyphenated();
+    json.extend_from_slice(text.encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    json.push(b'"');
+}
+
+fn write_time(json: &mut Vec<u8>, time: Option<SystemTime>) {
+    let Some(time) = time else {
+        return json.extend_from_slice(b"null");
+    };
+    json.push(b'"');
+    json.extend_from_slice(iso8601::format(time).as_str().as_bytes());
+    json.push(b'"');
+}
+
+fn write_raw(json: &mut Vec<u8>, raw: Option<&Bytes>) {
+    match raw {
+        Some(raw) if !raw.is_empty() => json.extend_from_slice(raw),
+        _ => json.extend_from_slice(b"null"),
+    }
+}
+
+pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
+    let parts: Parts<'_> =
+        serde_json::from_slice(&incoming.body).map_err(|error| DecodeError::of_envelope(&error))?;
+    let slice = |raw: &RawValue| incoming.body.slice_ref(raw.get().as_bytes());
+    let message = parts
+        .message
+        .map(slice)
+        .ok_or_else(DecodeError::no_message)?;
+    let mut envelope = Envelope {
+        message_id: read_id("messageId", parts.message_id)?,
+        request_id: read_id("requestId", parts.request_id)?,
+        correlation_id: read_id("correlationId", parts.correlation_id)?,
+        conversation_id: read_id("conversationId", parts.conversation_id)?,
+        initiator_id: read_id("initiatorId", parts.initiator_id)?,
+        source_address: parts.source_address.map(Cow::into_owned),
+        destination_address: parts.destination_address.map(Cow::into_owned),
+        response_address: parts.response_address.map(Cow::into_owned),
+        fault_address: parts.fault_address.map(Cow::into_owned),
+        message_types: parts.message_types.into(),
+        message,
+        expiration_time: read_time(parts.expiration_time),
+        sent_time: read_time(parts.sent_time),
+        headers: parts.headers.unwrap_or_default(),
+        host: parts.host.filter(|host| host.get() != "null").map(slice),
+    };
+    transport_headers::adopt(&mut envelope.headers, &incoming.headers, |_| false);
+    Ok(envelope)
+}
+
+fn read_id(member: &str, text: Option<Cow<'_, str>>) -> Result<Option<Uuid>, DecodeError> {
+    text.map(|text| Uuid::try_parse(&text).map_err(|_| DecodeError::invalid_id(member, &text)))
+        .transpose()
+}
+
+/// A time is never worth a message: one that cannot be read counts as absent.
+fn read_time(raw: Option<&RawValue>) -> Option<SystemTime> {
+    iso8601::parse(raw?.get().strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// The members as they stand in the body.
+#[derive(Default)]
+struct Parts<'a> {
+    message_id: Option<Cow<'a, str>>,
+    request_id: Option<Cow<'a, str>>,
+    correlation_id: Option<Cow<'a, str>>,
+    conversation_id: Option<Cow<'a, str>>,
+    initiator_id: Option<Cow<'a, str>>,
+    source_address: Option<Cow<'a, str>>,
+    destination_address: Option<Cow<'a, str>>,
+    response_address: Option<Cow<'a, str>>,
+    fault_address: Option<Cow<'a, str>>,
+    message_types: Vec<Cow<'static, str>>,
+    message: Option<&'a RawValue>,
+    expiration_time: Option<&'a RawValue>,
+    sent_time: Option<&'a RawValue>,
+    headers: Option<Headers>,
+    host: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PartsVisitor)
+    }
+}
+
+struct PartsVisitor;
+
+impl<'de> Visitor<'de> for PartsVisitor {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the members of an envelope")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
+        let mut parts = Parts::default();
+        while let Some(Member(member)) = map.next_key()? {
+            let text = Text(member);
+            match member {
+                "messageId" => parts.message_id = map.next_value_seed(text)?,
+                "requestId" => parts.request_id = map.next_value_seed(text)?,
+                "correlationId" => parts.correlation_id = map.next_value_seed(text)?,
+                "conversationId" => parts.conversation_id = map.next_value_seed(text)?,
+                "initiatorId" => parts.initiator_id = map.next_value_seed(text)?,
+                "sourceAddress" => parts.source_address = map.next_value_seed(text)?,
+                "destinationAddress" => parts.destination_address = map.next_value_seed(text)?,
+                "responseAddress" => parts.response_address = map.next_value_seed(text)?,
+                "faultAddress" => parts.fault_address = map.next_value_seed(text)?,
+                "messageType" => {
+                    let urns: Option<Vec<Cow<'static, str>>> = map.next_value()?;
+                    parts.message_types = urns.unwrap_or_default();
+                }
+                "message" => parts.message = Some(map.next_value()?),
+                "expirationTime" => parts.expiration_time = Some(map.next_value()?),
+                "sentTime" => parts.sent_time = Some(map.next_value()?),
+                "headers" => parts.headers = map.next_value()?,
+                "host" => parts.host = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(parts)
+    }
+}
+
+const MEMBERS: [&str; 15] = [
+    "messageId",
+    "requestId",
+    "correlationId",
+    "conversationId",
+    "initiatorId",
+    "sourceAddress",
+    "destinationAddress",
+    "responseAddress",
+    "faultAddress",
+    "messageType",
+    "message",
+    "expirationTime",
+    "sentTime",
+    "headers",
+    "host",
+];
+
+/// A member's name in the spelling of [`MEMBERS`], whatever its case was; empty if it is none of them.
+struct Member(&'static str);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(MemberVisitor)
+    }
+}
+
+struct MemberVisitor;
+
+impl Visitor<'_> for MemberVisitor {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Member, E> {
+        let known = MEMBERS
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name));
+        Ok(Member(known.unwrap_or_default()))
+    }
+}
+
+/// Text or `null`, borrowed from the body where it holds no escapes; names the member in its error.
+struct Text(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "text or null in `{}`", self.0)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(text.to_owned())))
+    }
+}

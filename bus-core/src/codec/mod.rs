@@ -1,0 +1,196 @@
+//! Messages and envelopes as bytes: the only module that knows how JSON is written and read.
+//!
+//! ```text
+//!   message ──encode_message──► message part ─┐
+//!                                  metadata ──┴─ Codec::encode ──► body + transport headers
+//!   message ◄──decode_message── message part ─┐
+//!                                  metadata ──┴─ Codec::decode ◄── body + transport headers
+//! ```
+//!
+//! Reading the metadata never reads the message part: that stays a slice of the body until a consumer wants it.
+
+mod error;
+mod masstransit;
+mod raw_json;
+mod transport_headers;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+
+use crate::envelope::Envelope;
+use crate::headers::{Headers, MAX_HEADERS};
+use crate::message::Message;
+use crate::transport::Incoming;
+
+/// A body format.
+///
+/// ```
+/// use bus_core::codec::{decode_message, encode_message};
+/// use bus_core::{Codec, Envelope, Message};
+/// use bus_core::transport::Incoming;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize, Message)]
+/// #[message("Invoicing:InvoiceCreated")]
+/// struct InvoiceCreated {
+///     number: String,
+/// }
+///
+/// let sent = InvoiceCreated { number: "A-7".into() };
+/// let envelope = Envelope {
+///     message_types: vec![InvoiceCreated::message_type().urn().into()].into(),
+///     message: encode_message(&sent)?,
+///     ..Envelope::default()
+/// };
+/// let encoded = Codec::MassTransit.encode(&envelope);
+///
+/// let incoming = Incoming { body: encoded.body, headers: encoded.headers, ..Incoming::default() };
+/// let received = Codec::MassTransit.decode(&incoming)?;
+/// assert!(received.is_of_type("urn:message:Invoicing:InvoiceCreated"));
+/// assert_eq!(decode_message::<InvoiceCreated>(&received.message)?, sent);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// MassTransit's JSON envelope, `application/vnd.masstransit+json`.
+    #[default]
+    MassTransit,
+    /// The bare message, `application/json`; its metadata travels in transport headers.
+    ///
+    /// The format has no place for destination address, sent time and expiration time: they are not carried.
+    RawJson,
+}
+
+impl Codec {
+    /// The media type of the bodies that this codec writes.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::MassTransit => "application/vnd.masstransit+json",
+            Self::RawJson => "application/json",
+        }
+    }
+
+    /// The codec for a media type; `default` where the message has none.
+    ///
+    /// Case and parameters such as `charset` are ignored.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::UnsupportedContentType`] for a type that no codec reads. MassTransit would try its default
+    /// there; a body in a format nobody announced is better set aside than guessed at.
+    pub fn for_content_type(
+        content_type: Option<&str>,
+        default: Self,
+    ) -> Result<Self, DecodeError> {
+        let media_type = content_type
+            .and_then(|text| text.split(';').next())
+            .map_or("", str::trim);
+        if media_type.is_empty() {
+            return Ok(default);
+        }
+        [Self::MassTransit, Self::RawJson]
+            .into_iter()
+            .find(|codec| media_type.eq_ignore_ascii_case(codec.content_type()))
+            .ok_or_else(|| DecodeError::unsupported(media_type))
+    }
+
+    /// The codec for a message as it came: by its content type, else by a header of that name.
+    ///
+    /// # Errors
+    /// As [`for_content_type`](Self::for_content_type).
+    pub fn for_incoming(incoming: &Incoming, default: Self) -> Result<Self, DecodeError> {
+        let header = || {
+            ["Content-Type", "ContentType"]
+                .into_iter()
+                .find_map(|name| incoming.headers.text(name))
+        };
+        Self::for_content_type(incoming.content_type.as_deref().or_else(header), default)
+    }
+
+    /// Writes an envelope. The message part goes in as the bytes it is.
+    pub fn encode(self, envelope: &Envelope) -> Encoded {
+        match self {
+            Self::MassTransit => masstransit::encode(envelope),
+            Self::RawJson => raw_json::encode(envelope),
+        }
+    }
+
+    /// Reads the metadata of a message; its message part stays an unread slice of the body.
+    ///
+    /// Transport headers that the envelope lacks are added to its headers, except what brokers, client libraries and
+    /// this format itself put there.
+    ///
+    /// # Errors
+    /// [`DecodeError`] says why the body is no envelope.
+    pub fn decode(self, incoming: &Incoming) -> Result<Envelope, DecodeError> {
+        if incoming.body.is_empty() {
+            return Err(DecodeError::empty());
+        }
+        if incoming.headers.len() > MAX_HEADERS {
+            return Err(DecodeError::too_many_headers());
+        }
+        match self {
+            Self::MassTransit => masstransit::decode(incoming),
+            Self::RawJson => Ok(raw_json::decode(incoming)),
+        }
+    }
+}
+
+/// A message ready for a transport.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// The body.
+    pub body: Bytes,
+    /// The transport headers.
+    pub headers: Headers,
+}
+
+/// Writes the message part.
+///
+/// # Errors
+/// [`EncodeError`] if the type's `Serialize` fails, as it does for a map whose keys are not text.
+pub fn encode_message<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
+    serde_json::to_vec(message)
+        .map(Bytes::from)
+        .map_err(|error| EncodeError::new::<M>(error))
+}
+
+/// Reads the message part.
+///
+/// # Errors
+/// [`DecodeErrorKind::NotJson`] for text that is not JSON, [`DecodeErrorKind::NoMessage`] for `null`,
+/// [`DecodeErrorKind::WrongShape`] for JSON that does not fit `M`; the text names the member and both type names.
+pub fn decode_message<M: Message>(json: &[u8]) -> Result<M, DecodeError> {
+    if json.trim_ascii() == b"null" {
+        return Err(DecodeError::null_message::<M>());
+    }
+    serde_json::from_slice(json).map_err(|error| DecodeError::of_message::<M>(&error))
+}
+
+/// Whether the bytes are one JSON value. Nothing is built, and no depth of nesting is too much.
+pub fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok()
+}
+
+/// JSON for a value of the framework's own, whose `Serialize` cannot fail.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Bytes {
+    let mut json = Vec::with_capacity(256);
+    append_json(&mut json, value);
+    json.into()
+}
+
+/// A value of the framework's own from JSON.
+pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, DecodeError> {
+    serde_json::from_slice(json).map_err(|error| DecodeError::of_envelope(&error))
+}
+
+fn append_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value)
+        .expect("text, numbers, lists and maps with text keys are always written to memory");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Which headers travel outside the body, and which of those that came are the user's.
+
+use crate::envelope::Envelope;
+use crate::headers::{HeaderValue, Headers};
+use crate::iso8601;
+
+/// Written by brokers, their plugins and client libraries, or by older versions of MassTransit: about one transfer,
+/// not about the message. A name that ends in `*` stands for all that begin so.
+const NOISE: &[&str] = &[
+    "BCC",
+    "CC",
+    "Content-Type",
+    "ContentType",
+    "publishId",
+    "RabbitMQ-*",
+    "x-acquired-count",
+    "x-death",
+    "x-delay",
+    "x-delivery-count",
+    "x-dotnet-pub-seq-no",
+    "x-first-death-*",
+    "x-last-death-*",
+    "x-opt-*",
+    "x-received-from",
+    "x-routing-key",
+    "x-shovelled",
+    "x-shovelled-timestamp",
+    "x-stream-filter-value",
+    "x-stream-offset",
+];
+
+/// Copies the envelope's headers for the transport, in MassTransit's spelling of each value.
+///
+/// Lists and maps stay behind, in the envelope; `false` is left out, as .NET does.
+pub(super) fn mirror(envelope: &Envelope) -> Headers {
+    copy(envelope, |value| match value {
+        HeaderValue::Bool(false) | HeaderValue::List(_) | HeaderValue::Map(_) => None,
+        value => simple(value),
+    })
+}
+
+/// Copies the envelope's headers for a format in which they travel nowhere else: nothing but `null` is left out.
+pub(super) fn carry(envelope: &Envelope) -> Headers {
+    copy(envelope, simple)
+}
+
+/// Adds to `headers` what came beside the body and is not there yet.
+pub(super) fn adopt(headers: &mut Headers, transport: &Headers, skip: impl Fn(&str) -> bool) {
+    for (name, value) in transport.iter() {
+        if !is_noise(name) && !skip(name) && !headers.contains(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+fn copy(envelope: &Envelope, spell: impl Fn(&HeaderValue) -> Option<HeaderValue>) -> Headers {
+    let mut copied = Headers::new();
+    for (name, value) in envelope.headers.iter().filter(|(name, _)| !is_noise(name)) {
+        if let Some(value) = spell(value) {
+            copied.insert(name, value);
+        }
+    }
+    copied
+}
+
+fn simple(value: &HeaderValue) -> Option<HeaderValue> {
+    match value {
+        HeaderValue::Null => None,
+        HeaderValue::Bool(truth) => Some(if *truth { "True" } else { "False" }.into()),
+        HeaderValue::Timestamp(seconds) if *seconds < 0 => {
+            iso8601::from_seconds(*seconds).map(|time| iso8601::format(time).as_str().into())
+        }
+        value => Some(value.clone()),
+    }
+}
+
+fn is_noise(name: &str) -> bool {
+    NOISE.iter().any(|noise| match noise.strip_suffix('*') {
+        Some(prefix) => name
+            .get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix)),
+        None => name.eq_ignore_ascii_case(noise),
+    })
+}
