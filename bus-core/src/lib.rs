@@ -12,6 +12,7 @@ mod host;
 mod iso8601;
 mod message;
 pub mod topology;
+mod trace;
 pub mod transport;
 
 #[cfg(feature = "macros")]
@@ -21,3 +22,4 @@ pub use envelope::Envelope;
 pub use headers::{HeaderValue, Headers};
 pub use host::HostInfo;
 pub use message::{Contract, InvalidMessageType, MAX_NAME, Message, MessageType};
+pub use trace::TraceContext;
