@@ -11,6 +11,7 @@ pub mod headers;
 mod host;
 mod iso8601;
 mod message;
+pub mod serde_helpers;
 pub mod topology;
 mod trace;
 pub mod transport;

@@ -1,0 +1,61 @@
+//! Instants in .NET's spelling.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::text::{self, FromText};
+use crate::iso8601;
+
+/// An instant: .NET's `DateTime` and `DateTimeOffset`, to 100 nanoseconds.
+///
+/// Read with `Z`, with an offset, or with neither, which counts as UTC: .NET leaves the offset out where a time's kind
+/// is not set. Written in UTC; the offset that came is not kept. An unset .NET date is the year 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DateTime(pub SystemTime);
+
+impl DateTime {
+    /// This moment.
+    pub fn now() -> Self {
+        Self(SystemTime::now())
+    }
+}
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(iso8601::format(self.0).as_str())
+    }
+}
+
+impl FromText for DateTime {
+    const EXPECTED: &'static str = "a date and time such as 2026-02-07T14:05:09Z";
+
+    fn from_text(text: &str) -> Option<Self> {
+        iso8601::parse(text).map(Self)
+    }
+}
+
+impl Serialize for DateTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(iso8601::format(self.0).as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for DateTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
+    }
+}
+
+impl From<SystemTime> for DateTime {
+    fn from(time: SystemTime) -> Self {
+        Self(time)
+    }
+}
+
+impl From<DateTime> for SystemTime {
+    fn from(time: DateTime) -> Self {
+        time.0
+    }
+}

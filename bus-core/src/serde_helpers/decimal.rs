@@ -1,0 +1,122 @@
+//! Exact decimal numbers as text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const EXPECTED: &str = "a decimal number, as text or number";
+
+/// An exact decimal number: .NET's `decimal`, kept as the text that travels.
+///
+/// Written as text; read from text or a number. Calculate with a decimal crate of your choice: parse
+/// [`as_str`](Self::as_str). Equality is that of the text, so `1.0` and `1.00` differ.
+///
+/// ```
+/// use bus_core::serde_helpers::Decimal;
+///
+/// let total: Decimal = "129.90".parse()?;
+/// assert_eq!(total.to_string(), "129.90");
+/// assert!("12,50".parse::<Decimal>().is_err());
+/// # Ok::<(), bus_core::serde_helpers::InvalidDecimal>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The nearest floating point number; for display and statistics, not for money.
+    pub fn to_f64(&self) -> f64 {
+        self.0.parse().unwrap_or(f64::NAN)
+    }
+}
+
+impl Default for Decimal {
+    /// Zero.
+    fn default() -> Self {
+        Self("0".to_owned())
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = InvalidDecimal;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
+        if is_decimal(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidDecimal(text.chars().take(100).collect()))
+        }
+    }
+}
+
+/// `[-+]digits[.digits][e[-+]digits]`, with a digit on at least one side of the point.
+fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = |text: &str| text.strip_prefix(['-', '+']).unwrap_or(text).to_owned();
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(unsigned(exponent))),
+        None => (text, None),
+    };
+    let mantissa = unsigned(mantissa);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((&mantissa, ""));
+    digits(whole)
+        && digits(fraction)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_none_or(|exponent| !exponent.is_empty() && digits(&exponent))
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DecimalVisitor)
+    }
+}
+
+struct DecimalVisitor;
+
+impl Visitor<'_> for DecimalVisitor {
+    type Value = Decimal;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Decimal, E> {
+        text.parse()
+            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Decimal, E> {
+        Ok(Decimal(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Decimal, E> {
+        Ok(Decimal(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Decimal, E> {
+        Ok(Decimal(number.to_string()))
+    }
+}
+
+/// A text that is no decimal number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a decimal number; write it as 129.90")]
+pub struct InvalidDecimal(String);
