@@ -131,6 +131,7 @@ pub struct DeadLetter {
 
 /// A buffer of messages.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // the broker's own flags
 pub struct Queue {
     /// At most 255 bytes.
     pub name: String,

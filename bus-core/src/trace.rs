@@ -100,8 +100,10 @@ impl fmt::Display for TraceContext {
 
 fn new_span_id() -> [u8; 8] {
     // Bytes 6 and 8 of a version 4 UUID hold fixed bits; these eight are random throughout.
-    let [a, b, c, d, e, f, _, _, _, g, h, ..] = Uuid::new_v4().into_bytes();
-    let span_id = [a, b, c, d, e, f, g, h];
+    let random = Uuid::new_v4().into_bytes();
+    let mut span_id = [0; 8];
+    span_id[..6].copy_from_slice(&random[..6]);
+    span_id[6..].copy_from_slice(&random[9..11]);
     if span_id == [0; 8] {
         return new_span_id();
     }

@@ -64,18 +64,20 @@ fn check_shape(input: &DeriveInput) -> syn::Result<()> {
 }
 
 fn type_parameters(generics: &Generics) -> syn::Result<Vec<&Ident>> {
-    let parameter = |parameter| match parameter {
-        &GenericParam::Type(ref parameter) => Ok(&parameter.ident),
-        GenericParam::Lifetime(lifetime) => Err(syn::Error::new(
-            lifetime.span(),
-            "a message owns its data: use String instead of &str, Vec<T> instead of &[T]",
-        )),
-        GenericParam::Const(constant) => Err(syn::Error::new(
-            constant.span(),
-            "a wire name has no place for a constant: only types can be parameters of a message",
-        )),
-    };
-    generics.params.iter().map(parameter).collect()
+    fn name(parameter: &GenericParam) -> syn::Result<&Ident> {
+        match parameter {
+            GenericParam::Type(parameter) => Ok(&parameter.ident),
+            GenericParam::Lifetime(lifetime) => Err(syn::Error::new(
+                lifetime.span(),
+                "a message owns its data: use String instead of &str, Vec<T> instead of &[T]",
+            )),
+            GenericParam::Const(constant) => Err(syn::Error::new(
+                constant.span(),
+                "a wire name has no place for a constant: only types can be parameters of a message",
+            )),
+        }
+    }
+    generics.params.iter().map(name).collect()
 }
 
 fn plain_name(name: &LitStr) -> TokenStream {

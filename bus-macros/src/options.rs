@@ -45,12 +45,14 @@ impl Options {
     }
 
     fn read_key(&mut self, key: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
-        let twice = |given: bool| match given {
-            true => Err(syn::Error::new(
-                key.span(),
-                format!("`{key}` is given twice"),
-            )),
-            false => Ok(()),
+        let twice = |given: bool| {
+            if given {
+                return Err(syn::Error::new(
+                    key.span(),
+                    format!("`{key}` is given twice"),
+                ));
+            }
+            Ok(())
         };
         match key.to_string().as_str() {
             "implements" => {

@@ -12,6 +12,7 @@
 mod error;
 mod masstransit;
 mod raw_json;
+mod raw_value;
 mod transport_headers;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub(crate) use raw_value::RawJson;
 
 use crate::envelope::Envelope;
 use crate::headers::{Headers, MAX_HEADERS};

@@ -1,0 +1,129 @@
+//! Why a message could not be consumed.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::send_error::SendError;
+
+/// What a consumer or a middleware returns.
+pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why consuming a message failed. Any error, or text, becomes one by `?` or `into()`.
+///
+/// It does not implement [`Error`] itself, as that would forbid the conversion from every other error.
+///
+/// ```
+/// use bus_core::{ConsumeError, ConsumeResult};
+///
+/// fn parse(text: &str) -> ConsumeResult<u32> {
+///     if text.is_empty() {
+///         return Err(ConsumeError::permanent("the number is missing"));
+///     }
+///     Ok(text.parse()?)
+/// }
+/// assert!(parse("").unwrap_err().is_permanent());
+/// assert!(parse("x").unwrap_err().find::<std::num::ParseIntError>().is_some());
+/// ```
+pub struct ConsumeError {
+    kind: FailureKind,
+    cause: BoxError,
+    type_name: &'static str,
+}
+
+/// How consuming failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The consumer returned an error; retries may help.
+    Failed,
+    /// Trying again cannot help: no retry.
+    Permanent,
+    /// The consumer panicked: no retry.
+    Panicked,
+    /// The consumer took longer than its timeout; retries may help.
+    TimedOut,
+    /// The endpoint stops: no attempt failed, the message goes back to its queue.
+    Cancelled,
+}
+
+impl ConsumeError {
+    /// An error that no retry can cure: the message goes to the error queue at once.
+    pub fn permanent<E: Into<BoxError>>(error: E) -> Self {
+        Self::of_kind(FailureKind::Permanent, error)
+    }
+
+    pub(crate) fn of_kind<E: Into<BoxError>>(kind: FailureKind, error: E) -> Self {
+        Self {
+            kind,
+            cause: error.into(),
+            type_name: std::any::type_name::<E>(),
+        }
+    }
+
+    pub(crate) fn cancelled() -> Self {
+        Self::of_kind(FailureKind::Cancelled, "the endpoint is stopping")
+    }
+
+    /// How it failed.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Whether retries are pointless.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self.kind, FailureKind::Permanent | FailureKind::Panicked)
+    }
+
+    /// The error itself.
+    pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.cause
+    }
+
+    /// The Rust type of the error, for faults and headers.
+    pub fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    /// The first error of type `E` in the error and its sources.
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    /// The error and its sources, outermost first.
+    pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.cause;
+        std::iter::successors(Some(first), |&error| error.source())
+    }
+
+    /// Whether the broker could not be reached: no fault of the message.
+    pub(crate) fn is_broker_away(&self) -> bool {
+        self.kind == FailureKind::Failed
+            && self
+                .find::<SendError>()
+                .is_some_and(SendError::is_broker_away)
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for ConsumeError {
+    fn from(error: E) -> Self {
+        Self::of_kind(FailureKind::Failed, error)
+    }
+}
+
+impl fmt::Display for ConsumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConsumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumeError")
+            .field("kind", &self.kind)
+            .field("cause", &self.cause)
+            .field("type_name", &self.type_name)
+            .finish()
+    }
+}

@@ -1,0 +1,91 @@
+//! Who watches: what was sent, consumed, failed.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::envelope::Envelope;
+use crate::error::ConsumeError;
+use crate::outgoing::Intent;
+
+/// Is told what happened, after it happened. For test harnesses, metrics and audits.
+///
+/// Called on the path of every message: an observer must be quick and must not block. It cannot change the outcome.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use bus_core::{Envelope, Intent, Observer};
+///
+/// #[derive(Debug, Default)]
+/// struct Sent(AtomicUsize);
+/// impl Observer for Sent {
+///     fn sent(&self, _: &Envelope, _: Intent) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+/// // Bus::builder(transport).observe(Sent::default())
+/// ```
+pub trait Observer: Send + Sync + fmt::Debug + 'static {
+    /// The broker owns a message of ours.
+    fn sent(&self, envelope: &Envelope, intent: Intent) {
+        let _ = (envelope, intent);
+    }
+
+    /// A consumer has succeeded and its delivery is settled.
+    fn consumed(&self, consumed: &Consumed<'_>) {
+        let _ = consumed;
+    }
+
+    /// A delivery has failed for good and was moved to the error queue.
+    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
+        let _ = (consumed, error);
+    }
+}
+
+/// A delivery that was handled.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Consumed<'a> {
+    /// The endpoint.
+    pub endpoint: &'a str,
+    /// Its metadata; empty where it could not be read.
+    pub envelope: &'a Envelope,
+    /// The decoded message; none where it could not be read.
+    pub message: Option<&'a (dyn Any + Send + Sync)>,
+    /// How often the consumer ran for this delivery.
+    pub attempts: u32,
+    /// The endpoint had handled the message before, and did not again.
+    pub duplicate: bool,
+}
+
+/// All observers of a bus.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observers(Arc<[Arc<dyn Observer>]>);
+
+impl Observers {
+    pub(crate) fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self(observers.into())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn sent(&self, envelope: &Envelope, intent: Intent) {
+        self.0
+            .iter()
+            .for_each(|observer| observer.sent(envelope, intent));
+    }
+
+    pub(crate) fn consumed(&self, consumed: &Consumed<'_>) {
+        self.0
+            .iter()
+            .for_each(|observer| observer.consumed(consumed));
+    }
+
+    pub(crate) fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
+        self.0
+            .iter()
+            .for_each(|observer| observer.faulted(consumed, error));
+    }
+}
