@@ -1,0 +1,262 @@
+//! The handle that services hold: publish, send, request, stop.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{OnceCell, watch};
+
+use crate::address::{Address, InvalidAddress};
+use crate::builder::BusBuilder;
+use crate::context::request_draft;
+use crate::lanes::Runner;
+use crate::message::Message;
+use crate::reply::Reply;
+use crate::request::{Requesting, Requests};
+use crate::send_error::SendError;
+use crate::sending::{Outbound, Sending};
+use crate::transport::{Health, Transport, TransportError};
+
+/// A running bus. Clones share it; dropping the last one without [`shutdown`](Self::shutdown) stops its endpoints, and
+/// their messages go back to the queues.
+///
+/// ```
+/// use bus_core::{Bus, Message, SendError};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:InvoiceCreated")]
+/// struct InvoiceCreated { number: String }
+///
+/// async fn announce(bus: &Bus, number: &str) -> Result<(), SendError> {
+///     bus.publish(&InvoiceCreated { number: number.into() }).header("Tenant", "north").await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) runners: Vec<Arc<Runner>>,
+    pub(crate) cancel: watch::Sender<bool>,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) stopped: OnceCell<bool>,
+}
+
+impl Bus {
+    /// Begins a bus on a transport.
+    pub fn builder(transport: impl Transport) -> BusBuilder {
+        BusBuilder::new(Arc::new(transport))
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Publishes an event to whoever subscribed to `E`; nobody is fine.
+    pub fn publish<E: Message>(&self, event: &E) -> Sending {
+        self.sending(self.inner.outbound.publish(event, None))
+    }
+
+    /// Publishes many events, pipelined. The outcome of each, in order.
+    pub async fn publish_all<'a, E: Message>(
+        &self,
+        events: impl IntoIterator<Item = &'a E>,
+    ) -> Vec<Result<(), SendError>> {
+        join_all(
+            events
+                .into_iter()
+                .map(|event| self.publish(event).into_future()),
+        )
+        .await
+    }
+
+    /// Sends a command to the address that [`BusBuilder::route`] says.
+    pub fn send<C: Message>(&self, command: &C) -> Sending {
+        let outbound = &self.inner.outbound;
+        self.sending(
+            outbound
+                .route::<C>()
+                .and_then(|address| outbound.send_to(Ok(address), command, None)),
+        )
+    }
+
+    /// Sends a command to an address: `queue:name`, `exchange:name` or a full one.
+    pub fn send_to<C: Message, A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        &self,
+        address: A,
+        command: &C,
+    ) -> Sending {
+        self.sending(self.inner.outbound.send_to(
+            address.try_into().map_err(Into::into),
+            command,
+            None,
+        ))
+    }
+
+    /// Asks, and awaits the answer: a document for a query, a reply for a command. Goes to the address that
+    /// [`BusBuilder::route`] says, else to whoever subscribed.
+    pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
+        let outbound = &self.inner.outbound;
+        Requesting::new(
+            request_draft(outbound, query, None),
+            Arc::clone(outbound),
+            Arc::clone(&self.inner.requests),
+        )
+    }
+
+    /// One of the bus's endpoints, to pause it.
+    pub fn endpoint(&self, name: &str) -> Option<EndpointHandle> {
+        let runner = self
+            .inner
+            .runners
+            .iter()
+            .find(|runner| runner.name() == name)?;
+        Some(EndpointHandle {
+            runner: Arc::clone(runner),
+        })
+    }
+
+    /// How many requests wait for their reply.
+    pub fn pending_requests(&self) -> usize {
+        self.inner.requests.pending()
+    }
+
+    /// How the bus is, as known now.
+    pub fn health(&self) -> BusHealth {
+        let stopped = self.inner.stopped.initialized();
+        BusHealth {
+            transport: if stopped {
+                Health::Down("the bus is shut down".into())
+            } else {
+                self.inner.outbound.transport.health()
+            },
+            endpoints: self
+                .inner
+                .runners
+                .iter()
+                .map(|runner| (runner.name().to_owned(), runner.is_running()))
+                .collect(),
+        }
+    }
+
+    /// Stops: endpoints take no more messages, running consumers finish and may still publish and respond, then the
+    /// reply queue goes, then the connections. May be called several times.
+    ///
+    /// # Errors
+    /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they were cancelled, and
+    /// their messages are back in the queues.
+    pub async fn shutdown(&self) -> Result<(), StopTimeout> {
+        let inner = &self.inner;
+        let in_time = inner.stopped.get_or_init(|| async {
+            let stops = inner
+                .runners
+                .iter()
+                .map(|runner| runner.stop(inner.stop_timeout, &inner.cancel));
+            let in_time = join_all(stops).await.into_iter().all(|in_time| in_time);
+            inner.requests.close().await;
+            inner.outbound.transport.close().await;
+            in_time
+        });
+        if *in_time.await {
+            Ok(())
+        } else {
+            Err(StopTimeout {
+                after: inner.stop_timeout,
+            })
+        }
+    }
+
+    fn sending(&self, draft: Result<crate::outgoing::Draft, SendError>) -> Sending {
+        let outbound = &self.inner.outbound;
+        Sending::new(draft, Arc::clone(outbound), Arc::clone(&outbound.direct))
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self
+            .inner
+            .runners
+            .iter()
+            .map(|runner| runner.name())
+            .collect();
+        f.debug_struct("Bus")
+            .field("address", &self.inner.outbound.source())
+            .field("endpoints", &endpoints)
+            .finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.stopped.initialized() {
+            tracing::warn!(
+                "a bus is dropped without shutdown; messages that are being consumed go back to their queues"
+            );
+        }
+    }
+}
+
+/// One endpoint of a running bus.
+#[derive(Clone)]
+pub struct EndpointHandle {
+    runner: Arc<Runner>,
+}
+
+impl EndpointHandle {
+    /// Takes no more messages, and waits until those that run are done. They buffer in the queue meanwhile.
+    pub async fn pause(&self) {
+        self.runner.pause().await;
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    pub async fn resume(&self) -> Result<(), TransportError> {
+        self.runner.start().await
+    }
+
+    /// Whether it takes messages.
+    pub fn is_running(&self) -> bool {
+        self.runner.is_running()
+    }
+}
+
+impl fmt::Debug for EndpointHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointHandle")
+            .field("name", &self.runner.name())
+            .field("running", &self.is_running())
+            .finish()
+    }
+}
+
+/// How a bus is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BusHealth {
+    /// Whether the broker can be reached.
+    pub transport: Health,
+    /// Each endpoint, and whether it takes messages.
+    pub endpoints: Vec<(String, bool)>,
+}
+
+impl BusHealth {
+    /// Whether everything works.
+    pub fn is_healthy(&self) -> bool {
+        self.transport == Health::Up && self.endpoints.iter().all(|(_, running)| *running)
+    }
+}
+
+/// Consumers were still running when the stop timeout had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "consumers were still running {after:?} after the stop; they were cancelled and their messages are back in the queues"
+)]
+pub struct StopTimeout {
+    after: Duration,
+}

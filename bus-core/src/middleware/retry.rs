@@ -1,0 +1,290 @@
+//! Trying again: when, how often, and what for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backoff::backoff::Backoff as _;
+
+use super::{Middleware, Next};
+use crate::context::ConsumeContext;
+use crate::dispatch::{Dispatch, Held};
+use crate::error::{ConsumeError, ConsumeResult, FailureKind};
+use crate::pause::exponential;
+
+/// When a failed message is tried again, in place: the delivery stays with this consumer and keeps its concurrency
+/// slot meanwhile, so that a concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
+///
+/// Permanent errors, panics and messages that cannot be decoded are never retried.
+///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::Retry;
+///
+/// let retry = Retry::exponential(5, Duration::from_millis(100), Duration::from_secs(5)).ignore::<std::fmt::Error>();
+/// assert_eq!(retry.limit(), 5);
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Retry {
+    waits: Waits,
+    filters: Vec<Filter>,
+}
+
+/// Whether waits vary, so that failed messages do not come back all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Each wait is exactly as configured.
+    None,
+    /// Each wait is between half and one and a half of what is configured, never above the cap.
+    Half,
+}
+
+#[derive(Clone, Debug)]
+enum Waits {
+    None,
+    Fixed(Arc<[Duration]>),
+    Repeated {
+        limit: u32,
+        wait: Duration,
+    },
+    Incremental {
+        limit: u32,
+        first: Duration,
+        step: Duration,
+    },
+    Exponential {
+        limit: u32,
+        first: Duration,
+        cap: Duration,
+        jitter: Jitter,
+    },
+}
+
+type Filter = Arc<dyn Fn(&ConsumeError) -> bool + Send + Sync>;
+
+impl Retry {
+    /// No retry: the first failure is final.
+    pub fn none() -> Self {
+        Self::of(Waits::None)
+    }
+
+    /// `limit` retries without a wait.
+    pub fn immediate(limit: u32) -> Self {
+        Self::interval(limit, Duration::ZERO)
+    }
+
+    /// `limit` retries, each after the same wait.
+    pub fn interval(limit: u32, wait: Duration) -> Self {
+        Self::of(Waits::Repeated { limit, wait })
+    }
+
+    /// One retry after each of these waits.
+    pub fn intervals(waits: impl IntoIterator<Item = Duration>) -> Self {
+        Self::of(Waits::Fixed(waits.into_iter().collect()))
+    }
+
+    /// `limit` retries, the first after `first`, each later one after `step` more.
+    pub fn incremental(limit: u32, first: Duration, step: Duration) -> Self {
+        Self::of(Waits::Incremental { limit, first, step })
+    }
+
+    /// `limit` retries, the first after about `first`, each later one after twice as long, at most `cap`; with jitter.
+    pub fn exponential(limit: u32, first: Duration, cap: Duration) -> Self {
+        Self::of(Waits::Exponential {
+            limit,
+            first,
+            cap,
+            jitter: Jitter::Half,
+        })
+    }
+
+    fn of(waits: Waits) -> Self {
+        Self {
+            waits,
+            filters: Vec::new(),
+        }
+    }
+
+    /// Sets the jitter of [`exponential`](Self::exponential) waits.
+    pub fn jitter(mut self, chosen: Jitter) -> Self {
+        if let Waits::Exponential { jitter, .. } = &mut self.waits {
+            *jitter = chosen;
+        }
+        self
+    }
+
+    /// Retries only if an `E` is the error or among its sources.
+    pub fn only<E: std::error::Error + 'static>(self) -> Self {
+        self.when(|error| error.find::<E>().is_some())
+    }
+
+    /// Does not retry if an `E` is the error or among its sources.
+    pub fn ignore<E: std::error::Error + 'static>(self) -> Self {
+        self.when(|error| error.find::<E>().is_none())
+    }
+
+    /// Retries only if `filter` says so; of several filters, all must.
+    pub fn when(mut self, filter: impl Fn(&ConsumeError) -> bool + Send + Sync + 'static) -> Self {
+        self.filters.push(Arc::new(filter));
+        self
+    }
+
+    /// How often a message is retried at most.
+    pub fn limit(&self) -> u32 {
+        match &self.waits {
+            Waits::None => 0,
+            Waits::Fixed(waits) => u32::try_from(waits.len()).unwrap_or(u32::MAX),
+            Waits::Repeated { limit, .. }
+            | Waits::Incremental { limit, .. }
+            | Waits::Exponential { limit, .. } => *limit,
+        }
+    }
+
+    fn allows(&self, error: &ConsumeError) -> bool {
+        let retryable = matches!(error.kind(), FailureKind::Failed | FailureKind::TimedOut);
+        retryable && self.filters.iter().all(|filter| filter(error))
+    }
+
+    /// The waits of one message, in order.
+    fn waits(&self) -> Box<dyn Iterator<Item = Duration> + Send + '_> {
+        match &self.waits {
+            Waits::None => Box::new(std::iter::empty()),
+            Waits::Fixed(waits) => Box::new(waits.iter().copied()),
+            Waits::Repeated { limit, wait } => Box::new((0..*limit).map(|_| *wait)),
+            Waits::Incremental { limit, first, step } => {
+                Box::new((0..*limit).map(|index| first.saturating_add(step.saturating_mul(index))))
+            }
+            Waits::Exponential {
+                limit,
+                first,
+                cap,
+                jitter,
+            } => {
+                let mut policy = exponential(
+                    *first,
+                    *cap,
+                    if *jitter == Jitter::Half { 0.5 } else { 0.0 },
+                );
+                Box::new((0..*limit).map(move |_| policy.next_backoff().unwrap_or(*cap).min(*cap)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("waits", &self.waits)
+            .field("filters", &self.filters.len())
+            .finish()
+    }
+}
+
+/// Runs the attempts, each with an outbox of its own: that of a failed attempt is thrown away.
+pub(crate) struct RetryStep {
+    pub(crate) retry: Retry,
+    pub(crate) outbox: bool,
+}
+
+impl RetryStep {
+    async fn attempt(&self, ctx: &ConsumeContext, number: u32, next: &Next) -> ConsumeResult {
+        let received = ctx.received();
+        if !self.outbox {
+            let direct = Arc::clone(&received.site.outbound.direct);
+            return next.run(ctx.attempt_with(number, direct)).await;
+        }
+        let held = Arc::new(Held::default());
+        let result = next
+            .run(ctx.attempt_with(number, Arc::clone(&held) as Arc<dyn Dispatch>))
+            .await;
+        if result.is_ok() {
+            received.outbox.put(held.take());
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl Middleware for RetryStep {
+    async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
+        let mut error = match self.attempt(&ctx, 1, &next).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        for (wait, number) in self.retry.waits().zip(2..) {
+            if !self.retry.allows(&error) {
+                break;
+            }
+            tracing::debug!(endpoint = ctx.endpoint(), attempt = number, ?wait, %error, "the message is tried again");
+            tokio::select! {
+                biased;
+                () = ctx.cancelled() => return Err(ConsumeError::cancelled()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            error = match self.attempt(&ctx, number, &next).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+        }
+        Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(retry: &Retry) -> Vec<u128> {
+        retry.waits().map(|wait| wait.as_millis()).collect()
+    }
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn waits_follow_the_policy() {
+        assert_eq!(millis(&Retry::none()), [0; 0]);
+        assert_eq!(millis(&Retry::immediate(3)), [0, 0, 0]);
+        assert_eq!(millis(&Retry::interval(2, ms(7))), [7, 7]);
+        assert_eq!(millis(&Retry::intervals([ms(1), ms(5)])), [1, 5]);
+        assert_eq!(millis(&Retry::incremental(3, ms(10), ms(5))), [10, 15, 20]);
+        assert_eq!(
+            millis(&Retry::exponential(6, ms(10), ms(100)).jitter(Jitter::None)),
+            [10, 20, 40, 80, 100, 100]
+        );
+    }
+
+    #[test]
+    fn jitter_never_exceeds_the_cap() {
+        for wait in Retry::exponential(1000, ms(10), ms(100)).waits() {
+            assert!(wait >= ms(5) && wait <= ms(100), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn filters_see_the_sources_of_an_error() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("wrapped")]
+        struct Wrapped(#[source] std::fmt::Error);
+        let wrapped = ConsumeError::from(Wrapped(std::fmt::Error));
+        assert!(
+            !Retry::immediate(1)
+                .ignore::<std::fmt::Error>()
+                .allows(&wrapped)
+        );
+        assert!(
+            Retry::immediate(1)
+                .only::<std::fmt::Error>()
+                .allows(&wrapped)
+        );
+        assert!(
+            !Retry::immediate(1)
+                .only::<std::fmt::Error>()
+                .allows(&ConsumeError::from("other"))
+        );
+        assert!(!Retry::immediate(1).allows(&ConsumeError::permanent("no")));
+    }
+}

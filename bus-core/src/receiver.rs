@@ -1,0 +1,357 @@
+//! One delivery: decode, find the consumer, run the pipeline, settle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use crate::codec::{Codec, DecodeError};
+use crate::consumer::{RawMessage, Registration, is_untyped};
+use crate::context::{AnyMessage, ConsumeContext, Received, Site};
+use crate::dispatch::Held;
+use crate::endpoint::{Guarantee, Leftovers};
+use crate::envelope::Envelope;
+use crate::error::{ConsumeError, FailureKind};
+use crate::failure::{self, Failure};
+use crate::middleware::{Chain, Next};
+use crate::names;
+use crate::observer::Consumed;
+use crate::pause::Backoff;
+use crate::plan::EndpointTopology;
+use crate::send_error::SendErrorKind;
+use crate::trace::TraceContext;
+use crate::transport::{Delivery, Incoming, Outgoing, Receipt, Settlement};
+
+/// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
+pub(crate) struct Receiver {
+    pub(crate) site: Arc<Site>,
+    pub(crate) chain: Chain,
+    pub(crate) consumers: Consumers,
+    pub(crate) topology: EndpointTopology,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) leftovers: Leftovers,
+}
+
+/// The consumers of an endpoint by the URN that they accept.
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    typed: Vec<Registration>,
+    by_urn: HashMap<String, usize>,
+    any: Option<Registration>,
+}
+
+impl Consumers {
+    pub(crate) fn new(registrations: &[Registration]) -> Self {
+        let mut consumers = Self::default();
+        for registration in registrations {
+            let Some(contract) = registration.contract else {
+                consumers.any = Some(registration.clone());
+                continue;
+            };
+            for urn in &contract.accepted_urns {
+                consumers
+                    .by_urn
+                    .insert(urn.to_ascii_lowercase(), consumers.typed.len());
+                consumers.by_urn.insert(urn.clone(), consumers.typed.len());
+            }
+            consumers.typed.push(registration.clone());
+        }
+        consumers
+    }
+
+    /// The consumer of the most specific type: an envelope lists its types from the most specific on.
+    fn find(
+        &self,
+        codec: Codec,
+        envelope: &Envelope,
+    ) -> Result<Option<&Registration>, ConsumeError> {
+        if is_untyped(codec, envelope) {
+            return match (self.typed.as_slice(), &self.any) {
+                ([only], None) => Ok(Some(only)),
+                (_, Some(any)) => Ok(Some(any)),
+                _ => Err(ConsumeError::permanent(
+                    "raw JSON without an MT-MessageType header reached an endpoint with several consumers; \
+                     send the header, or give the type an endpoint of its own",
+                )),
+            };
+        }
+        let index = |urn: &str| {
+            self.by_urn
+                .get(urn)
+                .or_else(|| self.by_urn.get(&urn.to_ascii_lowercase()))
+                .copied()
+        };
+        let typed = envelope
+            .message_types
+            .iter()
+            .find_map(|urn| index(urn))
+            .map(|index| &self.typed[index]);
+        Ok(typed.or(self.any.as_ref()))
+    }
+}
+
+/// How a delivery ended.
+enum Outcome {
+    Done,
+    Skipped,
+    Failed {
+        error: ConsumeError,
+        by: Option<Registration>,
+        message: Option<Arc<AnyMessage>>,
+    },
+}
+
+impl Receiver {
+    /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
+    pub(crate) async fn receive(&self, delivery: Delivery) {
+        let Delivery { incoming, receipt } = delivery;
+        let receipt = match self.guarantee {
+            Guarantee::AtLeastOnce => Some(receipt),
+            Guarantee::AtMostOnce => {
+                receipt.settle(Settlement::Ack);
+                None
+            }
+        };
+        let (received, codec) = self.read(incoming);
+        let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
+        self.handle(received, codec, receipt).instrument(span).await;
+    }
+
+    async fn handle(
+        &self,
+        received: Arc<Received>,
+        codec: Result<Codec, DecodeError>,
+        receipt: Option<Receipt>,
+    ) {
+        let settled = match self.consume(&received, codec).await {
+            Outcome::Done => true,
+            Outcome::Skipped => self.skip(&received).await,
+            Outcome::Failed { error, .. } if error.kind() == FailureKind::Cancelled => false,
+            Outcome::Failed { error, .. } if error.is_broker_away() && receipt.is_some() => {
+                self.wait_for_broker(&error).await
+            }
+            Outcome::Failed { error, by, message } => {
+                self.fail(&received, &error, by.as_ref(), message.as_deref())
+                    .await
+            }
+        };
+        if let Some(receipt) = receipt {
+            receipt.settle(if settled {
+                Settlement::Ack
+            } else {
+                Settlement::Requeue
+            });
+        }
+    }
+
+    /// Reads the metadata; what cannot be read has none.
+    fn read(&self, incoming: Incoming) -> (Arc<Received>, Result<Codec, DecodeError>) {
+        let read = Codec::for_incoming(&incoming, self.site.codec)
+            .and_then(|codec| Ok((codec, codec.decode(&incoming)?)));
+        let (codec, envelope) = match read {
+            Ok((codec, envelope)) => (Ok(codec), envelope),
+            Err(error) => (
+                Err(error),
+                Envelope {
+                    message: incoming.body.clone(),
+                    ..Envelope::default()
+                },
+            ),
+        };
+        let trace = TraceContext::from_headers(&envelope.headers)
+            .map_or_else(TraceContext::root, |trace| trace.child());
+        let site = Arc::clone(&self.site);
+        let received = Received {
+            incoming,
+            envelope,
+            site,
+            trace,
+            outbox: Held::default(),
+            replies: Held::default(),
+            attempts: AtomicU32::new(0),
+            duplicate: AtomicBool::new(false),
+        };
+        (Arc::new(received), codec)
+    }
+
+    async fn consume(
+        &self,
+        received: &Arc<Received>,
+        codec: Result<Codec, DecodeError>,
+    ) -> Outcome {
+        let (registration, message) = match self.prepare(received, codec) {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Outcome::Skipped,
+            Err((error, by)) => {
+                return Outcome::Failed {
+                    error,
+                    by,
+                    message: None,
+                };
+            }
+        };
+        let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
+        let next = Next::new(Arc::clone(&self.chain), Arc::clone(&registration.handler));
+        match next.run(ctx).await {
+            Ok(()) => {
+                if !self.site.outbound.observers.is_empty() {
+                    self.site
+                        .outbound
+                        .observers
+                        .consumed(&self.consumed(received, Some(&*message)));
+                }
+                Outcome::Done
+            }
+            Err(error) => Outcome::Failed {
+                error,
+                by: Some(registration.clone()),
+                message: Some(message),
+            },
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn prepare(
+        &self,
+        received: &Received,
+        codec: Result<Codec, DecodeError>,
+    ) -> Result<Option<(&Registration, Arc<AnyMessage>)>, (ConsumeError, Option<Registration>)>
+    {
+        let codec = match codec {
+            Ok(codec) => codec,
+            // A consumer of everything also gets what is no envelope.
+            Err(_) if self.consumers.any.is_some() => {
+                let raw = Arc::new(RawMessage::new(received.envelope.message.clone()));
+                return Ok(self
+                    .consumers
+                    .any
+                    .as_ref()
+                    .map(|any| (any, raw as Arc<AnyMessage>)));
+            }
+            Err(error) => return Err((ConsumeError::permanent(error), None)),
+        };
+        let Some(registration) = self
+            .consumers
+            .find(codec, &received.envelope)
+            .map_err(|error| (error, None))?
+        else {
+            return Ok(None);
+        };
+        let message = registration.handler.decode(&received.envelope);
+        let message = message
+            .map_err(|error| (ConsumeError::permanent(error), Some(registration.clone())))?;
+        Ok(Some((registration, message)))
+    }
+
+    fn consumed<'a>(
+        &'a self,
+        received: &'a Received,
+        message: Option<&'a AnyMessage>,
+    ) -> Consumed<'a> {
+        Consumed {
+            endpoint: &self.site.endpoint,
+            envelope: &received.envelope,
+            message,
+            attempts: received.attempts.load(Ordering::Relaxed),
+            duplicate: received.duplicate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A consumer could not send because the broker is away. That is no failed attempt: the message goes back and is
+    /// consumed again, not in a hot loop.
+    async fn wait_for_broker(&self, error: &ConsumeError) -> bool {
+        tracing::warn!(endpoint = %self.site.endpoint, %error, "the broker is away, the message goes back to its queue");
+        Backoff::new(Duration::from_millis(500), Duration::from_secs(5))
+            .wait()
+            .await;
+        false
+    }
+
+    async fn skip(&self, received: &Received) -> bool {
+        tracing::warn!(
+            endpoint = %self.site.endpoint,
+            message_types = ?received.envelope.message_types,
+            "no consumer wants this message"
+        );
+        if !self.leftovers.keep_skipped || self.guarantee == Guarantee::AtMostOnce {
+            return true;
+        }
+        let queue = names::skipped(&self.site.endpoint);
+        let mut outgoing = failure::moved(
+            received,
+            queue,
+            &self.topology.skipped,
+            failure::skipped_headers(),
+        );
+        outgoing.ttl = received.incoming.ttl;
+        self.move_out(outgoing).await
+    }
+
+    async fn fail(
+        &self,
+        received: &Received,
+        error: &ConsumeError,
+        by: Option<&Registration>,
+        message: Option<&AnyMessage>,
+    ) -> bool {
+        let attempts = received.attempts.load(Ordering::Relaxed);
+        let failure = Failure {
+            received,
+            error,
+            fault_types: by.map_or(&[], |registration| registration.fault_types.as_slice()),
+            consumer_type: by.map(|registration| registration.consumer_type),
+            retries: attempts.saturating_sub(1),
+        };
+        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, %error, "the message failed");
+        if self.guarantee == Guarantee::AtLeastOnce {
+            failure::raise(&failure, self.leftovers.publish_faults).await;
+            if self.leftovers.keep_faulted {
+                let queue = names::error(&self.site.endpoint);
+                let outgoing = failure::moved(
+                    received,
+                    queue,
+                    &self.topology.error,
+                    failure::error_headers(&failure),
+                );
+                if !self.move_out(outgoing).await {
+                    return false;
+                }
+            }
+        }
+        self.site
+            .outbound
+            .observers
+            .faulted(&self.consumed(received, message), error);
+        true
+    }
+
+    /// Moves a delivery to a queue that keeps it, and tries until that has worked: it is acknowledged only then.
+    async fn move_out(&self, mut outgoing: Outgoing) -> bool {
+        let outbound = &self.site.outbound;
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut cancelled = self.site.cancelled.clone();
+        loop {
+            outgoing.deadline = Some(tokio::time::Instant::now() + outbound.deadline());
+            let queue = outgoing.target.name().to_owned();
+            match outbound
+                .transport
+                .send(outgoing.clone())
+                .await
+                .map_err(crate::send_error::SendError::from)
+            {
+                Ok(()) => return true,
+                Err(error) if error.kind() == SendErrorKind::Closed => return false,
+                Err(error) => {
+                    tracing::error!(queue, %error, "the message cannot be moved yet; it stays unsettled");
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = cancelled.wait_for(|cancelled| *cancelled) => return false,
+                () = backoff.wait() => {}
+            }
+        }
+    }
+}
