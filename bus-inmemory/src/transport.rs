@@ -36,6 +36,14 @@ impl InMemory {
         }
     }
 
+    /// How many messages wait in a queue, not counting those handed out; `None` if there is no such queue.
+    pub fn depth(&self, queue: &str) -> Option<u32> {
+        let depth = self
+            .broker
+            .with(|state| Some(state.queues.get(queue)?.ready.len()))?;
+        Some(u32::try_from(depth).unwrap_or(u32::MAX))
+    }
+
     fn is_open(&self) -> bool {
         self.broker.with(|state| state.is_open(self.connection))
     }
