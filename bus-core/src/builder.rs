@@ -249,7 +249,8 @@ impl BusBuilder {
 
     fn check(&self) -> Result<(), StartError> {
         let capabilities = self.transport.capabilities();
-        let mut mistakes = self.mistakes.clone();
+        let mut mistakes = self.transport.mistakes();
+        mistakes.extend(self.mistakes.iter().cloned());
         mistakes.extend(validation::mistakes(
             &self.endpoints,
             &self.policy,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::codec::{RawJson, to_json};
+use crate::codec::{RawJson, is_noise, to_json};
 use crate::context::{Received, address_reply};
 use crate::error::ConsumeError;
 use crate::fault::{ExceptionInfo, Fault, ReceiveFault, cut};
@@ -269,7 +269,8 @@ pub(crate) fn moved(
 ) -> Outgoing {
     let incoming = &received.incoming;
     let mut headers = incoming.headers.clone();
-    headers.retain(|name, _| !is_reason(name));
+    // Also not those of the transfer: a broker routes by CC, and reads x-death as a loop.
+    headers.retain(|name, _| !is_reason(name) && !is_noise(name));
     headers.extend(why);
     let target = Target::Exchange {
         name: Cow::Owned(queue),

@@ -31,7 +31,7 @@ pub trait Observer: Send + Sync + fmt::Debug + 'static {
         let _ = (envelope, intent);
     }
 
-    /// A consumer has succeeded and its delivery is settled.
+    /// A consumer has succeeded; its delivery is about to be acknowledged.
     fn consumed(&self, consumed: &Consumed<'_>) {
         let _ = consumed;
     }

@@ -1,27 +1,55 @@
 //! Waits that grow, for what must be tried until it works.
 
+use std::fmt;
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
-/// Exponential waits with jitter and a cap, without end. Follows tokio's clock.
-pub(crate) struct Backoff {
+/// Waits for what must be tried until it works: exponential, with jitter and a cap, without end. Follows tokio's clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::transport::Backoff;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// for _attempt in 0..3 {
+///     backoff.wait().await;
+/// }
+/// # }
+/// ```
+pub struct Backoff {
     policy: ExponentialBackoff,
     cap: Duration,
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, cap: Duration) -> Self {
+    /// The first wait is about `first`, each later one about twice as long, none longer than `cap`.
+    pub fn new(first: Duration, cap: Duration) -> Self {
         Self {
             policy: exponential(first, cap, 0.5),
             cap,
         }
     }
 
-    pub(crate) async fn wait(&mut self) {
+    /// Begins again with the first wait.
+    pub fn reset(&mut self) {
+        self.policy.reset();
+    }
+
+    /// Waits. Cancel-safe.
+    pub async fn wait(&mut self) {
         let next = self.policy.next_backoff().unwrap_or(self.cap);
         tokio::time::sleep(next.min(self.cap)).await;
+    }
+}
+
+impl fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backoff")
+            .field("cap", &self.cap)
+            .finish_non_exhaustive()
     }
 }
 

@@ -110,7 +110,9 @@ impl Receiver {
         let receipt = match self.guarantee {
             Guarantee::AtLeastOnce => Some(receipt),
             Guarantee::AtMostOnce => {
-                receipt.settle(Settlement::Ack);
+                if !receipt.acknowledge().await {
+                    return;
+                }
                 None
             }
         };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::headers::Headers;
+pub use crate::pause::Backoff;
 use crate::topology::Topology;
 
 /// A broker, seen by the framework.
@@ -49,6 +50,12 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// What this transport can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// What is wrong with its settings, in words that say what to do; told with the bus's own mistakes before anything
+    /// is connected.
+    fn mistakes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Whether the broker can be reached, as known now; never blocks.
     fn health(&self) -> Health;
@@ -261,6 +268,16 @@ impl Receipt {
             acker.settle(self.tag, settlement);
         }
     }
+
+    /// Acknowledges and waits until that is on its way. `false` if it cannot be any more: the message comes again.
+    ///
+    /// For at-most-once handling, which must not begin before.
+    pub async fn acknowledge(mut self) -> bool {
+        match self.acker.take() {
+            Some(acker) => acker.acknowledge(self.tag).await,
+            None => false,
+        }
+    }
 }
 
 impl Drop for Receipt {
@@ -272,10 +289,18 @@ impl Drop for Receipt {
 }
 
 /// Takes settlements; a transport's side of a [`Receipt`].
+#[async_trait]
 pub trait Acker: Send + Sync + fmt::Debug {
     /// Queues the settlement and returns at once. Called at most once for each tag. A tag of a channel that is gone is
     /// dropped, never applied to a newer channel.
     fn settle(&self, tag: u64, settlement: Settlement);
+
+    /// Acknowledges, and waits until the broker has it or will have it unless the connection breaks this moment.
+    /// `false` if the channel is gone. An acker whose [`settle`](Self::settle) takes effect at once needs nothing else.
+    async fn acknowledge(&self, tag: u64) -> bool {
+        self.settle(tag, Settlement::Ack);
+        true
+    }
 }
 
 /// What becomes of a delivery.

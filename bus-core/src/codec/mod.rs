@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub(crate) use raw_value::RawJson;
+pub(crate) use transport_headers::is_noise;
 
 use crate::envelope::Envelope;
 use crate::headers::{Headers, MAX_HEADERS};

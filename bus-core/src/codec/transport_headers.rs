@@ -74,7 +74,7 @@ fn simple(value: &HeaderValue) -> Option<HeaderValue> {
     }
 }
 
-fn is_noise(name: &str) -> bool {
+pub(crate) fn is_noise(name: &str) -> bool {
     NOISE.iter().any(|noise| match noise.strip_suffix('*') {
         Some(prefix) => name
             .get(..prefix.len())

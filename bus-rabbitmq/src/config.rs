@@ -1,0 +1,323 @@
+//! Where the broker is, and how to talk to it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::transport::Backoff;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::tls::Tls;
+
+const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// One broker node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An IPv6 address stands in brackets.
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+/// Everything that a connection needs to know. Its `Debug` form holds no secret.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) vhost: String,
+    pub(crate) user: String,
+    password: Secret,
+    pub(crate) encrypted: bool,
+    pub(crate) tls: Tls,
+    pub(crate) name: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) confirm_window: usize,
+    pub(crate) reconnect: (Duration, Duration),
+    pub(crate) mistakes: Vec<String>,
+}
+
+/// Never printed.
+#[derive(Clone)]
+struct Secret(Arc<str>);
+
+impl Config {
+    /// Reads an address; what is wrong with it is kept for [`mistakes`](Self::mistakes).
+    pub(crate) fn new(address: &str) -> Self {
+        let mut config = Self {
+            hosts: Vec::new(),
+            vhost: "/".to_owned(),
+            user: "guest".to_owned(),
+            password: Secret("guest".into()),
+            encrypted: false,
+            tls: Tls::new(),
+            name: program_name(),
+            heartbeat: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(10),
+            confirm_window: 1000,
+            reconnect: (Duration::from_millis(200), Duration::from_secs(10)),
+            mistakes: Vec::new(),
+        };
+        if let Err(reason) = config.read(address) {
+            config.mistakes.push(format!(
+                "the RabbitMQ address cannot be used: {reason}; write amqp://user:password@host:5672/vhost"
+            ));
+        }
+        config
+    }
+
+    // The parts are cut by hand, as the errors of a URL parser repeat what they were given, password included.
+    fn read(&mut self, address: &str) -> Result<(), String> {
+        let (scheme, rest) = address.split_once("://").ok_or("it has no scheme")?;
+        self.encrypted = match scheme.to_ascii_lowercase().as_str() {
+            "amqp" | "rabbitmq" => false,
+            "amqps" | "rabbitmqs" => true,
+            other => return Err(format!("`{other}` is not amqp or amqps")),
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = match rest.split_once('/') {
+            Some((authority, path)) => (authority, path),
+            None => (rest, ""),
+        };
+        let hosts = match authority.rsplit_once('@') {
+            None => authority,
+            Some((login, hosts)) => {
+                let (user, password) = login.split_once(':').unwrap_or((login, ""));
+                self.user = decoded(user, "the user name")?;
+                self.password = Secret(decoded(password, "the password")?.into());
+                hosts
+            }
+        };
+        for host in hosts.split(',') {
+            let host = self.host(host)?;
+            self.hosts.push(host);
+        }
+        if !path.is_empty() {
+            self.vhost = decoded(path, "the virtual host")?;
+        }
+        for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
+            if name == "heartbeat" {
+                let seconds = value
+                    .parse()
+                    .map_err(|_| "heartbeat is not a number of seconds")?;
+                self.heartbeat = Duration::from_secs(seconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `name`, `name:port` or `[v6]:port`.
+    pub(crate) fn host(&self, text: &str) -> Result<Host, String> {
+        let default = if self.encrypted { 5671 } else { 5672 };
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (name, port) = rest
+                    .split_once(']')
+                    .ok_or("the bracket of the host is not closed")?;
+                (name, port.strip_prefix(':'))
+            }
+            None => match text.split_once(':') {
+                Some((name, port)) => (name, Some(port)),
+                None => (text, None),
+            },
+        };
+        if name.is_empty() {
+            return Err("it names no host".to_owned());
+        }
+        let port = match port {
+            None => default,
+            Some(port) => port
+                .parse()
+                .map_err(|_| format!("the port of host `{name}` is not a number below 65536"))?,
+        };
+        Ok(Host {
+            name: name.to_owned(),
+            port,
+        })
+    }
+
+    pub(crate) fn set_credentials(&mut self, user: String, password: &str) {
+        self.user = user;
+        self.password = Secret(password.into());
+    }
+
+    /// `rabbitmq://host/vhost/`, without credentials; the default port and virtual host are left out.
+    pub(crate) fn base_address(&self) -> String {
+        let scheme = if self.encrypted {
+            "rabbitmqs"
+        } else {
+            "rabbitmq"
+        };
+        let default = if self.encrypted { 5671 } else { 5672 };
+        let host = match self.hosts.first() {
+            Some(host) if host.port == default => host
+                .to_string()
+                .trim_end_matches(&format!(":{default}"))
+                .to_owned(),
+            Some(host) => host.to_string(),
+            None => "localhost".to_owned(),
+        };
+        if self.vhost == "/" {
+            format!("{scheme}://{host}/")
+        } else {
+            let vhost = utf8_percent_encode(&self.vhost, VHOST_ESCAPED);
+            format!("{scheme}://{host}/{vhost}/")
+        }
+    }
+
+    pub(crate) fn uri(&self, host: &Host) -> AMQPUri {
+        let external = self.tls.external.then_some(SASLMechanism::External);
+        AMQPUri {
+            scheme: if self.encrypted {
+                AMQPScheme::AMQPS
+            } else {
+                AMQPScheme::AMQP
+            },
+            authority: AMQPAuthority {
+                userinfo: AMQPUserInfo {
+                    username: self.user.clone(),
+                    password: self.password.0.to_string(),
+                },
+                host: host.name.clone(),
+                port: host.port,
+            },
+            vhost: self.vhost.clone(),
+            query: AMQPQueryString {
+                heartbeat: Some(u16::try_from(self.heartbeat.as_secs()).unwrap_or(u16::MAX)),
+                auth_mechanism: external,
+                ..AMQPQueryString::default()
+            },
+        }
+    }
+
+    pub(crate) fn tls_config(&self) -> Result<OwnedTLSConfig, String> {
+        self.tls.load()
+    }
+
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.reconnect.0, self.reconnect.1)
+    }
+
+    /// Everything that cannot work, whatever the broker says.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = self.mistakes.clone();
+        if self.encrypted {
+            mistakes.extend(self.tls.mistakes());
+        } else if self.tls.external {
+            mistakes.push("tls: external() needs an amqps:// address".to_owned());
+        }
+        if self.heartbeat < Duration::from_secs(1) {
+            mistakes.push("heartbeat is below 1 s, so a dead broker would never be noticed".into());
+        }
+        if self.confirm_window == 0 {
+            mistakes.push("confirm_window is 0, so nothing could ever be published".into());
+        }
+        if self.connect_timeout.is_zero() {
+            mistakes.push("connect_timeout is zero, so no connection could be made".into());
+        }
+        mistakes
+    }
+}
+
+fn decoded(text: &str, what: &str) -> Result<String, String> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| format!("{what} is not UTF-8"))
+}
+
+fn program_name() -> String {
+    std::env::current_exe()
+        .ok()
+        .and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "rust".to_owned())
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMq")
+            .field("address", &self.base_address())
+            .field("hosts", &self.hosts.len())
+            .field("user", &self.user)
+            .field("name", &self.name)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_in_all_their_forms() {
+        for (address, base, vhost, user) in [
+            ("amqp://localhost", "rabbitmq://localhost/", "/", "guest"),
+            ("amqp://h:5673/", "rabbitmq://h:5673/", "/", "guest"),
+            ("amqps://h", "rabbitmqs://h/", "/", "guest"),
+            (
+                "amqps://u:p@h:5671/team%2Fa",
+                "rabbitmqs://h/team%2Fa/",
+                "team/a",
+                "u",
+            ),
+            ("rabbitmq://u@h1,h2:5673/v", "rabbitmq://h1/v/", "v", "u"),
+            (
+                "amqp://[::1]:5673/%2f",
+                "rabbitmq://[::1]:5673/",
+                "/",
+                "guest",
+            ),
+        ] {
+            let config = Config::new(address);
+            assert_eq!(config.mistakes(), [""; 0], "{address}");
+            assert_eq!(config.base_address(), base);
+            assert_eq!((config.vhost.as_str(), config.user.as_str()), (vhost, user));
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_is_named_without_its_password() {
+        for address in [
+            "localhost",
+            "http://u:s3cret@h",
+            "amqp://u:s3cret@h:port",
+            "amqp://u:s3cret@",
+            "amqp://u:s3cret@[::1",
+            "amqp://u:s3cret%ff@h",
+            "amqp://u:s3cret@h?heartbeat=soon",
+        ] {
+            let mistakes = Config::new(address).mistakes();
+            assert_eq!(mistakes.len(), 1, "{address}");
+            assert!(!mistakes[0].contains("s3cret"), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let config = Config::new("amqp://u:s3cret@h/v");
+        let printed = format!("{config:?} {}", config.base_address());
+        assert!(!printed.contains("s3cret"), "{printed}");
+        assert_eq!(
+            config.uri(&config.hosts[0]).authority.userinfo.password,
+            "s3cret"
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! Between the seam's messages and AMQP's.
+
+use std::time::Duration;
+
+use bus_core::headers::{HeaderValue, Headers};
+use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
+
+/// Tells which of our publishes came back; noise for everybody else, and taken off on receipt.
+const SEQUENCE: &str = "x-bus-pub-seq-no";
+
+/// The publisher's own numbering in the .NET client; the same kind of noise.
+const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
+
+/// Headers travel in one frame, which the broker limits to 128 KiB unless told otherwise; a larger one ends the
+/// connection.
+const MAX_HEADERS: usize = 120 * 1024;
+
+const TRANSIENT: u8 = 1;
+const PERSISTENT: u8 = 2;
+
+/// A name or key; AMQP cannot carry more than 255 bytes.
+pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportError> {
+    ShortString::try_new(text).map_err(|_| {
+        let start: String = text.chars().take(60).collect();
+        TransportError::new(
+            TransportErrorKind::TooLarge,
+            format!(
+                "the {what} `{start}…` has {} bytes; AMQP carries at most 255",
+                text.len()
+            ),
+        )
+    })
+}
+
+/// Properties and headers of a message to publish. `sequence` marks one that may come back.
+pub(crate) fn properties(
+    outgoing: &Outgoing,
+    sequence: Option<u64>,
+) -> Result<BasicProperties, TransportError> {
+    let size: usize = outgoing
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + 6 + weight(value))
+        .sum();
+    if size > MAX_HEADERS {
+        return Err(TransportError::new(
+            TransportErrorKind::TooLarge,
+            format!("the headers have about {size} bytes; RabbitMQ takes at most {MAX_HEADERS}"),
+        ));
+    }
+    let mut headers = table(outgoing.headers.iter())?;
+    if let Some(sequence) = sequence {
+        let sequence = i64::try_from(sequence).unwrap_or_default();
+        headers.insert(SEQUENCE.into(), AMQPValue::LongLongInt(sequence));
+    }
+    let mut properties = BasicProperties::default().with_delivery_mode(if outgoing.durable {
+        PERSISTENT
+    } else {
+        TRANSIENT
+    });
+    if !headers.inner().is_empty() {
+        properties = properties.with_headers(headers);
+    }
+    if let Some(content_type) = &outgoing.content_type {
+        properties = properties.with_content_type(short("content type", content_type)?);
+    }
+    if let Some(id) = &outgoing.message_id {
+        properties = properties.with_message_id(short("message id", id)?);
+    }
+    if let Some(id) = &outgoing.correlation_id {
+        properties = properties.with_correlation_id(short("correlation id", id)?);
+    }
+    if let Some(priority) = outgoing.priority {
+        properties = properties.with_priority(priority);
+    }
+    if let Some(ttl) = outgoing.ttl {
+        // Rounded up, as a TTL of 0 would drop the message unless a consumer is waiting.
+        let millis = ttl.as_nanos().div_ceil(1_000_000);
+        properties = properties.with_expiration(short("expiration", &millis.to_string())?);
+    }
+    Ok(properties)
+}
+
+/// The mark of a message that came back.
+pub(crate) fn sequence_of(properties: &BasicProperties) -> Option<u64> {
+    match properties.headers().as_ref()?.inner().get(SEQUENCE)? {
+        AMQPValue::LongLongInt(sequence) => u64::try_from(*sequence).ok(),
+        _ => None,
+    }
+}
+
+/// What a delivery says. The body is moved, not copied.
+pub(crate) fn incoming(delivery: Delivery) -> Incoming {
+    let properties = &delivery.properties;
+    let mut headers = Headers::new();
+    let mut delivery_count = None;
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        let value = from_value(value, 0);
+        match name.as_str() {
+            SEQUENCE | DOTNET_SEQUENCE => {}
+            "x-delivery-count" | "x-acquired-count" => {
+                let count = value.as_i64().and_then(|count| u32::try_from(count).ok());
+                delivery_count = delivery_count.max(count);
+            }
+            name => headers.insert(name, value),
+        }
+    }
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+    Incoming {
+        content_type: text(properties.content_type()),
+        message_id: text(properties.message_id()),
+        correlation_id: text(properties.correlation_id()),
+        headers,
+        exchange: delivery.exchange.to_string(),
+        routing_key: delivery.routing_key.to_string(),
+        redelivered: delivery.redelivered,
+        delivery_count,
+        priority: *properties.priority(),
+        ttl: properties
+            .expiration()
+            .as_ref()
+            .and_then(|ttl| ttl.as_str().parse().ok())
+            .map(Duration::from_millis),
+        durable: *properties.delivery_mode() == Some(PERSISTENT),
+        body: Bytes::from(delivery.data),
+    }
+}
+
+fn table<'a>(
+    values: impl Iterator<Item = (&'a str, &'a HeaderValue)>,
+) -> Result<FieldTable, TransportError> {
+    let mut table = FieldTable::default();
+    for (name, value) in values {
+        table.insert(short("header name", name)?, to_value(value)?);
+    }
+    Ok(table)
+}
+
+/// A header value as .NET's client writes it: 32 bits where they suffice.
+pub(crate) fn to_value(value: &HeaderValue) -> Result<AMQPValue, TransportError> {
+    Ok(match value {
+        HeaderValue::Null => AMQPValue::Void,
+        HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
+        HeaderValue::Int(value) => {
+            i32::try_from(*value).map_or(AMQPValue::LongLongInt(*value), AMQPValue::LongInt)
+        }
+        // AMQP's tables know no unsigned 64 bits.
+        HeaderValue::Unsigned(value) => AMQPValue::LongString(value.to_string().into()),
+        HeaderValue::Float(value) => AMQPValue::Double(*value),
+        HeaderValue::Text(value) => AMQPValue::LongString(value.as_str().into()),
+        HeaderValue::List(values) => {
+            let mut list = FieldArray::default();
+            for value in values {
+                list.push(to_value(value)?);
+            }
+            AMQPValue::FieldArray(list)
+        }
+        HeaderValue::Map(values) => {
+            AMQPValue::FieldTable(table(values.iter().map(|(name, v)| (name.as_str(), v)))?)
+        }
+        HeaderValue::Timestamp(seconds) => match u64::try_from(*seconds) {
+            Ok(seconds) => AMQPValue::Timestamp(seconds),
+            Err(_) => AMQPValue::LongLongInt(*seconds),
+        },
+        HeaderValue::Bytes(bytes) => AMQPValue::ByteArray(bytes.clone().into()),
+    })
+}
+
+/// How deep lists and tables of strangers are followed.
+const MAX_DEPTH: usize = 32;
+
+fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
+    match value {
+        AMQPValue::Void => HeaderValue::Null,
+        AMQPValue::Boolean(value) => HeaderValue::Bool(*value),
+        AMQPValue::ShortShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => HeaderValue::Int(*value),
+        AMQPValue::Float(value) => HeaderValue::Float((*value).into()),
+        AMQPValue::Double(value) => HeaderValue::Float(*value),
+        AMQPValue::DecimalValue(value) => {
+            HeaderValue::Float(f64::from(value.value) / 10f64.powi(value.scale.into()))
+        }
+        AMQPValue::ShortString(value) => HeaderValue::Text(value.to_string()),
+        AMQPValue::LongString(value) => text_or_bytes(value.as_bytes()),
+        // .NET writes texts as bytes at times.
+        AMQPValue::ByteArray(value) => text_or_bytes(value.as_slice()),
+        AMQPValue::Timestamp(seconds) => {
+            HeaderValue::Timestamp(i64::try_from(*seconds).unwrap_or(i64::MAX))
+        }
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if depth >= MAX_DEPTH => {
+            HeaderValue::Null
+        }
+        AMQPValue::FieldArray(values) => HeaderValue::List(
+            values
+                .as_slice()
+                .iter()
+                .map(|value| from_value(value, depth + 1))
+                .collect(),
+        ),
+        AMQPValue::FieldTable(values) => HeaderValue::Map(
+            values
+                .inner()
+                .iter()
+                .map(|(name, value)| (name.to_string(), from_value(value, depth + 1)))
+                .collect(),
+        ),
+    }
+}
+
+fn text_or_bytes(bytes: &[u8]) -> HeaderValue {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => HeaderValue::Text(text.to_owned()),
+        Err(_) => HeaderValue::Bytes(bytes.to_vec()),
+    }
+}
+
+/// About how many bytes a value takes on the wire.
+fn weight(value: &HeaderValue) -> usize {
+    match value {
+        HeaderValue::Text(text) => text.len(),
+        HeaderValue::Bytes(bytes) => bytes.len(),
+        HeaderValue::List(values) => values.iter().map(|value| 5 + weight(value)).sum(),
+        HeaderValue::Map(values) => values
+            .iter()
+            .map(|(name, value)| 6 + name.len() + weight(value))
+            .sum(),
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bus_core::transport::Target;
+
+    use super::*;
+
+    fn outgoing(headers: Headers) -> Outgoing {
+        Outgoing {
+            headers,
+            ..Outgoing::new(Target::Queue("q".into()), Bytes::new())
+        }
+    }
+
+    #[test]
+    fn header_values_survive_the_wire() {
+        for value in [
+            HeaderValue::Null,
+            true.into(),
+            7.into(),
+            i64::MIN.into(),
+            1.5.into(),
+            "ß🚚".into(),
+            HeaderValue::Timestamp(1_770_000_000),
+            HeaderValue::Bytes(vec![0xff, 0]),
+            HeaderValue::List(vec![1.into(), "x".into()]),
+            HeaderValue::Map(BTreeMap::from([("a".to_owned(), HeaderValue::Null)])),
+        ] {
+            assert_eq!(from_value(&to_value(&value).unwrap(), 0), value);
+        }
+    }
+
+    #[test]
+    fn nesting_by_strangers_is_bounded() {
+        let mut value = AMQPValue::Void;
+        for _ in 0..1000 {
+            value = AMQPValue::FieldArray(vec![value].into());
+        }
+        let mut depth = 0;
+        let mut read = &from_value(&value, 0);
+        while let HeaderValue::List(values) = read {
+            read = &values[0];
+            depth += 1;
+        }
+        assert_eq!(depth, MAX_DEPTH);
+    }
+
+    #[test]
+    fn a_ttl_below_a_millisecond_is_not_zero() {
+        let mut message = outgoing(Headers::new());
+        message.ttl = Some(Duration::from_micros(1));
+        let properties = properties(&message, None).unwrap();
+        assert_eq!(properties.expiration().as_ref().unwrap().as_str(), "1");
+    }
+
+    #[test]
+    fn what_the_broker_would_choke_on_is_refused_here() {
+        let large: Headers = [("h", "x".repeat(MAX_HEADERS))].into_iter().collect();
+        let long: Headers = [("n".repeat(256), 1)].into_iter().collect();
+        for headers in [large, long] {
+            let error = properties(&outgoing(headers), None).unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{error}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! From the client's errors to the seam's kinds.
+
+use bus_core::transport::{TransportError, TransportErrorKind};
+use lapin::{Error, ErrorKind};
+
+const CONNECTION_FORCED: u16 = 320;
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+const INTERNAL_ERROR: u16 = 541;
+
+/// An error that names what was tried; the broker's own words are kept in it.
+pub(crate) fn failed(what: impl std::fmt::Display, error: Error) -> TransportError {
+    let kind = kind_of(&error);
+    TransportError::new(kind, format!("{what}: {}", words(&error))).with_source(error)
+}
+
+/// What the caller can do about it.
+pub(crate) fn kind_of(error: &Error) -> TransportErrorKind {
+    match reply_code(error) {
+        Some(ACCESS_REFUSED | NOT_ALLOWED) => TransportErrorKind::AccessRefused,
+        Some(NOT_FOUND) => TransportErrorKind::Unroutable,
+        Some(PRECONDITION_FAILED) => TransportErrorKind::Mismatch,
+        // A reply queue is locked until the broker notices that its last connection is gone.
+        Some(RESOURCE_LOCKED | CONNECTION_FORCED | INTERNAL_ERROR) => {
+            TransportErrorKind::Unreachable
+        }
+        Some(_) => TransportErrorKind::Protocol,
+        None if is_untrusted(error) => TransportErrorKind::AccessRefused,
+        None => match error.kind() {
+            ErrorKind::ParsingError(_)
+            | ErrorKind::SerialisationError(_)
+            | ErrorKind::InvalidProtocolVersion(_) => TransportErrorKind::Protocol,
+            ErrorKind::AuthProviderError(_) => TransportErrorKind::AccessRefused,
+            _ => TransportErrorKind::Unreachable,
+        },
+    }
+}
+
+/// The broker's reply code, if the broker said something.
+pub(crate) fn reply_code(error: &Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_not_found(error: &Error) -> bool {
+    reply_code(error) == Some(NOT_FOUND)
+}
+
+/// The entity is there, but not as asked, or held by another connection.
+pub(crate) fn is_present_otherwise(error: &Error) -> bool {
+    matches!(
+        reply_code(error),
+        Some(PRECONDITION_FAILED | RESOURCE_LOCKED)
+    )
+}
+
+/// The broker's words, or the client's.
+pub(crate) fn words(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        ErrorKind::IOError(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// A certificate that does not verify does not begin to by trying again.
+fn is_untrusted(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::IOError(error) => error.to_string().contains("certificate"),
+        _ => false,
+    }
+}
+
+/// Too late: the transport was closed.
+pub(crate) fn closed() -> TransportError {
+    TransportError::new(
+        TransportErrorKind::Closed,
+        "the connection to RabbitMQ was closed by shutdown",
+    )
+}

@@ -1,0 +1,256 @@
+//! Messages that wait for their confirm, and which of them the broker gave back.
+
+use std::collections::BTreeMap;
+
+use bus_core::transport::{TransportError, TransportErrorKind};
+use tokio::time::Instant;
+
+use crate::job::Job;
+
+/// What the client reports when a confirm arrives.
+pub(crate) struct Confirmed {
+    pub(crate) acked: bool,
+    /// A message that came back, whichever it was: the client hands returns out in the order of their arrival, with
+    /// whatever confirm comes next.
+    pub(crate) returned: Option<Returned>,
+}
+
+/// A message that the broker gave back, by its mark.
+pub(crate) struct Returned {
+    pub(crate) mark: u64,
+    pub(crate) reason: String,
+}
+
+/// The jobs that are written and not confirmed, in the order of writing.
+///
+/// The broker returns a message before it confirms it, and the client takes a return out of its queue with each
+/// confirm. So a confirm that comes with no return proves that every message confirmed until then had its return
+/// attributed; one that comes with somebody else's return proves nothing yet.
+#[derive(Default)]
+pub(crate) struct Flight {
+    next: u64,
+    jobs: BTreeMap<u64, Box<Job>>,
+    /// Confirmed, but perhaps returned.
+    undecided: Vec<Job>,
+    /// Jobs nobody waits for any more, whose fate is open.
+    forsaken: usize,
+}
+
+impl Flight {
+    /// How many of the window's places are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    pub(crate) fn insert(&mut self, job: Box<Job>) -> u64 {
+        self.next += 1;
+        self.jobs.insert(self.next, job);
+        self.next
+    }
+
+    /// Takes a confirm.
+    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
+        let Some(mut job) = self.jobs.remove(&order) else {
+            return;
+        };
+        self.forsaken -= usize::from(job.is_forsaken());
+        let none_waiting = confirmed.returned.is_none();
+        if let Some(returned) = confirmed.returned {
+            if job.mark == Some(returned.mark) {
+                job.returned = Some(returned.reason);
+            } else {
+                self.attribute(returned);
+            }
+        }
+        if !confirmed.acked {
+            let error = nacked(&job);
+            job.finish(Err(error));
+        } else if job.returned.is_some() || job.mark.is_none() || none_waiting {
+            job.confirm();
+        } else {
+            self.undecided.push(*job);
+        }
+        if none_waiting || self.jobs.is_empty() {
+            self.undecided.drain(..).for_each(Job::confirm);
+        }
+    }
+
+    fn attribute(&mut self, returned: Returned) {
+        let of_mark = |job: &&mut Box<Job>| job.mark == Some(returned.mark);
+        if let Some(job) = self.jobs.values_mut().find(of_mark) {
+            job.returned = Some(returned.reason);
+        } else if let Some(index) = self
+            .undecided
+            .iter()
+            .position(|job| job.mark == Some(returned.mark))
+        {
+            let mut job = self.undecided.swap_remove(index);
+            job.returned = Some(returned.reason);
+            job.confirm();
+        }
+    }
+
+    /// Lets go of those whose time is up. They keep their places, as the broker may still take them.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        for job in self.jobs.values_mut().filter(|job| job.is_due(now)) {
+            let text = format!(
+                "RabbitMQ has not confirmed the message to {} in time; it may have arrived",
+                job.target()
+            );
+            job.forsake(TransportError::new(TransportErrorKind::TimedOut, text));
+            self.forsaken += 1;
+        }
+    }
+
+    /// Pairs a message that is sent again with itself, should it still be on its way; else gives it back.
+    pub(crate) fn adopt(&mut self, job: Box<Job>) -> Option<Box<Job>> {
+        if self.forsaken == 0 {
+            return Some(job);
+        }
+        match self.jobs.values_mut().find(|other| other.is_same(&job)) {
+            Some(other) => {
+                other.adopt(*job);
+                self.forsaken -= 1;
+                None
+            }
+            None => Some(job),
+        }
+    }
+
+    /// Everything that has no confirm yet, in order: the channel is gone. What was confirmed has arrived.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
+        self.undecided.drain(..).for_each(Job::confirm);
+        self.forsaken = 0;
+        std::mem::take(&mut self.jobs)
+            .into_values()
+            .filter(|job| !job.is_forsaken())
+    }
+}
+
+fn nacked(job: &Job) -> TransportError {
+    let text = format!(
+        "RabbitMQ refused the message to {} (negative acknowledgement): a queue is full or failed",
+        job.target()
+    );
+    TransportError::new(TransportErrorKind::Nacked, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_core::transport::{Outgoing, Target};
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    type Outcome = oneshot::Receiver<Result<(), TransportError>>;
+
+    fn job(mark: Option<u64>) -> (Box<Job>, Outcome) {
+        let mut outgoing = Outgoing::new(Target::Inbox("q".into()), Bytes::from_static(b"x"));
+        outgoing.mandatory = mark.is_some();
+        let (done, outcome) = oneshot::channel();
+        let job = Job::new(outgoing, mark.unwrap_or_default(), done).unwrap();
+        (Box::new(job), outcome)
+    }
+
+    fn acked(returned: Option<u64>) -> Confirmed {
+        let returned = returned.map(|mark| Returned {
+            mark,
+            reason: "NO_ROUTE".to_owned(),
+        });
+        Confirmed {
+            acked: true,
+            returned,
+        }
+    }
+
+    fn kind(outcome: &mut Outcome) -> Option<TransportErrorKind> {
+        let result = outcome.try_recv().expect("decided");
+        result.err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_return_that_comes_with_another_confirm_is_credited_to_its_message() {
+        let mut flight = Flight::default();
+        let (first, mut first_outcome) = job(Some(1));
+        let (second, mut second_outcome) = job(Some(2));
+        let (one, two) = (flight.insert(first), flight.insert(second));
+        // Both came back; the client handed each one the other's return.
+        flight.confirm(one, acked(Some(2)));
+        assert!(first_outcome.try_recv().is_err(), "not decided yet");
+        flight.confirm(two, acked(Some(1)));
+        assert_eq!(
+            kind(&mut first_outcome),
+            Some(TransportErrorKind::Unroutable)
+        );
+        assert_eq!(
+            kind(&mut second_outcome),
+            Some(TransportErrorKind::Unroutable)
+        );
+    }
+
+    #[test]
+    fn a_routed_message_that_carries_a_strangers_return_is_routed() {
+        let mut flight = Flight::default();
+        let (routed, mut routed_outcome) = job(Some(1));
+        let (returned, mut returned_outcome) = job(Some(2));
+        let (plain, mut plain_outcome) = job(None);
+        let orders = [routed, returned, plain].map(|job| flight.insert(job));
+        flight.confirm(orders[0], acked(Some(2)));
+        flight.confirm(orders[2], acked(None));
+        assert_eq!(kind(&mut routed_outcome), None);
+        assert_eq!(kind(&mut plain_outcome), None);
+        flight.confirm(orders[1], acked(None));
+        assert_eq!(
+            kind(&mut returned_outcome),
+            Some(TransportErrorKind::Unroutable)
+        );
+        assert!(flight.is_empty());
+    }
+
+    #[test]
+    fn the_last_one_on_the_way_is_decided() {
+        let mut flight = Flight::default();
+        let (returned, mut returned_outcome) = job(Some(1));
+        let (routed, mut routed_outcome) = job(Some(2));
+        let (one, two) = (flight.insert(returned), flight.insert(routed));
+        flight.confirm(one, acked(None));
+        assert_eq!(kind(&mut returned_outcome), None);
+        flight.confirm(two, acked(Some(77)));
+        assert_eq!(kind(&mut routed_outcome), None);
+    }
+
+    #[test]
+    fn a_refusal_belongs_to_its_message() {
+        let mut flight = Flight::default();
+        let (refused, mut outcome) = job(None);
+        let order = flight.insert(refused);
+        let confirmed = Confirmed {
+            acked: false,
+            returned: None,
+        };
+        flight.confirm(order, confirmed);
+        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::Nacked));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_sent_again_joins_the_one_that_is_still_on_its_way() {
+        let mut flight = Flight::default();
+        let (mut first, mut first_outcome) = job(None);
+        first.outgoing.deadline = Some(Instant::now());
+        first.outgoing.message_id = Some("id".to_owned());
+        let (mut again, mut again_outcome) = job(None);
+        again.outgoing.message_id = Some("id".to_owned());
+        let order = flight.insert(first);
+        flight.expire(Instant::now());
+        assert_eq!(kind(&mut first_outcome), Some(TransportErrorKind::TimedOut));
+        assert!(flight.adopt(again).is_none(), "it is the same message");
+        flight.confirm(order, acked(None));
+        assert_eq!(kind(&mut again_outcome), None);
+        assert_eq!(flight.forsaken, 0);
+    }
+}

@@ -1,0 +1,155 @@
+//! One message on its way through a publisher.
+
+use bus_core::transport::{Outgoing, Target, TransportError, TransportErrorKind};
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::convert::{properties, short};
+
+/// A message, who waits for it, and what is known of it.
+pub(crate) struct Job {
+    pub(crate) outgoing: Outgoing,
+    exchange: ShortString,
+    routing_key: ShortString,
+    /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
+    properties: Option<BasicProperties>,
+    done: Option<oneshot::Sender<Result<(), TransportError>>>,
+    /// Tells it from the others should it come back; mandatory messages only.
+    pub(crate) mark: Option<u64>,
+    /// Why it came back, if it did.
+    pub(crate) returned: Option<String>,
+    /// How often its channel was closed by the broker, perhaps because of it.
+    pub(crate) refusals: u32,
+}
+
+impl Job {
+    /// Checks everything that can be checked without the broker.
+    pub(crate) fn new(
+        outgoing: Outgoing,
+        mark: u64,
+        done: oneshot::Sender<Result<(), TransportError>>,
+    ) -> Result<Self, TransportError> {
+        let (exchange, routing_key) = match &outgoing.target {
+            Target::Exchange { name, .. } => (
+                short("exchange name", name)?,
+                short("routing key", &outgoing.routing_key)?,
+            ),
+            Target::Queue(name) => (
+                short("queue name", name)?,
+                short("routing key", &outgoing.routing_key)?,
+            ),
+            Target::Inbox(name) => (ShortString::default(), short("queue name", name)?),
+        };
+        if outgoing.delay.is_some() {
+            return Err(TransportError::new(
+                TransportErrorKind::Unsupported,
+                format!(
+                    "the message to `{}` cannot be delayed: this transport has no delayed delivery",
+                    outgoing.target.name()
+                ),
+            ));
+        }
+        let mark = outgoing.mandatory.then_some(mark);
+        let properties = Some(properties(&outgoing, mark)?);
+        Ok(Self {
+            outgoing,
+            exchange,
+            routing_key,
+            properties,
+            done: Some(done),
+            mark,
+            returned: None,
+            refusals: 0,
+        })
+    }
+
+    /// What the client writes.
+    pub(crate) fn take_parts(
+        &mut self,
+    ) -> Result<(ShortString, ShortString, BasicProperties), TransportError> {
+        let properties = match self.properties.take() {
+            Some(made) => made,
+            None => properties(&self.outgoing, self.mark)?,
+        };
+        Ok((self.exchange.clone(), self.routing_key.clone(), properties))
+    }
+
+    /// The exchange that the broker sees.
+    pub(crate) fn exchange(&self) -> &str {
+        self.exchange.as_str()
+    }
+
+    /// Where it goes, in words.
+    pub(crate) fn target(&self) -> String {
+        match &self.outgoing.target {
+            Target::Exchange { name, .. } => format!("exchange `{name}`"),
+            Target::Queue(name) | Target::Inbox(name) => format!("queue `{name}`"),
+        }
+    }
+
+    /// Whether somebody still waits for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.done.as_ref().is_some_and(|done| !done.is_closed())
+    }
+
+    /// Whether its waiter was told that its time is up.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        self.done.is_none()
+    }
+
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.done.is_some()
+            && self
+                .outgoing
+                .deadline
+                .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Tells the waiter; the message goes on.
+    pub(crate) fn forsake(&mut self, error: TransportError) {
+        if let Some(done) = self.done.take() {
+            // A waiter that is gone does not care.
+            let _ = done.send(Err(error));
+        }
+    }
+
+    /// Whether this one, given up by its waiter, is the same message as another one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_forsaken()
+            && self.outgoing.message_id.is_some()
+            && self.outgoing.message_id == other.outgoing.message_id
+            && self.outgoing.target.name() == other.outgoing.target.name()
+            && self.outgoing.body == other.outgoing.body
+    }
+
+    /// Takes over the waiter of the same message.
+    pub(crate) fn adopt(&mut self, other: Self) {
+        self.done = other.done;
+        self.outgoing.deadline = other.outgoing.deadline;
+    }
+
+    /// The broker has it, or gave it back.
+    pub(crate) fn confirm(mut self) {
+        let outcome = match self.returned.take() {
+            None => Ok(()),
+            Some(reason) => Err(TransportError::new(
+                TransportErrorKind::Unroutable,
+                format!(
+                    "no queue took the message to {} with routing key `{}`: {reason}",
+                    self.target(),
+                    self.routing_key
+                ),
+            )),
+        };
+        self.finish(outcome);
+    }
+
+    pub(crate) fn finish(mut self, outcome: Result<(), TransportError>) {
+        if let Some(done) = self.done.take() {
+            // A waiter that is gone does not care.
+            let _ = done.send(outcome);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Whom to trust, and as whom to appear.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+
+/// TLS settings for `amqps://` addresses. Certificates are always verified, against the system's authorities and those
+/// added here.
+///
+/// ```
+/// use bus_rabbitmq::{RabbitMq, Tls};
+///
+/// let tls = Tls::new().ca_file("/etc/ssl/broker-ca.pem").client_certificate("client.pem", "client.key");
+/// let transport = RabbitMq::new("amqps://broker.example").tls(tls.external());
+/// # let _ = transport;
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Tls {
+    ca_file: Option<PathBuf>,
+    identity: Option<Identity>,
+    pub(crate) external: bool,
+}
+
+#[derive(Clone)]
+enum Identity {
+    Pem { certificate: PathBuf, key: PathBuf },
+    Pkcs12 { file: PathBuf, password: Arc<str> },
+}
+
+impl Tls {
+    /// The system's certificate authorities, and no client certificate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the authorities in this PEM file too.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Shows this certificate: PEM files with the certificate chain and its PKCS #8 key.
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.identity = Some(Identity::Pem {
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        self
+    }
+
+    /// Shows the certificate of this PKCS #12 file.
+    pub fn client_pkcs12(
+        mut self,
+        file: impl Into<PathBuf>,
+        password: impl Into<Arc<str>>,
+    ) -> Self {
+        self.identity = Some(Identity::Pkcs12 {
+            file: file.into(),
+            password: password.into(),
+        });
+        self
+    }
+
+    /// Logs in as whom the client certificate names (SASL EXTERNAL), without user and password.
+    pub fn external(mut self) -> Self {
+        self.external = true;
+        self
+    }
+
+    /// Reads the files.
+    pub(crate) fn load(&self) -> Result<OwnedTLSConfig, String> {
+        let cert_chain = match &self.ca_file {
+            Some(path) => Some(
+                String::from_utf8(read("ca_file", path)?)
+                    .map_err(|_| format!("ca_file {} is not PEM text", path.display()))?,
+            ),
+            None => None,
+        };
+        let identity = match &self.identity {
+            None => None,
+            Some(Identity::Pem { certificate, key }) => Some(OwnedIdentity::PKCS8 {
+                pem: read("client certificate", certificate)?,
+                key: read("client key", key)?,
+            }),
+            Some(Identity::Pkcs12 { file, password }) => Some(OwnedIdentity::PKCS12 {
+                der: read("client certificate", file)?,
+                password: password.to_string(),
+            }),
+        };
+        Ok(OwnedTLSConfig {
+            identity,
+            cert_chain,
+        })
+    }
+
+    /// What cannot work, whatever the broker says.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let mut mistakes: Vec<_> = self.load().err().into_iter().collect();
+        if self.external && self.identity.is_none() {
+            mistakes.push("tls: external() needs a client certificate".to_owned());
+        }
+        mistakes
+    }
+}
+
+fn read(what: &str, path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path)
+        .map_err(|error| format!("tls: {what} {} cannot be read: {error}", path.display()))
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca_file", &self.ca_file)
+            .field("client_certificate", &self.identity.is_some())
+            .field("external", &self.external)
+            .finish()
+    }
+}

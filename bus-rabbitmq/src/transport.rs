@@ -1,0 +1,254 @@
+//! The handle that a bus is built on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus_core::topology::Topology;
+use bus_core::transport::{
+    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
+    TransportErrorKind,
+};
+use tokio::sync::OnceCell;
+
+use crate::config::Config;
+use crate::connection::Link;
+use crate::error::closed;
+use crate::listener::QueueListener;
+use crate::publisher::Publisher;
+use crate::tls::Tls;
+use crate::topology;
+
+/// How long `close` waits for messages that are on their way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A RabbitMQ broker, as a transport. Settings first; the bus connects it.
+///
+/// Two connections are made, one to publish and one to consume, so that a broker that takes no messages for a while
+/// still takes acknowledgements. Both come back by themselves after a loss, with growing waits.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use bus_core::Bus;
+/// use bus_rabbitmq::RabbitMq;
+///
+/// # async fn run() -> Result<(), bus_core::StartError> {
+/// let transport = RabbitMq::new("amqp://app:secret@rabbit-1,rabbit-2/orders").heartbeat(Duration::from_secs(10));
+/// let bus = Bus::builder(transport).start().await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "give it to Bus::builder(…)"]
+pub struct RabbitMq {
+    config: Config,
+    running: OnceCell<Running>,
+    closed: AtomicBool,
+}
+
+/// What exists once it is connected.
+struct Running {
+    config: Arc<Config>,
+    publishing: Arc<Link>,
+    consuming: Arc<Link>,
+    publisher: Publisher,
+    /// For addresses that came with messages: a requester who is gone closes this channel, not the other one.
+    replies: Publisher,
+}
+
+impl RabbitMq {
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS. Several hosts of a cluster, joined by `,`, are
+    /// tried in turn. Left out: user and password `guest`, port 5672 (TLS: 5671), virtual host `/`. The option
+    /// `?heartbeat=10` is known; others are ignored.
+    ///
+    /// A wrong address is reported by [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
+    pub fn new(address: impl AsRef<str>) -> Self {
+        Self::of(Config::new(address.as_ref()))
+    }
+
+    fn of(config: Config) -> Self {
+        Self {
+            config,
+            running: OnceCell::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// User and password, instead of those in the address.
+    pub fn credentials(self, user: impl Into<String>, password: impl AsRef<str>) -> Self {
+        self.set(|config| config.set_credentials(user.into(), password.as_ref()))
+    }
+
+    /// Another host of the cluster, `name` or `name:port`, tried when the others do not answer.
+    pub fn host(self, host: impl AsRef<str>) -> Self {
+        self.set(|config| match config.host(host.as_ref()) {
+            Ok(host) => config.hosts.push(host),
+            Err(reason) => config.mistakes.push(format!("host: {reason}")),
+        })
+    }
+
+    /// How the connections are called in the management pages, followed by what each is for. Default: the program's
+    /// name.
+    pub fn connection_name(self, name: impl Into<String>) -> Self {
+        self.set(|config| config.name = name.into())
+    }
+
+    /// A peer that says nothing for twice as long is taken for dead. Whole seconds; default: 15 s.
+    pub fn heartbeat(self, heartbeat: Duration) -> Self {
+        self.set(|config| config.heartbeat = heartbeat)
+    }
+
+    /// How long one attempt to connect may take. Default: 10 s.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.set(|config| config.connect_timeout = timeout)
+    }
+
+    /// The waits between attempts to connect: about `first`, then twice as long each, with jitter, at most `cap`.
+    /// Default: 200 ms and 10 s.
+    pub fn reconnect_backoff(self, first: Duration, cap: Duration) -> Self {
+        self.set(|config| config.reconnect = (first, cap))
+    }
+
+    /// How many messages may wait for their confirm at once; further ones wait their turn. Default: 1000.
+    pub fn confirm_window(self, count: usize) -> Self {
+        self.set(|config| config.confirm_window = count)
+    }
+
+    /// Certificates, for `amqps://` addresses.
+    pub fn tls(self, tls: Tls) -> Self {
+        self.set(|config| config.tls = tls)
+    }
+
+    fn running(&self) -> Result<&Running, TransportError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        self.running.get().ok_or_else(|| {
+            let text = format!("not connected to {} yet", self.config.base_address());
+            TransportError::new(TransportErrorKind::Unreachable, text)
+        })
+    }
+
+    async fn start(&self) -> Result<Running, TransportError> {
+        let config = Arc::new(self.config.clone());
+        if let Some(mistake) = config.mistakes().first() {
+            return Err(TransportError::new(
+                TransportErrorKind::Unreachable,
+                mistake,
+            ));
+        }
+        let publishing = Link::start(Arc::clone(&config), "publish");
+        let consuming = Link::start(Arc::clone(&config), "consume");
+        tokio::try_join!(publishing.up(), consuming.up())?;
+        let window = config.confirm_window;
+        Ok(Running {
+            publisher: Publisher::start(Arc::clone(&publishing), window),
+            replies: Publisher::start(Arc::clone(&publishing), window),
+            config,
+            publishing,
+            consuming,
+        })
+    }
+}
+
+impl Clone for RabbitMq {
+    /// The same settings; connections of its own.
+    fn clone(&self) -> Self {
+        Self::of(self.config.clone())
+    }
+}
+
+#[async_trait]
+impl Transport for RabbitMq {
+    async fn connect(&self) -> Result<(), TransportError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        self.running.get_or_try_init(|| self.start()).await?;
+        Ok(())
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
+        let running = self.running()?;
+        let mut backoff = running.config.backoff();
+        loop {
+            // Exclusive queues belong to the connection that declares them, so to the one that consumes.
+            let live = running.consuming.up().await?;
+            match topology::declare(&live, topology).await {
+                Err(error) if error.kind().is_transient() => {
+                    tracing::warn!(%error, "the topology cannot be declared yet");
+                    running.consuming.suspect();
+                }
+                outcome => return outcome,
+            }
+            backoff.wait().await;
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+        let running = self.running()?;
+        let publisher = match &outgoing.target {
+            Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
+            Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
+        };
+        publisher.send(outgoing).await
+    }
+
+    async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
+        let running = self.running()?;
+        let (link, config) = (Arc::clone(&running.consuming), Arc::clone(&running.config));
+        Ok(QueueListener::start(link, config, spec).await?)
+    }
+
+    fn base_address(&self) -> String {
+        self.config.base_address()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::NONE;
+        capabilities.persistent = true;
+        capabilities.quorum_queues = true;
+        capabilities.streams = true;
+        capabilities
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        self.config.mistakes()
+    }
+
+    fn health(&self) -> Health {
+        let Ok(running) = self.running() else {
+            return Health::Down("not connected".to_owned());
+        };
+        match (running.publishing.health(), running.consuming.health()) {
+            (Health::Up, Health::Up) => Health::Up,
+            (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
+            (Health::Up, degraded) | (degraded, _) => degraded,
+        }
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let Some(running) = self.running.get() else {
+            return;
+        };
+        let drained = async {
+            tokio::join!(running.publisher.close(), running.replies.close());
+        };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("messages without a confirm are left behind by shutdown");
+        }
+        tokio::join!(running.publishing.close(), running.consuming.close());
+    }
+}
+
+impl fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}
