@@ -1,10 +1,41 @@
-//! Conformance suites of the service bus, and where they run.
+//! What a service bus must do, as code that runs against any transport or store.
+//!
+//! ```text
+//!   suite/*.rs         one async fn for each behaviour     ─┐
+//!   conformance!(…)    one #[tokio::test] for each of them ─┴─ on one transport: a Stage
+//! ```
+//!
+//! A transport joins by implementing [`Stage`] and naming it once:
+//!
+//! ```ignore
+//! bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
+//! ```
+//!
+//! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
 
 mod broker;
+mod conformance;
 #[cfg(feature = "containers")]
 mod container;
+pub mod contracts;
+mod gate;
+mod in_memory;
 mod node;
+mod outcome;
 mod proxy;
+mod recorder;
+mod stage;
+pub mod suite;
+mod wait;
+mod wire;
 
 pub use broker::Broker;
+pub use conformance::run;
+pub use gate::Gate;
+pub use in_memory::InMemoryStage;
+pub use outcome::{Failure, Outcome};
 pub use proxy::Proxy;
+pub use recorder::{Recorder, numbers, with};
+pub use stage::Stage;
+pub use wait::{eventually, within};
+pub use wire::{Reader, Wire, envelope, raw};

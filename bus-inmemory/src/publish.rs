@@ -1,0 +1,182 @@
+//! Messages on their way in: from a target to queues, now or later.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
+use bus_core::transport::{Outgoing, Target, TransportError};
+
+use crate::consumers::ConnectionId;
+use crate::errors::{self, check_length};
+use crate::flow::GivenUp;
+use crate::message::{Message, Name};
+use crate::state::State;
+
+/// A message that is ready to be published, and what must be there first.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    message: Arc<Message>,
+    needs: Needs,
+    mandatory: bool,
+    delay: Option<Duration>,
+}
+
+/// What is declared before a message is sent.
+#[derive(Debug)]
+enum Needs {
+    Nothing,
+    /// A queue with the exchange of the same name.
+    Queue,
+    Topology(Arc<Topology>),
+}
+
+impl Publication {
+    /// # Errors
+    /// For a name or key that AMQP could not carry.
+    pub(crate) fn new(mut outgoing: Outgoing) -> Result<Self, TransportError> {
+        let target = std::mem::replace(&mut outgoing.target, Target::Inbox(Cow::Borrowed("")));
+        let key = std::mem::take(&mut outgoing.routing_key);
+        let (needs, exchange, key) = match target {
+            Target::Exchange { name, topology } => {
+                (topology.map_or(Needs::Nothing, Needs::Topology), name, key)
+            }
+            Target::Queue(name) => (Needs::Queue, name, key),
+            Target::Inbox(queue) => (Needs::Nothing, Cow::Borrowed(""), queue),
+        };
+        check_length("exchange name", &exchange)?;
+        check_length("routing key", &key)?;
+        let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
+        Ok(Self {
+            message: Arc::new(Message::new(exchange, key, outgoing)),
+            needs,
+            mandatory,
+            delay: delay.filter(|delay| !delay.is_zero()),
+        })
+    }
+}
+
+impl State {
+    /// Publishes for a connection.
+    ///
+    /// # Errors
+    /// As [`Transport::send`](bus_core::transport::Transport::send). A message that one of several queues refuses is
+    /// in the others all the same, as on RabbitMQ.
+    pub(crate) fn publish(
+        &mut self,
+        connection: ConnectionId,
+        publication: Publication,
+    ) -> Result<(), TransportError> {
+        let Publication {
+            message,
+            needs,
+            mandatory,
+            delay,
+        } = publication;
+        self.provide(connection, &message.exchange, needs)?;
+        if !message.exchange.is_empty() && !self.exchanges.contains_key(&*message.exchange) {
+            return Err(errors::no_exchange(&message.exchange));
+        }
+        let route = self.route(&message.exchange, &message.routing_key, &message.headers);
+        // The default exchange is only used to reach one queue, by its name: its absence is always an error.
+        if route.is_empty() && (mandatory || message.exchange.is_empty()) {
+            return Err(errors::unroutable(&message.exchange, &message.routing_key));
+        }
+        match delay {
+            Some(delay) => self.schedule.deliver_after(delay, message),
+            None => self.put(&route, message),
+        }
+    }
+
+    /// Publishes what was delayed. Nobody waits for the outcome any more.
+    pub(crate) fn publish_due(&mut self, message: Arc<Message>) {
+        let route = self.route(&message.exchange, &message.routing_key, &message.headers);
+        if route.is_empty() {
+            let (exchange, routing_key) = (&message.exchange, &message.routing_key);
+            tracing::warn!(%exchange, %routing_key, "no queue takes a delayed message any more; it is dropped");
+        }
+        if let Err(error) = self.put(&route, message) {
+            tracing::warn!(%error, "a delayed message is refused and dropped");
+        }
+    }
+
+    fn put(&mut self, route: &[Name], message: Arc<Message>) -> Result<(), TransportError> {
+        let mut outcome = Ok(());
+        for name in route {
+            let message = Arc::clone(&message);
+            let put = self.change(name, |queue, flow| queue.put(message, flow));
+            outcome = outcome.and(put.unwrap_or(Ok(())));
+        }
+        outcome
+    }
+
+    /// Sends what queues gave up where it goes; that may make other queues give up something.
+    pub(crate) fn forward_given_up(&mut self) {
+        while let Some(GivenUp { by, entry, to }) = self.flow.given_up.pop_front() {
+            let key = to.routing_key.as_deref();
+            let key = key.unwrap_or(&entry.message.routing_key);
+            let message = Arc::new(entry.message.dead_lettered(&by, &to.exchange, key));
+            let route = self.route(&message.exchange, &message.routing_key, &message.headers);
+            // Nobody but the broker moves a message here, so one that came back would go round for ever.
+            let onward = route
+                .iter()
+                .filter(|queue| !message.given_up_by.contains(queue));
+            for queue in onward {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    // A full dead letter queue loses messages, on RabbitMQ too.
+                    let _ = queue.put(Arc::clone(&message), &mut self.flow);
+                    self.schedule.look_after(queue);
+                }
+            }
+        }
+    }
+
+    /// Declares what a message needs, the first time that its connection sends there.
+    fn provide(
+        &mut self,
+        connection: ConnectionId,
+        exchange: &str,
+        needs: Needs,
+    ) -> Result<(), TransportError> {
+        let known = self.connection(connection)?.declared.get(exchange);
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::Queue => self.provide_queue(connection, exchange),
+            Needs::Topology(topology) => {
+                let is_known =
+                    known.is_some_and(|known| Arc::ptr_eq(known, &topology) || *known == topology);
+                if is_known && self.exchanges.contains_key(exchange) {
+                    return Ok(());
+                }
+                self.declare(connection, &topology)?;
+                let declared = &mut self.connection(connection)?.declared;
+                declared.insert(exchange.into(), topology);
+                Ok(())
+            }
+        }
+    }
+
+    /// The exchange and the queue that a sender to a queue expects. A queue that is there may be bound otherwise.
+    fn provide_queue(
+        &mut self,
+        connection: ConnectionId,
+        name: &str,
+    ) -> Result<(), TransportError> {
+        if self.queues.contains_key(name) && self.exchanges.contains_key(name) {
+            return Ok(());
+        }
+        let mut topology = Topology {
+            exchanges: vec![Exchange {
+                presence: Presence::IfMissing,
+                ..Exchange::fanout(name)
+            }],
+            ..Topology::default()
+        };
+        if !self.queues.contains_key(name) {
+            topology.queues.push(Queue::classic(name));
+            let binding = Binding::new(name, Node::Queue(name.to_owned()));
+            topology.bindings.push(binding);
+        }
+        self.declare(connection, &topology)
+    }
+}

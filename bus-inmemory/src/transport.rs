@@ -1,0 +1,134 @@
+//! The handle: a connection to a broker in the process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus_core::topology::Topology;
+use bus_core::transport::{
+    Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+};
+use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::consumers::ConnectionId;
+use crate::errors;
+use crate::listener::MemoryListener;
+use crate::publish::Publication;
+
+/// A transport in the process: one connection to a broker that lives as long as anybody holds it.
+pub struct InMemory {
+    broker: Arc<Broker>,
+    connection: ConnectionId,
+}
+
+impl InMemory {
+    /// A connection to a new, empty broker.
+    pub fn new() -> Self {
+        Self::connected_to(&Arc::default())
+    }
+
+    fn connected_to(broker: &Arc<Broker>) -> Self {
+        Self {
+            broker: Arc::clone(broker),
+            connection: broker.with(|state| state.connect()),
+        }
+    }
+
+    /// How many messages wait in a queue, not counting those handed out; `None` if there is no such queue.
+    pub fn depth(&self, queue: &str) -> Option<u32> {
+        let depth = self
+            .broker
+            .with(|state| Some(state.queues.get(queue)?.ready.len()))?;
+        Some(u32::try_from(depth).unwrap_or(u32::MAX))
+    }
+
+    fn is_open(&self) -> bool {
+        self.broker.with(|state| state.is_open(self.connection))
+    }
+}
+
+impl Default for InMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for InMemory {
+    /// Another connection to the same broker. It is open, also if this one was closed.
+    fn clone(&self) -> Self {
+        Self::connected_to(&self.broker)
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        self.broker.with(|state| state.disconnect(self.connection));
+    }
+}
+
+impl fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemory")
+            .field("connection", &self.connection)
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Transport for InMemory {
+    async fn connect(&self) -> Result<(), TransportError> {
+        self.broker
+            .with(|state| state.connection(self.connection).map(|_| ()))
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
+        self.broker
+            .with(|state| state.declare(self.connection, topology))
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+        // Lets consumers run beside a task that only publishes. Before the message is taken, so that a send that is
+        // dropped here has not happened, and one that goes on is done before it returns.
+        consume_budget().await;
+        if outgoing.deadline.is_some_and(|at| at <= Instant::now()) {
+            return Err(errors::too_late());
+        }
+        let publication = Publication::new(outgoing)?;
+        self.broker
+            .with(|state| state.publish(self.connection, publication))
+    }
+
+    async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
+        Ok(Arc::new(MemoryListener::open(
+            &self.broker,
+            self.connection,
+            &spec,
+        )?))
+    }
+
+    fn base_address(&self) -> String {
+        "loopback://localhost/".to_owned()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::NONE;
+        capabilities.delayed_delivery = true;
+        capabilities.quorum_queues = true;
+        capabilities
+    }
+
+    fn health(&self) -> Health {
+        if self.is_open() {
+            Health::Up
+        } else {
+            Health::Down("the connection is closed".to_owned())
+        }
+    }
+
+    async fn close(&self) {
+        self.broker.with(|state| state.disconnect(self.connection));
+    }
+}

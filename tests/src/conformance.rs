@@ -1,0 +1,199 @@
+//! All behaviours, listed once, and how they become tests.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::outcome::Outcome;
+use crate::stage::Stage;
+
+/// No behaviour may take longer, whatever it waits for.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs one behaviour.
+///
+/// # Panics
+/// If it fails or is not through in time, with its name.
+pub async fn run<'a, Fut: Future<Output = Outcome>>(
+    name: &str,
+    stage: &'a dyn Stage,
+    behaviour: impl FnOnce(&'a dyn Stage) -> Fut,
+) {
+    match tokio::time::timeout(DEADLINE, behaviour(stage)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => panic!("`{name}` failed at {failure:?}"),
+        Err(_) => panic!("`{name}` was not through in {DEADLINE:?}"),
+    }
+}
+
+/// Makes one `#[tokio::test]` for each behaviour, in modules `transport::theme`.
+///
+/// `$stage` makes the stage of one test; it may await.
+#[macro_export]
+macro_rules! conformance {
+    ($transport:ident, $stage:expr) => {
+        mod $transport {
+            $crate::behaviours! { $stage;
+                bad_input {
+                    bodies_that_are_no_envelope_are_set_aside,
+                    an_id_that_is_no_uuid_is_an_error,
+                    foreign_ids_outside_of_the_envelope_may_be_any_text,
+                    deep_nesting_neither_crashes_nor_blocks,
+                    headers_of_every_kind_are_carried,
+                    framework_headers_of_the_wrong_kind_hurt_nobody,
+                    a_flood_of_headers_is_set_aside,
+                    a_large_body_arrives_whole,
+                    a_body_beyond_the_limit_costs_its_sender_alone,
+                    a_bad_message_does_not_hold_up_the_queue,
+                }
+                evolution {
+                    unknown_members_are_ignored,
+                    missing_optional_members_are_absent,
+                    a_missing_required_member_is_an_error,
+                    a_value_of_the_wrong_kind_is_an_error,
+                    an_unknown_variant_is_an_error,
+                    variants_arrive_as_what_they_were,
+                    extreme_values_arrive_unchanged,
+                    a_known_type_among_unknown_ones_is_found,
+                    foreign_spellings_of_the_envelope_are_accepted,
+                }
+                faults {
+                    a_failed_message_is_kept_as_it_came,
+                    headers_of_the_kept_message_say_why,
+                    a_failed_message_is_in_one_place,
+                    a_fault_tells_what_failed_and_why,
+                    a_fault_goes_to_its_address,
+                    faults_need_not_be_published,
+                    failed_messages_may_be_discarded,
+                    an_error_queue_may_have_a_consumer,
+                    a_kept_message_does_not_expire,
+                    a_message_moved_back_is_consumed_as_new,
+                    a_failing_fault_consumer_raises_no_fault,
+                    a_message_that_cannot_be_read_raises_a_receive_fault,
+                    a_failing_middleware_fails_the_message,
+                    a_very_long_error_text_is_cut,
+                }
+                inheritance {
+                    a_base_contract_gets_each_derived_message_once,
+                    the_most_specific_consumer_of_an_endpoint_runs,
+                    a_consumer_of_a_base_sees_the_published_type,
+                    a_derived_subscription_does_not_get_the_base,
+                    unrelated_base_contracts_both_get_the_message,
+                    a_base_hears_all_publishers,
+                    a_new_version_reaches_subscribers_of_the_old_one,
+                    an_alias_is_still_accepted,
+                    generic_contracts_differ_by_their_arguments,
+                }
+                publishing {
+                    every_subscribed_endpoint_gets_its_own_copy,
+                    a_queue_keeps_events_until_its_consumer_starts,
+                    types_do_not_mix,
+                    an_event_without_subscribers_is_no_error,
+                    without_subscription_only_what_is_sent_arrives,
+                    a_bus_without_endpoints_publishes_and_sends,
+                    deploying_declares_and_consumes_nothing,
+                    many_events_are_published_at_once,
+                }
+                requests {
+                    a_reply_carries_the_ids_of_its_request,
+                    a_request_goes_where_it_is_addressed,
+                    a_failing_responder_answers_with_a_fault,
+                    a_retried_request_is_answered_with_one_fault,
+                    a_request_without_an_answer_times_out,
+                    parallel_requests_get_their_own_replies,
+                    a_dropped_request_is_forgotten,
+                    either_of_two_replies_is_accepted,
+                    an_unexpected_reply_is_an_error,
+                    a_consumer_may_ask_while_it_consumes,
+                    only_the_reply_carries_the_request_id,
+                    only_the_requester_gets_the_reply,
+                    a_reply_of_a_failed_attempt_never_leaves,
+                    shutdown_releases_who_waits_for_a_reply,
+                    a_request_that_cannot_be_read_is_answered_with_a_fault,
+                    a_request_that_middleware_refuses_is_answered_with_a_fault,
+                    a_requester_who_is_gone_costs_nobody,
+                    an_answer_without_an_address_is_published,
+                    a_request_that_cannot_be_sent_fails_at_once,
+                }
+                retrying {
+                    retries_are_counted_and_end,
+                    every_policy_makes_its_attempts,
+                    thousands_of_immediate_retries_run,
+                    a_message_that_succeeds_at_last_is_done,
+                    ignored_errors_are_not_retried,
+                    only_listed_errors_are_retried,
+                    the_filter_is_asked_after_each_attempt,
+                    a_permanent_error_is_not_retried,
+                    a_panic_is_a_failure_and_the_endpoint_goes_on,
+                    an_attempt_that_takes_too_long_is_retried,
+                    every_attempt_sees_the_original_message,
+                    a_waiting_retry_keeps_its_slot_and_others_go_on,
+                    a_retried_message_is_not_overtaken_at_concurrency_1,
+                    a_stop_does_not_wait_for_a_retry,
+                    a_foreign_message_without_ids_is_retried,
+                    the_policy_of_the_endpoint_wins,
+                    middleware_runs_around_the_delivery_or_each_attempt,
+                    a_retried_message_raises_one_fault,
+                }
+                routing {
+                    a_direct_exchange_delivers_by_key,
+                    topic_patterns_match_words,
+                    a_topic_subscription_without_a_key_gets_everything,
+                    the_routing_key_comes_from_the_message,
+                    a_headers_exchange_delivers_by_header_values,
+                    bindings_lead_from_exchange_to_exchange,
+                    an_alternate_exchange_receives_what_nobody_subscribed_to,
+                    an_exchange_may_have_another_name,
+                    a_hook_may_choose_the_routing_key,
+                }
+                sending {
+                    a_command_goes_where_its_route_says,
+                    a_command_without_a_route_is_refused,
+                    an_address_that_cannot_be_read_is_refused,
+                    a_command_waits_for_an_endpoint_that_comes_later,
+                    a_missing_exchange_is_an_error_of_that_message_alone,
+                    a_mandatory_event_without_a_queue_is_an_error,
+                    an_expired_message_is_not_consumed,
+                    higher_priorities_are_served_first,
+                    messages_are_durable_unless_transient,
+                    the_correlation_id_comes_from_the_contract,
+                    hooks_run_for_everything_that_leaves,
+                    a_hook_may_refuse_a_message,
+                    a_sending_leaves_only_when_awaited,
+                    headers_arrive_in_any_script,
+                    headers_keep_their_kind,
+                    an_over_long_routing_key_is_refused,
+                    a_stopped_bus_refuses_to_send,
+                    the_smallest_envelope_is_consumed,
+                }
+                skipping {
+                    an_unwanted_message_is_skipped,
+                    many_unwanted_messages_do_not_stop_the_endpoint,
+                    unwanted_messages_may_be_discarded,
+                    a_consumer_of_everything_gets_the_rest,
+                }
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! behaviours {
+    ($stage:expr; $($theme:ident { $($behaviour:ident),+ $(,)? })+) => {
+        $(
+            mod $theme {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $behaviour() {
+                        let name = concat!(stringify!($theme), "::", stringify!($behaviour));
+                        let stage = $stage;
+                        $crate::run(name, &stage, |stage| {
+                            $crate::suite::$theme::$behaviour(stage)
+                        })
+                        .await;
+                    }
+                )+
+            }
+        )+
+    };
+}

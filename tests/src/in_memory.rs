@@ -1,0 +1,52 @@
+//! The in-memory transport as a stage.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus_core::transport::Transport;
+use bus_core::{Bus, BusBuilder};
+use bus_inmemory::InMemory;
+
+use crate::stage::{Stage, new_id};
+
+/// A broker in the process, of its own for each stage.
+#[derive(Debug)]
+pub struct InMemoryStage {
+    broker: InMemory,
+    id: String,
+}
+
+impl InMemoryStage {
+    /// A broker without any queue.
+    pub fn new() -> Self {
+        Self {
+            broker: InMemory::new(),
+            id: new_id(),
+        }
+    }
+}
+
+impl Default for InMemoryStage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Stage for InMemoryStage {
+    fn builder(&self) -> BusBuilder {
+        Bus::builder(self.broker.clone())
+    }
+
+    fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(self.broker.clone())
+    }
+
+    async fn depth(&self, queue: &str) -> Option<u32> {
+        self.broker.depth(queue)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}

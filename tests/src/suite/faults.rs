@@ -1,0 +1,547 @@
+//! What is left of a message that failed: a fault message, and the message itself in the error queue.
+
+use std::time::Duration;
+
+use bus_core::fault::ReceiveFault;
+use bus_core::transport::Incoming;
+use bus_core::{Bus, ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::contracts::{LAST, Ordered, Place};
+use crate::outcome::Outcome;
+use crate::recorder::{Recorder, numbers};
+use crate::stage::Stage;
+use crate::wait::eventually;
+use crate::wire::{Reader, Wire, raw};
+
+/// An endpoint whose consumer fails, and a reader of its error queue.
+struct Broken {
+    bus: Bus,
+    wire: Wire,
+    queue: String,
+    errors: Reader,
+    seen: Recorder<Place>,
+}
+
+impl Broken {
+    async fn start(stage: &dyn Stage) -> Outcome<Self> {
+        Self::start_with(stage, Recorder::failing(), |endpoint| endpoint).await
+    }
+
+    async fn start_with(
+        stage: &dyn Stage,
+        seen: Recorder<Place>,
+        set: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> Outcome<Self> {
+        let queue = stage.name("broken");
+        let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+        let bus = stage.bus().endpoint(set(endpoint)).start().await?;
+        let wire = stage.wire().await;
+        let errors = wire.read(&format!("{queue}_error")).await;
+        Ok(Self {
+            bus,
+            wire,
+            queue,
+            errors,
+            seen,
+        })
+    }
+
+    fn address(&self) -> String {
+        format!("queue:{}", self.queue)
+    }
+
+    async fn stop(self) -> Outcome {
+        self.bus.shutdown().await?;
+        self.wire.close().await;
+        Ok(())
+    }
+}
+
+fn json(incoming: &Incoming) -> Outcome<Value> {
+    Ok(serde_json::from_slice(&incoming.body)?)
+}
+
+fn text<'a>(incoming: &'a Incoming, header: &str) -> &'a str {
+    incoming
+        .headers
+        .text(header)
+        .unwrap_or_else(|| panic!("{header} is missing"))
+}
+
+/// EQ-01: a failed message lies in the error queue as it came: body, ids and addresses.
+pub async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
+    let broken = Broken::start(stage).await?;
+    let (id, correlation) = (Uuid::now_v7(), Uuid::now_v7());
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .message_id(id)
+        .correlation_id(correlation)
+        .response_address(format!("queue:{}", stage.name("replies")))
+        .fault_address(format!("queue:{}", stage.name("faults")))
+        .header("Tenant", "north")
+        .await?;
+    let sent = broken.seen.next().await;
+    let failed = broken.errors.next().await;
+    assert_eq!(failed.body, sent.incoming().body);
+    assert_eq!(failed.content_type, sent.incoming().content_type);
+    assert_eq!(failed.message_id, Some(id.to_string()));
+    assert_eq!(failed.correlation_id, Some(correlation.to_string()));
+    assert_eq!(text(&failed, "Tenant"), "north");
+    let envelope = json(&failed)?;
+    for (member, name) in [
+        ("destinationAddress", broken.queue.clone()),
+        ("responseAddress", stage.name("replies")),
+        ("faultAddress", stage.name("faults")),
+    ] {
+        assert!(
+            envelope[member]
+                .as_str()
+                .is_some_and(|address| address.contains(&name)),
+            "{envelope}"
+        );
+    }
+    assert_eq!(envelope["correlationId"], correlation.to_string());
+    broken.stop().await
+}
+
+/// EQ-02: headers of the kept message say what failed, where, when, and in which process.
+pub async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
+    let fail = Recorder::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
+    let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(2));
+    let broken = Broken::start_with(stage, fail, retry).await?;
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .await?;
+    let failed = broken.errors.next().await;
+    assert_eq!(text(&failed, "MT-Reason"), "fault");
+    assert!(text(&failed, "MT-Fault-ExceptionType").ends_with("ParseIntError"));
+    assert_eq!(
+        text(&failed, "MT-Fault-Message"),
+        "invalid digit found in string"
+    );
+    assert!(text(&failed, "MT-Fault-InputAddress").ends_with(&broken.queue));
+    assert!(text(&failed, "MT-Fault-Timestamp").contains('T'));
+    assert!(text(&failed, "MT-Fault-ConsumerType").contains("Recorder"));
+    assert_eq!(text(&failed, "MT-Fault-MessageType"), "Conformance.Place");
+    assert_eq!(
+        failed
+            .headers
+            .get("MT-Fault-RetryCount")
+            .and_then(|count| count.as_i64()),
+        Some(2)
+    );
+    for name in [
+        "MachineName",
+        "ProcessName",
+        "ProcessId",
+        "Assembly",
+        "OperatingSystemVersion",
+    ] {
+        assert!(!text(&failed, &format!("MT-Host-{name}")).is_empty());
+    }
+    broken.stop().await
+}
+
+/// EQ-11: once the message is in the error queue it is nowhere else.
+pub async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("broken");
+    let seen = Recorder::<Place>::failing();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .start()
+        .await?;
+    for number in 0..10 {
+        bus.send_to(format!("queue:{queue}"), &Place { number })
+            .await?;
+    }
+    seen.take(10).await;
+    bus.shutdown().await?;
+    eventually("all are settled", || async {
+        stage.depth(&queue).await == Some(0)
+    })
+    .await;
+    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(10));
+    assert_eq!(seen.calls(), 10);
+    Ok(())
+}
+
+/// EQ-22: a fault tells which message failed, and why, with the causes of the error.
+pub async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the invoice was not stored")]
+    struct NotStored(#[source] std::num::ParseIntError);
+    let seen = Recorder::<Place>::deciding(|_| {
+        Err(NotStored("12x".parse::<u32>().expect_err("no number")).into())
+    });
+    let faults = Recorder::<Fault<Place>>::new();
+    let queue = stage.name("broken");
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .start()
+        .await?;
+    let id = Uuid::now_v7();
+    bus.send_to(format!("queue:{queue}"), &Place { number: 7 })
+        .message_id(id)
+        .await?;
+    let call = loop {
+        let call = faults.next().await;
+        if call.message().faulted_message_id == Some(id) {
+            break call;
+        }
+    };
+    let fault = call.message();
+    assert_eq!(fault.message, Some(Place { number: 7 }));
+    assert_eq!(fault.exceptions.len(), 1);
+    let error = &fault.exceptions[0];
+    assert!(error.exception_type.ends_with("NotStored"), "{error:?}");
+    assert_eq!(error.message, "the invoice was not stored");
+    let cause = error.inner_exception.as_ref().expect("a cause");
+    assert_eq!(cause.message, "invalid digit found in string");
+    assert_eq!(
+        fault.fault_message_types.as_deref(),
+        Some(&["urn:message:Conformance:Place".to_owned()][..])
+    );
+    assert!(
+        fault
+            .host
+            .as_ref()
+            .is_some_and(|host| host.process_id.is_some())
+    );
+    let failed = seen.next().await;
+    assert_eq!(call.conversation_id(), failed.conversation_id());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A fault goes to the fault address, else to the response address, and is then not published.
+pub async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
+    let broken = Broken::start(stage).await?;
+    let (faults, replies) = (stage.name("faults"), stage.name("replies"));
+    let published = Recorder::<Fault<Place>>::new();
+    let listener = Endpoint::new(stage.name("published"))
+        .concurrency(1)
+        .consumer(published.clone());
+    let listening = stage.bus().endpoint(listener).start().await?;
+    let (fault_reader, reply_reader) = (
+        broken.wire.read(&faults).await,
+        broken.wire.read(&replies).await,
+    );
+    let send = || {
+        broken
+            .bus
+            .send_to(broken.address(), &Place { number: 1 })
+            .response_address(format!("queue:{replies}"))
+    };
+    let (to_fault, to_reply, to_all) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    send()
+        .message_id(to_fault)
+        .fault_address(format!("queue:{faults}"))
+        .await?;
+    send().message_id(to_reply).request_id(to_reply).await?;
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .message_id(to_all)
+        .await?;
+    let fault = json(&fault_reader.next().await)?;
+    assert_eq!(fault["message"]["faultedMessageId"], to_fault.to_string());
+    let reply = json(&reply_reader.next().await)?;
+    assert_eq!(reply["message"]["faultedMessageId"], to_reply.to_string());
+    assert_eq!(reply["requestId"], to_reply.to_string());
+    loop {
+        let id = published.next().await.message().faulted_message_id;
+        assert!(
+            id != Some(to_fault) && id != Some(to_reply),
+            "addressed faults are not published"
+        );
+        if id == Some(to_all) {
+            break;
+        }
+    }
+    listening.shutdown().await?;
+    broken.stop().await
+}
+
+/// EQ-07: an endpoint may publish no faults; the error queue is still used, and addressed faults still go.
+pub async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
+    let quiet = Broken::start_with(
+        stage,
+        Recorder::failing(),
+        Endpoint::without_published_faults,
+    )
+    .await?;
+    let loud_queue = stage.name("loud");
+    let faults = Recorder::<Fault<Place>>::new();
+    let others = stage
+        .bus()
+        .endpoint(Endpoint::new(&loud_queue).consumer(Recorder::<Place>::failing()))
+        .endpoint(
+            Endpoint::new(stage.name("faults"))
+                .concurrency(1)
+                .consumer(faults.clone()),
+        )
+        .start()
+        .await?;
+    let (silent, addressed, loud) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let inbox = stage.name("inbox");
+    let reader = quiet.wire.read(&inbox).await;
+    quiet
+        .bus
+        .send_to(quiet.address(), &Place { number: 1 })
+        .message_id(silent)
+        .await?;
+    quiet.errors.next().await;
+    quiet
+        .bus
+        .send_to(quiet.address(), &Place { number: 2 })
+        .message_id(addressed)
+        .fault_address(format!("queue:{inbox}"))
+        .await?;
+    let fault = json(&reader.next().await)?;
+    assert_eq!(fault["message"]["faultedMessageId"], addressed.to_string());
+    others
+        .send_to(format!("queue:{loud_queue}"), &Place { number: 3 })
+        .message_id(loud)
+        .await?;
+    loop {
+        let id = faults.next().await.message().faulted_message_id;
+        assert_ne!(id, Some(silent));
+        if id == Some(loud) {
+            break;
+        }
+    }
+    others.shutdown().await?;
+    quiet.stop().await
+}
+
+/// EQ-14: an endpoint may drop what failed; the message is done all the same.
+pub async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("careless");
+    let seen = Recorder::<Place>::failing();
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(1)
+        .discard_faulted()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    for number in [1, 2] {
+        bus.send_to(format!("queue:{queue}"), &Place { number })
+            .await?;
+    }
+    assert_eq!(numbers(&seen.take(2).await), [1, 2]);
+    bus.shutdown().await?;
+    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    Ok(())
+}
+
+/// EQ-15: an endpoint on the error queue consumes what failed, typed, with the reasons, and hears no new events.
+pub async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("orders");
+    let (seen, repaired) = (Recorder::<Ordered>::failing(), Recorder::<Ordered>::new());
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .endpoint(
+            Endpoint::new(format!("{queue}_error"))
+                .concurrency(1)
+                .without_subscriptions()
+                .consumer(repaired.clone()),
+        )
+        .start()
+        .await?;
+    for number in [1, LAST] {
+        bus.publish(&Ordered { number }).await?;
+    }
+    let calls = repaired.until_last().await;
+    assert_eq!(
+        numbers(&calls),
+        [1],
+        "one copy from the error queue, none by subscription"
+    );
+    assert_eq!(calls[0].headers().text("MT-Reason"), Some("fault"));
+    assert_eq!(calls[0].headers().text("MT-Fault-Message"), Some("broken"));
+    assert_eq!(calls[0].message_id(), seen.next().await.message_id());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// EQ-16: a message with a time to live stays in the error queue for good.
+pub async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("broken");
+    let seen = Recorder::<Place>::failing();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .start()
+        .await?;
+    let ttl = Duration::from_millis(200);
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .ttl(ttl)
+        .await?;
+    let call = seen.next().await;
+    assert_eq!(
+        call.incoming().ttl,
+        Some(ttl),
+        "it came with a time to live"
+    );
+    bus.shutdown().await?;
+    let wire = stage.wire().await;
+    let failed = wire.read(&format!("{queue}_error")).await.next().await;
+    assert_eq!(failed.ttl, None);
+    wire.close().await;
+    Ok(())
+}
+
+/// EQ-17: a message moved back from the error queue is consumed as if it were new, and reasons do not pile up.
+pub async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
+    let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(1));
+    let broken = Broken::start_with(stage, Recorder::failing(), retry).await?;
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .header("Tenant", "north")
+        .await?;
+    let first = broken.errors.next().await;
+    let mut again = raw(&broken.queue, first.body.clone());
+    again.content_type = first.content_type.clone().map(Into::into);
+    again.message_id = first.message_id.clone();
+    again.headers = first.headers.clone();
+    broken.wire.send(again).await;
+    let second = broken.errors.next().await;
+    let attempts: Vec<_> = broken
+        .seen
+        .take(4)
+        .await
+        .iter()
+        .map(ConsumeContext::attempt)
+        .collect();
+    assert_eq!(attempts, [1, 2, 1, 2]);
+    assert_eq!(second.body, first.body);
+    let names = |incoming: &Incoming| -> Vec<String> {
+        incoming
+            .headers
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    assert_eq!(names(&second), names(&first));
+    assert!(text(&second, "MT-Fault-Timestamp") >= text(&first, "MT-Fault-Timestamp"));
+    broken.stop().await
+}
+
+/// EQ-25: a consumer of faults that fails raises no further fault; the fault lies in its error queue.
+pub async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome {
+    let (queue, fault_queue) = (stage.name("broken"), stage.name("faults"));
+    let inbox = stage.name("inbox");
+    let fault_consumer = Recorder::<Fault<Place>>::failing();
+    let bus = stage
+        .bus()
+        .endpoint(
+            Endpoint::new(&queue)
+                .concurrency(1)
+                .consumer(Recorder::<Place>::failing()),
+        )
+        .endpoint(
+            Endpoint::new(&fault_queue)
+                .concurrency(1)
+                .without_subscriptions()
+                .consumer(fault_consumer.clone()),
+        )
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let kept = wire.read(&format!("{fault_queue}_error")).await;
+    let faults_of_faults = wire.read(&inbox).await;
+    let send = |fault_address: &str| {
+        bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+            .fault_address(format!("queue:{fault_address}"))
+    };
+    send(&fault_queue).await?;
+    let failed = kept.next().await;
+    let mut addressed = json(&failed)?;
+    assert!(
+        addressed["messageType"][0]
+            .as_str()
+            .is_some_and(|urn| urn.contains("Fault[[")),
+        "{addressed}"
+    );
+    // Once more, now with an address to which a fault of the fault would go; then a fault that does go there.
+    addressed["faultAddress"] = format!("queue:{inbox}").into();
+    let mut again = raw(&fault_queue, addressed.to_string());
+    again.content_type = failed.content_type.map(Into::into);
+    wire.send(again).await;
+    kept.next().await;
+    send(&inbox).await?;
+    let first = json(&faults_of_faults.next().await)?;
+    assert_eq!(
+        first["messageType"][0],
+        "urn:message:MassTransit:Fault[[Conformance:Place]]"
+    );
+    assert_eq!(fault_consumer.calls(), 2);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// EQ-24: a message that cannot even be read raises a fault that says so, with the media type it claimed.
+pub async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
+    let broken = Broken::start(stage).await?;
+    let faults = Recorder::<ReceiveFault>::new();
+    let listener = Endpoint::new(stage.name("faults")).consumer(faults.clone());
+    let listening = stage.bus().endpoint(listener).start().await?;
+    // The media type is free text after `;`, so that this test knows its own.
+    let claimed = format!("application/vnd.masstransit+json;test={}", stage.id());
+    let mut garbage = raw(&broken.queue, "{ not json");
+    garbage.content_type = Some(claimed.clone().into());
+    broken.wire.send(garbage).await;
+    let fault = loop {
+        let call = faults.next().await;
+        if call.message().content_type.as_deref() == Some(&claimed) {
+            break call;
+        }
+    };
+    let reason = &fault.message().exceptions[0].message;
+    assert!(reason.contains("not JSON"), "{reason}");
+    assert_eq!(broken.errors.next().await.body.as_ref(), b"{ not json");
+    assert_eq!(broken.seen.calls(), 0);
+    listening.shutdown().await?;
+    broken.stop().await
+}
+
+/// A middleware that fails is a failure of the message like any other.
+pub async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
+    let refuse = |endpoint: Endpoint| {
+        endpoint.middleware(middleware::from_fn(|_, _| async {
+            Err(ConsumeError::permanent("not on Sundays"))
+        }))
+    };
+    let broken = Broken::start_with(stage, Recorder::new(), refuse).await?;
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .await?;
+    let failed = broken.errors.next().await;
+    assert_eq!(text(&failed, "MT-Fault-Message"), "not on Sundays");
+    assert_eq!(broken.seen.calls(), 0);
+    broken.stop().await
+}
+
+/// An error text of any length is cut, not refused by the broker.
+pub async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
+    let fail = Recorder::deciding(|_| Err("ä".repeat(1_000_000).into()));
+    let broken = Broken::start_with(stage, fail, |endpoint| endpoint).await?;
+    broken
+        .bus
+        .send_to(broken.address(), &Place { number: 1 })
+        .await?;
+    let failed = broken.errors.next().await;
+    assert_eq!(text(&failed, "MT-Fault-Message").chars().count(), 2048);
+    broken.stop().await
+}

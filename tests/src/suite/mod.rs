@@ -1,0 +1,12 @@
+//! The behaviours, a file for each theme.
+
+pub mod bad_input;
+pub mod evolution;
+pub mod faults;
+pub mod inheritance;
+pub mod publishing;
+pub mod requests;
+pub mod retrying;
+pub mod routing;
+pub mod sending;
+pub mod skipping;

@@ -1,0 +1,574 @@
+//! Requests and their replies.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bus_core::{
+    Bus, ConsumeContext, Endpoint, OneOf2, RequestError, Retry, SendErrorKind, middleware,
+};
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use crate::contracts::{Ask, Declined, LAST, Ordered, Told};
+use crate::gate::Gate;
+use crate::outcome::Outcome;
+use crate::recorder::{Recorder, with};
+use crate::stage::Stage;
+use crate::wait::{eventually, within};
+use crate::wire::envelope;
+
+/// Long enough never to end a request that is answered.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn tell(ctx: ConsumeContext<Ask>) -> bus_core::ConsumeResult {
+    let number = ctx.message().number;
+    Ok(ctx
+        .respond(&Told { number })
+        .header("Tenant", "north")
+        .await?)
+}
+
+/// An endpoint that answers `Ask` with `Told`.
+async fn responder(stage: &dyn Stage) -> Outcome<Bus> {
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(tell);
+    Ok(stage.bus().endpoint(endpoint).start().await?)
+}
+
+async fn nothing_pending(bus: &Bus) {
+    eventually("no request is pending", || async {
+        bus.pending_requests() == 0
+    })
+    .await;
+}
+
+/// RQ-01: a reply carries the ids of its request and its own headers.
+pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ask>::new();
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+        seen.clone(),
+        |seen, ctx: ConsumeContext<Ask>| async move {
+            seen.note(&ctx);
+            tell(ctx).await
+        },
+    ));
+    let server = stage.bus().endpoint(endpoint).start().await?;
+    let client = stage.bus().start().await?;
+    let reply = client
+        .request::<Told>(&Ask { number: 7 })
+        .timeout(PATIENCE)
+        .response()
+        .await?;
+    assert_eq!(reply.message().number, 7);
+    assert_eq!(reply.headers().text("Tenant"), Some("north"));
+    let request = seen.next().await;
+    assert!(request.envelope().request_id.is_some());
+    assert_eq!(reply.envelope().request_id, request.envelope().request_id);
+    assert_eq!(reply.envelope().conversation_id, request.conversation_id());
+    assert_eq!(client.pending_requests(), 0);
+    client.shutdown().await?;
+    server.shutdown().await?;
+    Ok(())
+}
+
+/// A request goes to the configured route, or to the address that the requester names.
+pub async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
+    let answer = |number: u32| {
+        with((), move |(), ctx: ConsumeContext<Ask>| async move {
+            Ok(ctx.respond(&Told { number }).await?)
+        })
+    };
+    let endpoint = |name: &str, number| {
+        Endpoint::new(stage.name(name))
+            .without_subscriptions()
+            .consumer(answer(number))
+    };
+    let bus = stage
+        .bus()
+        .route::<Ask>(format!("queue:{}", stage.name("routed")))
+        .endpoint(endpoint("routed", 1))
+        .endpoint(endpoint("named", 2))
+        .start()
+        .await?;
+    let routed: Told = bus.request(&Ask { number: 0 }).timeout(PATIENCE).await?;
+    assert_eq!(routed.number, 1);
+    let address = format!("queue:{}", stage.name("named"));
+    let named: Told = bus
+        .request(&Ask { number: 0 })
+        .to(address)
+        .timeout(PATIENCE)
+        .await?;
+    assert_eq!(named.number, 2);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-02: a failing responder gives the requester type, text and message types of the failure, before its timeout.
+pub async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+    let endpoint =
+        Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
+            Err("12x".parse::<u32>().expect_err("no number").into())
+        }));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let error = bus
+        .request::<Told>(&Ask { number: 1 })
+        .timeout(PATIENCE)
+        .await;
+    let Err(RequestError::Fault(fault)) = error else {
+        panic!("the request must end with a fault, not {error:?}");
+    };
+    assert_eq!(fault.exceptions[0].message, "invalid digit found in string");
+    assert!(
+        fault.exceptions[0]
+            .exception_type
+            .ends_with("ParseIntError")
+    );
+    assert_eq!(
+        fault.fault_message_types.as_deref(),
+        Some(&["urn:message:Conformance:Ask".to_owned()][..])
+    );
+    assert_eq!(bus.pending_requests(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-17: a responder that is retried and still fails answers once.
+pub async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ask>::failing();
+    let queue = stage.name("responder");
+    let endpoint = Endpoint::new(&queue)
+        .retry(Retry::immediate(4))
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let replies = stage.name("replies");
+    let reader = wire.read(&replies).await;
+    for number in [1, 2] {
+        bus.send_to(format!("queue:{queue}"), &Ask { number })
+            .response_address(format!("queue:{replies}"))
+            .request_id(uuid::Uuid::now_v7())
+            .await?;
+        // The second reply is the sentinel: between them there is room for no other.
+        let reply = reader.next().await;
+        let body: serde_json::Value = serde_json::from_slice(&reply.body)?;
+        assert_eq!(body["message"]["message"]["number"], number, "{body}");
+    }
+    assert_eq!(seen.calls(), 10);
+    assert_eq!(stage.depth(&replies).await, Some(0));
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// RQ-03: a request that nobody answers ends at about its timeout, with an error that says so.
+pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
+    let bus = stage.bus().start().await?;
+    let limit = Duration::from_millis(200);
+    let started = Instant::now();
+    let nobody = bus.request::<Told>(&Ask { number: 1 }).timeout(limit).await;
+    assert!(
+        matches!(nobody, Err(RequestError::Timeout { .. })),
+        "{nobody:?}"
+    );
+    assert!(started.elapsed() >= limit && started.elapsed() < PATIENCE);
+    let address = format!("queue:{}", stage.name("silent"));
+    let silent = bus
+        .request::<Told>(&Ask { number: 1 })
+        .to(address)
+        .timeout(limit)
+        .await;
+    let Err(RequestError::Timeout { request, after }) = silent else {
+        panic!("the request must time out, not {silent:?}");
+    };
+    assert_eq!(
+        (request.as_str(), after),
+        ("urn:message:Conformance:Ask", limit)
+    );
+    assert_eq!(bus.pending_requests(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-05: of many requests at once each gets its own reply, in whatever order they are answered.
+pub async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
+    const COUNT: u32 = 40;
+    let asked: Arc<Mutex<Vec<ConsumeContext<Ask>>>> = Arc::default();
+    let gate = Gate::closed();
+    let endpoint = Endpoint::new(stage.name("responder"))
+        .concurrency(COUNT as usize)
+        .without_outbox()
+        .consumer(with(
+            (Arc::clone(&asked), gate.clone()),
+            |(asked, gate), ctx: ConsumeContext<Ask>| async move {
+                asked.lock().await.push(ctx);
+                gate.pass().await;
+                // Whoever comes first answers whoever asked last.
+                let last = asked.lock().await.pop().ok_or("nobody asked")?;
+                let number = last.message().number * 2;
+                Ok(last.respond(&Told { number }).await?)
+            },
+        ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let requests = (0..COUNT).map(|number| {
+        bus.request::<Told>(&Ask { number })
+            .timeout(PATIENCE)
+            .into_future()
+    });
+    let release = async {
+        gate.holds(COUNT as usize).await;
+        assert_eq!(bus.pending_requests(), COUNT as usize);
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(join_all(requests), release);
+    for (number, reply) in (0..COUNT).zip(replies) {
+        assert_eq!(reply?.number, number * 2);
+    }
+    assert_eq!(bus.pending_requests(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-07: a requester that is dropped stops waiting, and its late reply bothers nobody.
+pub async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
+    let gate = Gate::closed();
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+        gate.clone(),
+        |gate, ctx: ConsumeContext<Ask>| async move {
+            if ctx.message().number == 1 {
+                gate.pass().await;
+            }
+            tell(ctx).await
+        },
+    ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let request = tokio::spawn(bus.request::<Told>(&Ask { number: 1 }).into_future());
+    gate.holds(1).await;
+    assert_eq!(bus.pending_requests(), 1);
+    request.abort();
+    assert!(request.await.is_err_and(|error| error.is_cancelled()));
+    nothing_pending(&bus).await;
+    gate.open();
+    let next: Told = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    assert_eq!(next.number, 2);
+    bus.shutdown().await?;
+    assert_eq!(
+        stage
+            .depth(&format!("{}_error", stage.name("responder")))
+            .await
+            .unwrap_or(0),
+        0
+    );
+    Ok(())
+}
+
+/// RQ-08: a requester that accepts two types gets whichever the responder chose.
+pub async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+        (),
+        |(), ctx: ConsumeContext<Ask>| async move {
+            let number = ctx.message().number;
+            if number == 1 {
+                ctx.respond(&Told { number }).await?;
+            } else {
+                ctx.respond(&Declined { number }).await?;
+            }
+            Ok(())
+        },
+    ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    type Either = OneOf2<Told, Declined>;
+    let first: Either = bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
+    assert_eq!(first, OneOf2::First(Told { number: 1 }));
+    let second: Either = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    assert_eq!(second, OneOf2::Second(Declined { number: 2 }));
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-08: a reply of a type that was not asked for is an error that names both.
+pub async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
+    let server = responder(stage).await?;
+    let error = server
+        .request::<Declined>(&Ask { number: 1 })
+        .timeout(PATIENCE)
+        .await;
+    let Err(error @ RequestError::UnexpectedReply { .. }) = error else {
+        panic!("the reply must be refused, not {error:?}");
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains("Conformance:Told") && text.contains("Conformance:Declined"),
+        "{text}"
+    );
+    server.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-10: a consumer may ask while it consumes, also at concurrency 1; the conversation goes on.
+pub async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
+    let inner = Recorder::<Ask>::new();
+    let relay = Endpoint::new(stage.name("relay"))
+        .concurrency(1)
+        .consumer(with((), |(), ctx: ConsumeContext<Ordered>| async move {
+            let number = ctx.message().number;
+            let told: Told = ctx.request(&Ask { number }).timeout(PATIENCE).await?;
+            Ok(ctx
+                .respond(&Told {
+                    number: told.number + 1,
+                })
+                .await?)
+        }));
+    let responder = Endpoint::new(stage.name("responder"))
+        .concurrency(1)
+        .consumer(with(
+            inner.clone(),
+            |inner, ctx: ConsumeContext<Ask>| async move {
+                inner.note(&ctx);
+                tell(ctx).await
+            },
+        ));
+    let bus = stage
+        .bus()
+        .endpoint(relay)
+        .endpoint(responder)
+        .start()
+        .await?;
+    let outer = bus
+        .request::<Told>(&Ordered { number: 1 })
+        .timeout(PATIENCE)
+        .response()
+        .await?;
+    assert_eq!(outer.message().number, 2);
+    let asked = inner.next().await;
+    assert!(asked.conversation_id().is_some());
+    assert_eq!(asked.conversation_id(), outer.envelope().conversation_id);
+    assert_ne!(asked.envelope().request_id, outer.envelope().request_id);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-11: an event that a responder publishes carries no request id; its reply does.
+pub async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
+    let events = Recorder::<Ordered>::new();
+    let responder = Endpoint::new(stage.name("responder")).consumer(with(
+        (),
+        |(), ctx: ConsumeContext<Ask>| async move {
+            ctx.publish(&Ordered {
+                number: ctx.message().number,
+            })
+            .await?;
+            tell(ctx).await
+        },
+    ));
+    let events_endpoint = Endpoint::new(stage.name("events")).consumer(events.clone());
+    let bus = stage
+        .bus()
+        .endpoint(responder)
+        .endpoint(events_endpoint)
+        .start()
+        .await?;
+    let reply = bus
+        .request::<Told>(&Ask { number: 1 })
+        .timeout(PATIENCE)
+        .response()
+        .await?;
+    assert!(reply.envelope().request_id.is_some());
+    let event = events.next().await;
+    assert_eq!(event.envelope().request_id, None);
+    assert_eq!(event.envelope().response_address, None);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// RQ-12: of several processes that ask the same service, each gets its own replies.
+pub async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
+    let server = responder(stage).await?;
+    let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
+    let ask = |bus: &Bus, number| {
+        let request = bus.request::<Told>(&Ask { number }).timeout(PATIENCE);
+        async move { request.await.map(|told| (number, told.number)) }
+    };
+    let requests =
+        (0..20).map(|number| ask(if number % 2 == 0 { &first } else { &second }, number));
+    for outcome in join_all(requests).await {
+        let (asked, told) = outcome?;
+        assert_eq!(asked, told);
+    }
+    for bus in [first, second, server] {
+        bus.shutdown().await?;
+    }
+    Ok(())
+}
+
+/// RQ-16: a responder that fails after it responded has answered with its fault alone.
+pub async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("responder");
+    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(with(
+        (),
+        |(), ctx: ConsumeContext<Ask>| async move {
+            tell(ctx.clone()).await?;
+            if ctx.message().number == LAST {
+                Ok(())
+            } else {
+                Err("after the response".into())
+            }
+        },
+    ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let replies = stage.name("replies");
+    let reader = wire.read(&replies).await;
+    for number in [1, LAST] {
+        bus.send_to(format!("queue:{queue}"), &Ask { number })
+            .response_address(format!("queue:{replies}"))
+            .await?;
+    }
+    let types = |incoming: &bus_core::transport::Incoming| -> Outcome<String> {
+        let body: serde_json::Value = serde_json::from_slice(&incoming.body)?;
+        Ok(body["messageType"][0].to_string())
+    };
+    let first = reader.next().await;
+    assert!(types(&first)?.contains("MassTransit:Fault[[Conformance:Ask]]"));
+    let second = reader.next().await;
+    assert!(types(&second)?.contains("Conformance:Told"));
+    assert_eq!(stage.depth(&replies).await, Some(0));
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// RQ-22: shutting down ends every wait at once.
+pub async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
+    let bus = stage.bus().start().await?;
+    let address = format!("queue:{}", stage.name("silent"));
+    let request = bus.request::<Told>(&Ask { number: 1 }).to(address);
+    let waiting = tokio::spawn(request.timeout(Duration::from_secs(600)).into_future());
+    eventually("the request is pending", || async {
+        bus.pending_requests() == 1
+    })
+    .await;
+    within("the stop", bus.shutdown()).await?;
+    let outcome = within("the waiter is released", waiting).await?;
+    assert!(matches!(outcome, Err(RequestError::Stopped)), "{outcome:?}");
+    assert_eq!(bus.pending_requests(), 0);
+    Ok(())
+}
+
+/// A request that cannot be decoded is answered with a fault that says why.
+pub async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
+    /// What an older requester sends under the same name.
+    #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
+    #[message("Conformance:Ask")]
+    struct AskByName {
+        number: String,
+    }
+    let queue = stage.name("responder");
+    let seen = Recorder::<Ask>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .start()
+        .await?;
+    let request = AskByName {
+        number: "seven".to_owned(),
+    };
+    let outcome = bus
+        .request::<Told>(&request)
+        .to(format!("queue:{queue}"))
+        .timeout(PATIENCE)
+        .await;
+    let Err(RequestError::Fault(fault)) = outcome else {
+        panic!("the request must end with a fault, not {outcome:?}");
+    };
+    assert!(fault.exceptions[0].message.contains("u32"), "{fault}");
+    assert_eq!(seen.calls(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A request that a middleware refuses is answered with a fault.
+pub async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
+    stage: &dyn Stage,
+) -> Outcome {
+    let seen = Recorder::<Ask>::new();
+    let endpoint = Endpoint::new(stage.name("responder"))
+        .middleware(middleware::from_fn(|_, _| async {
+            Err("not today".into())
+        }))
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let outcome = bus
+        .request::<Told>(&Ask { number: 1 })
+        .timeout(PATIENCE)
+        .await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.exceptions[0].message == "not today"),
+        "{outcome:?}"
+    );
+    assert_eq!(seen.calls(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A requester that is gone costs nobody: the answer is dropped, the request is done, and others are answered.
+pub async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("responder");
+    let server = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(tell))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    for scheme in ["queue", "exchange"] {
+        let mut orphan = envelope::<Ask>(&queue, &serde_json::json!({ "number": 1 }));
+        let mut body: serde_json::Value = serde_json::from_slice(&orphan.body)?;
+        body["responseAddress"] = format!("{scheme}:{}", stage.name("gone")).into();
+        body["requestId"] = uuid::Uuid::now_v7().to_string().into();
+        orphan.body = body.to_string().into();
+        wire.send(orphan).await;
+    }
+    let told: Told = server.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    assert_eq!(told.number, 2);
+    server.shutdown().await?;
+    assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
+    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(
+        stage.depth(&stage.name("gone")).await,
+        None,
+        "an address from the wire creates nothing"
+    );
+    wire.close().await;
+    Ok(())
+}
+
+/// A message that names no response address has its answer published.
+pub async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Outcome {
+    let told = Recorder::<Told>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(stage.name("responder")).consumer(tell))
+        .endpoint(Endpoint::new(stage.name("listener")).consumer(told.clone()))
+        .start()
+        .await?;
+    bus.publish(&Ask { number: 5 }).await?;
+    assert_eq!(told.next().await.message().number, 5);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A request that cannot be sent is an error at once, not a timeout.
+pub async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outcome {
+    let bus = stage.bus().start().await?;
+    let address = format!("exchange:{}", stage.name("nowhere"));
+    let request = bus
+        .request::<Told>(&Ask { number: 1 })
+        .to(address)
+        .timeout(Duration::from_secs(600));
+    let outcome = within("the error", request).await;
+    let Err(RequestError::Send(error)) = outcome else {
+        panic!("the request must not be sent, but {outcome:?}");
+    };
+    assert_eq!(error.kind(), SendErrorKind::Unroutable);
+    assert_eq!(bus.pending_requests(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Waiting with a deadline, and words for what was awaited.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// Long enough for a busy machine, short enough to find out what hangs.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at that nobody announces.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// The outcome of a future that must be ready soon.
+///
+/// # Panics
+/// If it is not, with `what` in the text.
+pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
+    match timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// Waits until a condition holds that nobody announces.
+///
+/// # Panics
+/// If it does not hold soon, with `what` in the text.
+pub async fn eventually<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
+    let end = Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        sleep(PERIOD).await;
+    }
+}
