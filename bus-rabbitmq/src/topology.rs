@@ -15,7 +15,7 @@ use lapin::{Channel, Error};
 
 use crate::connection::Live;
 use crate::convert::{short, to_value};
-use crate::error::{failed, is_not_found, is_present_otherwise, kind_of, words};
+use crate::error::{failed, is_not_found, is_present_otherwise, is_refused, kind_of, words};
 
 /// Declares everything, in order. The channel is thrown away: one refusal closes it, and nobody else may suffer.
 pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
@@ -60,7 +60,7 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
     let binding = Binding::new(name, Node::Queue(name.to_owned()));
     match declarer.bind(&binding).await {
         // A queue of somebody else, who has bound it.
-        Err(error) if there && !error.kind().is_transient() => {
+        Err(error) if there && is_refused(&error) => {
             tracing::debug!(queue = name, %error, "the queue is used as it is");
         }
         outcome => outcome?,
