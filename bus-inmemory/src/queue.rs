@@ -63,7 +63,7 @@ impl Queue {
         message: Arc<Message>,
         flow: &mut Flow,
     ) -> Result<(), TransportError> {
-        let ttl = [message.ttl, self.settings.message_ttl];
+        let ttl = [message.content.ttl, self.settings.message_ttl];
         let ttl = ttl.into_iter().flatten().min();
         let entry = Entry {
             // A time beyond the calendar is never.

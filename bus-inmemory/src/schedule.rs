@@ -117,7 +117,7 @@ impl State {
             match job {
                 Job::Deliver(message) => {
                     self.schedule.delayed -= 1;
-                    self.publish_due(message);
+                    self.publish_due(&message);
                 }
                 Job::Expire(name) => {
                     self.change(&name, |queue, flow| {

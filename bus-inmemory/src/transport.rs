@@ -16,6 +16,7 @@ use crate::consumers::ConnectionId;
 use crate::errors;
 use crate::listener::MemoryListener;
 use crate::publish::Publication;
+use crate::state::State;
 
 /// A transport in the process: one connection to a broker that lives as long as anybody holds it.
 pub struct InMemory {
@@ -32,7 +33,7 @@ impl InMemory {
     fn connected_to(broker: &Arc<Broker>) -> Self {
         Self {
             broker: Arc::clone(broker),
-            connection: broker.with(|state| state.connect()),
+            connection: broker.with(State::connect),
         }
     }
 
