@@ -6,6 +6,7 @@ mod declare;
 mod errors;
 mod exchange;
 mod flow;
+mod harness;
 mod listener;
 mod message;
 mod publish;
@@ -18,4 +19,5 @@ mod state;
 mod topic;
 mod transport;
 
+pub use harness::{Harness, InFlight, NotQuiescent, NotSeen, Record, Recorder, Records};
 pub use transport::InMemory;

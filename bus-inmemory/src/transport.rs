@@ -37,6 +37,26 @@ impl InMemory {
         }
     }
 
+    /// How many messages wait in a queue and are with no consumer; none if there is no such queue.
+    ///
+    /// ```
+    /// # use bus_inmemory::InMemory;
+    /// assert_eq!(InMemory::new().waiting("orders_error"), None);
+    /// ```
+    pub fn waiting(&self, queue: &str) -> Option<usize> {
+        self.broker
+            .with(|state| Some(state.queues.get(queue)?.ready.len()))
+    }
+
+    /// How many messages wait for the end of their delay.
+    pub fn delayed(&self) -> usize {
+        self.broker.with(|state| state.schedule.delayed())
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     fn is_open(&self) -> bool {
         self.broker.with(|state| state.is_open(self.connection))
     }
