@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, MemoryIdempotencyStore, Message, Retry};
-use bus_inmemory::{Harness, InMemory};
+use bus_inmemory::{Harness, InMemory, Record};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -257,7 +257,7 @@ async fn duplicates_are_marked() -> Outcome {
         harness.quiescent().await;
     }
     let consumed = harness.consumed::<Step>().all();
-    let duplicates: Vec<_> = consumed.iter().map(|step| step.is_duplicate()).collect();
+    let duplicates: Vec<_> = consumed.iter().map(Record::is_duplicate).collect();
     assert_eq!(duplicates, [false, true]);
     assert_eq!(consumed[0].envelope().message_id, Some(id));
     Ok(())
