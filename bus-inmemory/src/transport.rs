@@ -19,6 +19,26 @@ use crate::publish::Publication;
 use crate::state::State;
 
 /// A transport in the process: one connection to a broker that lives as long as anybody holds it.
+///
+/// Cloning opens another connection to the same broker, so that several buses can meet there; [`new`](Self::new) makes
+/// another broker. A connection that is closed or dropped takes its exclusive queues along, ends its listeners, and
+/// gives back what they had not settled.
+///
+/// ```
+/// use bus_core::{Bus, Message};
+/// use bus_inmemory::InMemory;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = InMemory::new();
+/// let bus = Bus::builder(broker.clone()).start().await?;
+/// bus.send_to("queue:invoicing", &CreateInvoice { number: "A-7".into() }).await?;
+/// assert_eq!(broker.waiting("invoicing"), Some(1));
+/// # Ok(()) }
+/// ```
 pub struct InMemory {
     broker: Arc<Broker>,
     connection: ConnectionId,
@@ -37,12 +57,7 @@ impl InMemory {
         }
     }
 
-    /// How many messages wait in a queue and are with no consumer; none if there is no such queue.
-    ///
-    /// ```
-    /// # use bus_inmemory::InMemory;
-    /// assert_eq!(InMemory::new().waiting("orders_error"), None);
-    /// ```
+    /// How many messages wait in a queue, with no consumer yet; none if there is no such queue.
     pub fn waiting(&self, queue: &str) -> Option<usize> {
         self.broker
             .with(|state| Some(state.queues.get(queue)?.ready.len()))

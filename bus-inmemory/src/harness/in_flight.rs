@@ -174,6 +174,26 @@ impl fmt::Display for InFlight {
 }
 
 /// Work was still in flight after the harness's timeout; says which. A test that returns it prints that too.
+///
+/// ```
+/// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// # async fn hang(_: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+/// #     std::future::pending().await
+/// # }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(hang))).await?;
+/// # harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+/// let stuck = harness.try_quiescent().await.unwrap_err();
+/// assert!(stuck.to_string().contains("Invoicing:CreateInvoice"));
+/// assert!(stuck.to_string().contains("on invoices: being handled"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct NotQuiescent {
     after: Duration,

@@ -40,6 +40,21 @@ pub(super) enum Happening {
     Faulted,
 }
 
+impl Happening {
+    /// As people say it.
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Sent(Intent::Publish) => "published",
+            Self::Sent(Intent::Send) => "sent",
+            Self::Sent(Intent::Respond) => "responded",
+            Self::Sent(Intent::Fault) => "raised",
+            Self::Sent(_) => "handed out",
+            Self::Consumed => "consumed",
+            Self::Faulted => "faulted",
+        }
+    }
+}
+
 /// Something that happened to a message.
 #[derive(Debug)]
 pub(super) struct Event {
@@ -131,16 +146,8 @@ const SHOWN: usize = 120;
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match self.happening {
-            Happening::Sent(Intent::Publish) => "published",
-            Happening::Sent(Intent::Send) => "sent",
-            Happening::Sent(Intent::Respond) => "responded",
-            Happening::Sent(Intent::Fault) => "raised",
-            Happening::Sent(_) => "handed out",
-            Happening::Consumed => "consumed",
-            Happening::Faulted => "faulted",
-        };
-        write!(f, "{verb:<9} {}", type_name(&self.envelope))?;
+        let (verb, message_type) = (self.happening.verb(), type_name(&self.envelope));
+        write!(f, "{verb:<9} {message_type}")?;
         match &self.endpoint {
             Some(endpoint) => write!(f, " on {endpoint}")?,
             None => {

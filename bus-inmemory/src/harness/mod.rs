@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A bus on a broker of its own, which records what happens and knows when everything is done.
 ///
 /// A service under test is built as in production, on the harness's builder. Time is tokio's: with
-/// `#[tokio::test(start_paused = true)]` waits for retries, delays and time-outs cost nothing.
+/// `#[tokio::test(start_paused = true)]` waits for retries, delays and time-outs cost nothing. What no consumer wanted or
+/// what failed is in its queue: `harness.transport().waiting("payments_skipped")`, or `…_error`.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -136,7 +137,8 @@ impl Harness {
     /// everything that this caused. What happened is recorded then; "nothing else happened" needs no further wait.
     ///
     /// Not in flight are messages in queues that nobody consumes, [delayed](Self::delayed) ones, and what tasks of the
-    /// test itself have not sent yet.
+    /// test itself have not sent yet. One blind spot: of an endpoint that is `at_most_once`, on a runtime of several
+    /// threads, the moments between acknowledgement, consumer and record are not counted.
     ///
     /// # Panics
     /// With a list of what is in flight, if that takes longer than the [timeout](Self::timeout).

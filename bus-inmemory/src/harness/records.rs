@@ -130,7 +130,7 @@ impl<M: Message> Records<M> {
         };
         let found = tokio::time::timeout(self.watch.timeout, search).await;
         found.map_err(|_| NotSeen {
-            wanted: format!("{:?}", self.happening).to_lowercase(),
+            wanted: self.happening.verb(),
             message_type: Contract::of::<M>().message_type.qualified(),
             after: self.watch.timeout,
             events: self.watch.journal.events(),
@@ -167,9 +167,27 @@ impl<M: Message> fmt::Debug for Records<M> {
 }
 
 /// What was waited for did not happen; says what did. A test that returns it prints that too.
+///
+/// ```
+/// # use bus_core::Message;
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| bus).await?;
+/// let missing = harness.published::<InvoiceCreated>().wait().await.unwrap_err();
+/// assert_eq!(
+///     missing.to_string(),
+///     "no Invoicing:InvoiceCreated that matches was published within 30s; nothing happened at all"
+/// );
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct NotSeen {
-    wanted: String,
+    wanted: &'static str,
     message_type: String,
     after: Duration,
     events: Vec<Arc<Event>>,
