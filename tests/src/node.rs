@@ -185,7 +185,14 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("bound").port())
 }
 
-async fn probe(url: &str) -> lapin::Result<()> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    connection.close(200, "up".into()).await
+/// A node that is not ready yet may take the connection and say nothing.
+async fn probe(url: &str) -> Result<(), String> {
+    let connecting = async {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+        connection.close(200, "up".into()).await
+    };
+    match tokio::time::timeout(Duration::from_secs(3), connecting).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer within 3 s".to_owned()),
+    }
 }
