@@ -45,6 +45,16 @@ macro_rules! conformance {
                     a_body_beyond_the_limit_costs_its_sender_alone,
                     a_bad_message_does_not_hold_up_the_queue,
                 }
+                codecs {
+                    bare_json_reaches_the_only_consumer,
+                    bare_json_for_several_consumers_needs_a_type,
+                    bare_json_carries_its_metadata_in_headers,
+                    the_content_type_says_how_a_message_is_read,
+                    an_unknown_content_type_is_set_aside,
+                    a_consumer_writes_as_its_endpoint_does,
+                    requests_work_across_codecs,
+                    a_bus_may_write_bare_json,
+                }
                 evolution {
                     unknown_members_are_ignored,
                     missing_optional_members_are_absent,
@@ -82,6 +92,41 @@ macro_rules! conformance {
                     a_new_version_reaches_subscribers_of_the_old_one,
                     an_alias_is_still_accepted,
                     generic_contracts_differ_by_their_arguments,
+                }
+                instances {
+                    instances_of_a_service_share_its_events,
+                    a_busy_instance_leaves_work_to_the_other,
+                    many_instances_handle_everything_once,
+                    a_per_instance_endpoint_lives_with_its_process,
+                    a_stuck_endpoint_does_not_hold_up_others,
+                    a_stopped_process_hears_no_more,
+                    an_exclusive_endpoint_shares_with_nobody,
+                    a_standby_takes_over,
+                    an_instance_of_higher_priority_is_served_first,
+                    subscribers_that_come_and_go_lose_nothing,
+                    a_queue_is_worked_off_over_several_lives,
+                }
+                observing {
+                    a_tap_gets_an_identical_copy,
+                    a_tap_answers_nobody_and_raises_no_fault,
+                    a_retried_message_is_overheard_once,
+                    observers_are_told_once,
+                    a_refused_message_is_not_observed_as_sent,
+                    an_observer_that_panics_changes_nothing,
+                    observers_see_the_ids_that_travel,
+                }
+                outbox {
+                    a_failed_consumer_has_sent_nothing,
+                    the_successful_attempt_sends_once,
+                    messages_leave_in_order,
+                    nothing_leaves_before_the_consumer_is_done,
+                    without_an_outbox_messages_leave_at_once,
+                    a_message_may_leave_immediately,
+                    a_bus_handle_in_a_consumer_sends_at_once,
+                    a_request_inside_a_consumer_goes_at_once,
+                    a_message_that_cannot_leave_fails_its_consumer,
+                    ids_are_fixed_when_a_message_is_published,
+                    the_fault_of_a_failed_attempt_leaves,
                 }
                 publishing {
                     every_subscribed_endpoint_gets_its_own_copy,
