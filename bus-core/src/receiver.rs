@@ -130,7 +130,7 @@ impl Receiver {
         let settled = match self.consume(&received, codec).await {
             Outcome::Done => true,
             Outcome::Skipped => self.skip(&received).await,
-            Outcome::Failed { error, .. } if error.kind() == FailureKind::Cancelled => false,
+            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
             Outcome::Failed { error, .. } if error.is_broker_away() && receipt.is_some() => {
                 self.wait_for_broker(&error).await
             }
@@ -258,6 +258,15 @@ impl Receiver {
             message,
             attempts: received.attempts.load(Ordering::Relaxed),
             duplicate: received.duplicate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the stop ended the attempt, and not the message. A consumer that was told to end may do so with any error.
+    fn is_cut_short(&self, error: &ConsumeError) -> bool {
+        match error.kind() {
+            FailureKind::Cancelled => true,
+            FailureKind::Failed | FailureKind::TimedOut => *self.site.cancelled.borrow(),
+            FailureKind::Permanent | FailureKind::Panicked => false,
         }
     }
 
