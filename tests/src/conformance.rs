@@ -55,6 +55,28 @@ macro_rules! conformance {
                     requests_work_across_codecs,
                     a_bus_may_write_bare_json,
                 }
+                concurrency {
+                    the_limit_holds_over_all_types,
+                    prefetch_bounds_what_is_handed_out,
+                    concurrency_1_keeps_the_order,
+                    the_second_message_waits_for_the_first,
+                    the_limit_of_the_endpoint_wins,
+                    a_long_queue_is_worked_off,
+                    a_paused_endpoint_leaves_messages_in_its_queue,
+                    pausing_waits_for_what_runs,
+                    pausing_twice_is_fine,
+                    at_most_once_acknowledges_first,
+                }
+                configuration {
+                    all_mistakes_are_told_before_anything_is_declared,
+                    a_queue_with_another_argument_is_named,
+                    a_queue_without_our_argument_is_named,
+                    an_exchange_of_another_kind_is_named,
+                    a_publisher_with_another_exchange_kind_is_refused,
+                    a_failed_start_does_not_stand_in_the_way_of_the_next,
+                    a_full_queue_refuses_its_sender,
+                    a_full_queue_may_drop_its_oldest,
+                }
                 evolution {
                     unknown_members_are_ignored,
                     missing_optional_members_are_absent,
@@ -81,6 +103,22 @@ macro_rules! conformance {
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
                     a_very_long_error_text_is_cut,
+                }
+                idempotency {
+                    a_duplicate_is_not_handled_again,
+                    racing_duplicates_run_once,
+                    a_failed_message_may_come_again,
+                    a_retry_is_no_duplicate,
+                    a_business_key_tells_duplicates_with_different_ids,
+                    a_header_may_name_the_key,
+                    a_key_with_other_content_is_an_error,
+                    messages_without_an_id_are_all_handled,
+                    endpoints_that_share_a_store_do_not_disturb_each_other,
+                    instances_that_share_a_store_handle_a_message_once,
+                    a_duplicate_request_gets_the_stored_reply,
+                    a_handled_message_is_forgotten_in_time,
+                    a_claim_lasts_as_long_as_its_consumer,
+                    a_store_that_fails_is_waited_for,
                 }
                 inheritance {
                     a_base_contract_gets_each_derived_message_once,
@@ -127,6 +165,16 @@ macro_rules! conformance {
                     a_message_that_cannot_leave_fails_its_consumer,
                     ids_are_fixed_when_a_message_is_published,
                     the_fault_of_a_failed_attempt_leaves,
+                }
+                propagation {
+                    ids_lead_through_a_chain,
+                    user_headers_travel_on,
+                    a_trace_is_continued,
+                    unrelated_messages_begin_their_own_traces,
+                    a_malformed_trace_is_replaced,
+                    the_envelope_says_who_sent_it,
+                    a_priority_travels_on,
+                    a_redelivered_message_says_so,
                 }
                 publishing {
                     every_subscribed_endpoint_gets_its_own_copy,
@@ -209,6 +257,18 @@ macro_rules! conformance {
                     an_over_long_routing_key_is_refused,
                     a_stopped_bus_refuses_to_send,
                     the_smallest_envelope_is_consumed,
+                }
+                shutdown {
+                    what_runs_finishes_and_the_rest_goes_back,
+                    a_running_consumer_may_still_answer,
+                    a_running_consumer_may_still_ask,
+                    after_the_stop_timeout_consumers_are_cancelled,
+                    a_consumer_that_ignores_cancellation_is_dropped,
+                    stopping_twice_is_fine,
+                    health_says_whether_the_bus_runs,
+                    a_dropped_bus_gives_its_messages_back,
+                    unwanted_and_failing_messages_do_not_hold_up_the_stop,
+                    what_arrives_during_the_stop_waits_for_the_next_process,
                 }
                 skipping {
                     an_unwanted_message_is_skipped,
