@@ -77,7 +77,9 @@ impl Requests {
 
     /// Opened by the first request: a process that only publishes owns no queue.
     async fn inbox(&self) -> Result<&Inbox, TransportError> {
-        self.inbox.get_or_try_init(|| self.open()).await
+        let inbox = self.inbox.get_or_try_init(|| self.open()).await?;
+        inbox.listener.ready().await;
+        Ok(inbox)
     }
 
     async fn open(&self) -> Result<Inbox, TransportError> {

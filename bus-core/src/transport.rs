@@ -73,6 +73,10 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// connection is the transport's to mend: `next` waits meanwhile. An error is a fact to report; pulling goes on.
     async fn next(&self) -> Option<Result<Delivery, TransportError>>;
 
+    /// Waits while the subscription is being mended: until then, what is sent to a queue that goes away with its
+    /// connection would find nothing.
+    async fn ready(&self) {}
+
     /// Ends the subscription: deliveries that nobody pulled go back to the queue. Those that were pulled can still be
     /// settled.
     async fn stop(&self);
@@ -269,7 +273,7 @@ impl Receipt {
         }
     }
 
-    /// Acknowledges and waits until that is on its way. `false` if it cannot be any more: the message comes again.
+    /// Acknowledges and waits until the broker knows. `false` if it cannot be told any more: the message comes again.
     ///
     /// For at-most-once handling, which must not begin before.
     pub async fn acknowledge(mut self) -> bool {
@@ -295,8 +299,7 @@ pub trait Acker: Send + Sync + fmt::Debug {
     /// dropped, never applied to a newer channel.
     fn settle(&self, tag: u64, settlement: Settlement);
 
-    /// Acknowledges, and waits until the broker has it or will have it unless the connection breaks this moment.
-    /// `false` if the channel is gone. An acker whose [`settle`](Self::settle) takes effect at once needs nothing else.
+    /// Acknowledges, and waits until the broker has processed it; `false` if the channel is gone. An acker whose [`settle`](Self::settle) takes effect at once needs nothing else.
     async fn acknowledge(&self, tag: u64) -> bool {
         self.settle(tag, Settlement::Ack);
         true

@@ -99,9 +99,14 @@ impl Consumer {
         std::mem::take(&mut self.unsettled).into_values()
     }
 
-    /// What it holds, oldest first.
-    pub(crate) fn held(&self) -> impl Iterator<Item = &Entry> {
-        self.unsettled.values().chain(&self.buffer)
+    /// What was pulled and not settled, oldest first.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Entry> {
+        self.unsettled.values()
+    }
+
+    /// What nobody pulled yet, oldest first.
+    pub(crate) fn buffered(&self) -> impl Iterator<Item = &Entry> {
+        self.buffer.iter()
     }
 }
 

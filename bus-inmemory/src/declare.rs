@@ -80,8 +80,8 @@ impl State {
         if name.is_empty() || name.starts_with("amq.") {
             return Err(errors::reserved(name));
         }
-        let queue = Queue::new(declared, arguments, connection)?;
-        self.schedule.delete_if_unused(&queue);
+        let mut queue = Queue::new(declared, arguments, connection)?;
+        self.schedule.delete_if_unused(&mut queue);
         self.queues.insert(Arc::clone(&queue.name), queue);
         self.routes.forget();
         Ok(())

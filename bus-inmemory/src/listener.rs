@@ -94,7 +94,7 @@ impl Listener for MemoryListener {
                 } => {
                     // From here to the return there is no await: a delivery that was pulled has a receipt.
                     let receipt = Receipt::new(self.acker(), tag);
-                    let mut incoming = message.incoming();
+                    let mut incoming = message.content.clone();
                     incoming.redelivered = redelivered;
                     incoming.delivery_count = delivery_count;
                     return Some(Ok(Delivery { incoming, receipt }));

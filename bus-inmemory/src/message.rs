@@ -2,11 +2,8 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bus_core::Headers;
 use bus_core::transport::{Incoming, Outgoing};
-use bytes::Bytes;
 use tokio::time::Instant;
 
 /// The name of an exchange or queue.
@@ -15,38 +12,31 @@ pub(crate) type Name = Arc<str>;
 /// One message. Queues share it behind an [`Arc`]: a fan-out copies neither body nor headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    pub(crate) exchange: Cow<'static, str>,
-    pub(crate) routing_key: Cow<'static, str>,
-    body: Bytes,
-    content_type: Option<Cow<'static, str>>,
-    message_id: Option<String>,
-    correlation_id: Option<String>,
-    pub(crate) headers: Headers,
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) priority: Option<u8>,
-    durable: bool,
+    /// What receivers get a copy of; the broker's own stays, as they may give theirs back.
+    pub(crate) content: Incoming,
     /// The queues that gave it up, so that dead-lettering in a circle ends.
     pub(crate) given_up_by: Vec<Name>,
 }
 
 impl Message {
     /// The message that goes to `exchange` with `routing_key`, whatever its target said.
-    pub(crate) fn new(
-        exchange: Cow<'static, str>,
-        routing_key: Cow<'static, str>,
-        outgoing: Outgoing,
-    ) -> Self {
-        Self {
-            exchange,
-            routing_key,
+    pub(crate) fn new(exchange: String, routing_key: String, outgoing: Outgoing) -> Self {
+        let content = Incoming {
             body: outgoing.body,
-            content_type: outgoing.content_type,
+            content_type: outgoing.content_type.map(Cow::into_owned),
             message_id: outgoing.message_id,
             correlation_id: outgoing.correlation_id,
             headers: outgoing.headers,
-            ttl: outgoing.ttl,
+            exchange,
+            routing_key,
+            redelivered: false,
+            delivery_count: None,
             priority: outgoing.priority,
+            ttl: outgoing.ttl,
             durable: outgoing.durable,
+        };
+        Self {
+            content,
             given_up_by: Vec::new(),
         }
     }
@@ -55,29 +45,11 @@ impl Message {
     /// the message again in the next queue.
     pub(crate) fn dead_lettered(&self, by: &Name, exchange: &str, routing_key: &str) -> Self {
         let mut message = self.clone();
-        message.exchange = Cow::Owned(exchange.to_owned());
-        message.routing_key = Cow::Owned(routing_key.to_owned());
-        message.ttl = None;
+        exchange.clone_into(&mut message.content.exchange);
+        routing_key.clone_into(&mut message.content.routing_key);
+        message.content.ttl = None;
         message.given_up_by.push(Arc::clone(by));
         message
-    }
-
-    /// What the receiver sees.
-    pub(crate) fn incoming(&self) -> Incoming {
-        Incoming {
-            body: self.body.clone(),
-            content_type: self.content_type.as_deref().map(str::to_owned),
-            message_id: self.message_id.clone(),
-            correlation_id: self.correlation_id.clone(),
-            headers: self.headers.clone(),
-            exchange: self.exchange.clone().into_owned(),
-            routing_key: self.routing_key.clone().into_owned(),
-            redelivered: false,
-            delivery_count: None,
-            priority: self.priority,
-            ttl: self.ttl,
-            durable: self.durable,
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
-use bus_core::transport::{Outgoing, Target, TransportError};
+use bus_core::transport::{Incoming, Outgoing, Target, TransportError};
 
 use crate::consumers::ConnectionId;
 use crate::errors::{self, check_length};
@@ -48,7 +48,11 @@ impl Publication {
         check_length("routing key", &key)?;
         let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
         Ok(Self {
-            message: Arc::new(Message::new(exchange, key, outgoing)),
+            message: Arc::new(Message::new(
+                exchange.into_owned(),
+                key.into_owned(),
+                outgoing,
+            )),
             needs,
             mandatory,
             delay: delay.filter(|delay| !delay.is_zero()),
@@ -73,38 +77,52 @@ impl State {
             mandatory,
             delay,
         } = publication;
-        self.provide(connection, &message.exchange, needs)?;
-        if !message.exchange.is_empty() && !self.exchanges.contains_key(&*message.exchange) {
-            return Err(errors::no_exchange(&message.exchange));
+        let Incoming {
+            exchange,
+            routing_key,
+            headers,
+            ..
+        } = &message.content;
+        self.provide(connection, exchange, needs)?;
+        if !exchange.is_empty() && !self.exchanges.contains_key(exchange.as_str()) {
+            return Err(errors::no_exchange(exchange));
         }
-        let route = self.route(&message.exchange, &message.routing_key, &message.headers);
+        let route = self.route(exchange, routing_key, headers);
         // The default exchange is only used to reach one queue, by its name: its absence is always an error.
-        if route.is_empty() && (mandatory || message.exchange.is_empty()) {
-            return Err(errors::unroutable(&message.exchange, &message.routing_key));
+        if route.is_empty() && (mandatory || exchange.is_empty()) {
+            return Err(errors::unroutable(exchange, routing_key));
         }
         match delay {
             Some(delay) => self.schedule.deliver_after(delay, message),
-            None => self.put(&route, message),
+            None => self.put(&route, &message),
         }
     }
 
     /// Publishes what was delayed. Nobody waits for the outcome any more.
-    pub(crate) fn publish_due(&mut self, message: Arc<Message>) {
-        let route = self.route(&message.exchange, &message.routing_key, &message.headers);
+    pub(crate) fn publish_due(&mut self, message: &Arc<Message>) {
+        let Incoming {
+            exchange,
+            routing_key,
+            headers,
+            ..
+        } = &message.content;
+        let route = self.route(exchange, routing_key, headers);
         if route.is_empty() {
-            let (exchange, routing_key) = (&message.exchange, &message.routing_key);
-            tracing::warn!(%exchange, %routing_key, "no queue takes a delayed message any more; it is dropped");
+            tracing::warn!(
+                exchange,
+                routing_key,
+                "no queue takes a delayed message; it is dropped"
+            );
         }
         if let Err(error) = self.put(&route, message) {
             tracing::warn!(%error, "a delayed message is refused and dropped");
         }
     }
 
-    fn put(&mut self, route: &[Name], message: Arc<Message>) -> Result<(), TransportError> {
+    fn put(&mut self, route: &[Name], message: &Arc<Message>) -> Result<(), TransportError> {
         let mut outcome = Ok(());
         for name in route {
-            let message = Arc::clone(&message);
-            let put = self.change(name, |queue, flow| queue.put(message, flow));
+            let put = self.change(name, |queue, flow| queue.put(Arc::clone(message), flow));
             outcome = outcome.and(put.unwrap_or(Ok(())));
         }
         outcome
@@ -113,10 +131,10 @@ impl State {
     /// Sends what queues gave up where it goes; that may make other queues give up something.
     pub(crate) fn forward_given_up(&mut self) {
         while let Some(GivenUp { by, entry, to }) = self.flow.given_up.pop_front() {
-            let key = to.routing_key.as_deref();
-            let key = key.unwrap_or(&entry.message.routing_key);
+            let content = &entry.message.content;
+            let key = to.routing_key.as_ref().unwrap_or(&content.routing_key);
+            let route = self.route(&to.exchange, key, &content.headers);
             let message = Arc::new(entry.message.dead_lettered(&by, &to.exchange, key));
-            let route = self.route(&message.exchange, &message.routing_key, &message.headers);
             // Nobody but the broker moves a message here, so one that came back would go round for ever.
             let onward = route
                 .iter()

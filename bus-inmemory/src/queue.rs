@@ -27,8 +27,10 @@ pub(crate) struct Queue {
     pub(crate) consumers: Consumers,
     /// Since when it has no consumer.
     pub(crate) unused_since: Instant,
-    /// When the timer looks after expired messages.
-    pub(crate) expiry_scheduled: Option<Instant>,
+    /// When the timer looks for expired messages.
+    pub(crate) expiry_at: Option<Instant>,
+    /// When the timer looks whether it is unused.
+    pub(crate) deletion_at: Option<Instant>,
     next_position: u64,
 }
 
@@ -49,7 +51,8 @@ impl Queue {
             settings,
             consumers: Consumers::default(),
             unused_since: Instant::now(),
-            expiry_scheduled: None,
+            expiry_at: None,
+            deletion_at: None,
             next_position: 0,
         })
     }
@@ -63,7 +66,7 @@ impl Queue {
         message: Arc<Message>,
         flow: &mut Flow,
     ) -> Result<(), TransportError> {
-        let ttl = [message.ttl, self.settings.message_ttl];
+        let ttl = [message.content.ttl, self.settings.message_ttl];
         let ttl = ttl.into_iter().flatten().min();
         let entry = Entry {
             // A time beyond the calendar is never.
@@ -116,10 +119,13 @@ impl Queue {
         }
     }
 
-    /// Hands out what waits to those that have room.
+    /// Hands out what waits, and is not too old, to those that have room.
     fn serve(&mut self, flow: &mut Flow) {
-        while !self.ready.is_empty() {
+        loop {
             self.expire(flow);
+            if self.ready.is_empty() {
+                return;
+            }
             let Some(consumer) = self.consumers.next(self.settings.single_active_consumer) else {
                 return;
             };
@@ -149,11 +155,25 @@ impl Queue {
 
     /// Ends a subscription. What nobody pulled was seen by nobody: it goes back unmarked.
     pub(crate) fn unsubscribe(&mut self, id: ConsumerId, flow: &mut Flow) {
-        let Some(consumer) = self
-            .consumers
-            .get(id)
-            .filter(|consumer| consumer.subscribed)
-        else {
+        self.take_leave(id, flow);
+        self.serve(flow);
+    }
+
+    /// Forgets a consumer; what it had pulled and not settled goes back.
+    pub(crate) fn remove(&mut self, id: ConsumerId, flow: &mut Flow) {
+        self.take_leave(id, flow);
+        if let Some(mut consumer) = self.consumers.remove(id) {
+            for entry in consumer.abandon(flow) {
+                self.give_back(entry, flow);
+            }
+        }
+        // Only now, so that others get what came back before what is younger.
+        self.serve(flow);
+    }
+
+    fn take_leave(&mut self, id: ConsumerId, flow: &mut Flow) {
+        let consumer = self.consumers.get(id);
+        let Some(consumer) = consumer.filter(|consumer| consumer.subscribed) else {
             return;
         };
         for entry in consumer.unsubscribe(flow) {
@@ -162,21 +182,6 @@ impl Queue {
         if self.consumers.subscribed().next().is_none() {
             self.unused_since = Instant::now();
         }
-        self.expire(flow);
-        self.serve(flow);
-    }
-
-    /// Forgets a consumer; what it had pulled and not settled goes back.
-    pub(crate) fn remove(&mut self, id: ConsumerId, flow: &mut Flow) {
-        self.unsubscribe(id, flow);
-        let Some(mut consumer) = self.consumers.remove(id) else {
-            return;
-        };
-        for entry in consumer.abandon(flow) {
-            self.give_back(entry, flow);
-        }
-        self.expire(flow);
-        self.serve(flow);
     }
 
     /// Settles one delivery; does nothing for a consumer that is gone.
@@ -193,7 +198,6 @@ impl Queue {
         };
         if settlement == Settlement::Requeue {
             self.give_back(entry, flow);
-            self.expire(flow);
         }
         self.serve(flow);
     }
@@ -220,8 +224,8 @@ impl Queue {
         self.auto_delete && self.consumers.subscribed().next().is_none()
     }
 
-    /// When it is deleted unless somebody uses it.
-    pub(crate) fn deleted_at(&self) -> Option<Instant> {
+    /// When it is deleted unless somebody uses it; none while somebody does.
+    pub(crate) fn unused_until(&self) -> Option<Instant> {
         if self.consumers.subscribed().next().is_some() {
             return None;
         }

@@ -32,7 +32,7 @@ impl Ready {
     /// Puts an entry where its position belongs: at the end if it is new, at its old place if it comes back.
     pub(crate) fn put(&mut self, entry: Entry) {
         let highest = self.levels.len() - 1;
-        let level = usize::from(entry.message.priority.unwrap_or(0)).min(highest);
+        let level = usize::from(entry.message.content.priority.unwrap_or(0)).min(highest);
         let level = &mut self.levels[level];
         let is_last = level
             .back()

@@ -24,7 +24,7 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 enum Job {
     Deliver(Arc<Message>),
-    /// Looks for expired messages; finds none if they were consumed meanwhile.
+    /// Looks for expired messages; there are none if they were consumed meanwhile.
     Expire(Name),
     /// Deletes a queue, unless it was used meanwhile.
     Delete(Name),
@@ -63,18 +63,19 @@ impl Schedule {
         let Some(due) = queue.ready.next_expiry() else {
             return;
         };
-        if queue
-            .expiry_scheduled
-            .is_none_or(|scheduled| due < scheduled)
-        {
-            queue.expiry_scheduled = Some(due);
+        if queue.expiry_at.is_none_or(|scheduled| due < scheduled) {
+            queue.expiry_at = Some(due);
             self.add(due, Job::Expire(Arc::clone(&queue.name)));
         }
     }
 
-    /// Sees to it that an unused queue goes when it says so.
-    pub(crate) fn delete_if_unused(&mut self, queue: &Queue) {
-        if let Some(due) = queue.deleted_at() {
+    /// Sees to it that an unused queue goes when it says so. One that is used meanwhile is looked at again then, so
+    /// that consumers that come and go leave no trail of jobs.
+    pub(crate) fn delete_if_unused(&mut self, queue: &mut Queue) {
+        if queue.deletion_at.is_none()
+            && let Some(due) = queue.unused_until()
+        {
+            queue.deletion_at = Some(due);
             self.add(due, Job::Delete(Arc::clone(&queue.name)));
         }
     }
@@ -95,11 +96,11 @@ impl Schedule {
         self.delayed
     }
 
-    fn pop_due(&mut self, now: Instant) -> Option<Job> {
+    fn pop_due(&mut self, now: Instant) -> Option<Timed> {
         if self.next()? > now {
             return None;
         }
-        self.jobs.pop().map(|timed| timed.job)
+        self.jobs.pop()
     }
 }
 
@@ -113,31 +114,36 @@ impl State {
         if next > now {
             return;
         }
-        while let Some(job) = self.schedule.pop_due(now) {
+        while let Some(Timed { due, job, .. }) = self.schedule.pop_due(now) {
             match job {
                 Job::Deliver(message) => {
                     self.schedule.delayed -= 1;
-                    self.publish_due(message);
+                    self.publish_due(&message);
                 }
                 Job::Expire(name) => {
                     self.change(&name, |queue, flow| {
-                        queue.expiry_scheduled = None;
-                        queue.expire(flow);
+                        // Another job took this one's place, or it belongs to an earlier queue of the name.
+                        if queue.expiry_at == Some(due) {
+                            queue.expiry_at = None;
+                            queue.expire(flow);
+                        }
                     });
                 }
-                Job::Delete(name) => self.delete_unused(&name, now),
+                Job::Delete(name) => self.delete_unused(&name, due),
             }
         }
     }
 
-    fn delete_unused(&mut self, name: &str, now: Instant) {
-        let Some(queue) = self.queues.get(name) else {
+    fn delete_unused(&mut self, name: &str, due: Instant) {
+        let queue = self.queues.get_mut(name);
+        let Some(queue) = queue.filter(|queue| queue.deletion_at == Some(due)) else {
             return;
         };
-        match queue.deleted_at() {
-            Some(due) if due <= now => self.delete_queue(name),
-            // Used, and unused again: later.
+        queue.deletion_at = None;
+        match queue.unused_until() {
+            Some(until) if until <= due => self.delete_queue(name),
             Some(_) => self.schedule.delete_if_unused(queue),
+            // When its last consumer goes, this begins anew.
             None => {}
         }
     }

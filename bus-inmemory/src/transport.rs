@@ -16,8 +16,29 @@ use crate::consumers::ConnectionId;
 use crate::errors;
 use crate::listener::MemoryListener;
 use crate::publish::Publication;
+use crate::state::State;
 
 /// A transport in the process: one connection to a broker that lives as long as anybody holds it.
+///
+/// Cloning opens another connection to the same broker, so that several buses can meet there; [`new`](Self::new) makes
+/// another broker. A connection that is closed or dropped takes its exclusive queues along, ends its listeners, and
+/// gives back what they had not settled.
+///
+/// ```
+/// use bus_core::{Bus, Message};
+/// use bus_inmemory::InMemory;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = InMemory::new();
+/// let bus = Bus::builder(broker.clone()).start().await?;
+/// bus.send_to("queue:invoicing", &CreateInvoice { number: "A-7".into() }).await?;
+/// assert_eq!(broker.waiting("invoicing"), Some(1));
+/// # Ok(()) }
+/// ```
 pub struct InMemory {
     broker: Arc<Broker>,
     connection: ConnectionId,
@@ -32,16 +53,23 @@ impl InMemory {
     fn connected_to(broker: &Arc<Broker>) -> Self {
         Self {
             broker: Arc::clone(broker),
-            connection: broker.with(|state| state.connect()),
+            connection: broker.with(State::connect),
         }
     }
 
-    /// How many messages wait in a queue, not counting those handed out; `None` if there is no such queue.
-    pub fn depth(&self, queue: &str) -> Option<u32> {
-        let depth = self
-            .broker
-            .with(|state| Some(state.queues.get(queue)?.ready.len()))?;
-        Some(u32::try_from(depth).unwrap_or(u32::MAX))
+    /// How many messages wait in a queue, with no consumer yet; none if there is no such queue.
+    pub fn waiting(&self, queue: &str) -> Option<usize> {
+        self.broker
+            .with(|state| Some(state.queues.get(queue)?.ready.len()))
+    }
+
+    /// How many messages wait for the end of their delay.
+    pub fn delayed(&self) -> usize {
+        self.broker.with(|state| state.schedule.delayed())
+    }
+
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
     }
 
     fn is_open(&self) -> bool {

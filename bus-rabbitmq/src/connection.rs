@@ -49,6 +49,7 @@ pub(crate) struct Live {
     connection: Connection,
     /// Why the broker reads nothing from us at present.
     blocked: watch::Sender<Option<String>>,
+    lost: watch::Sender<bool>,
 }
 
 impl Link {
@@ -170,6 +171,13 @@ impl Live {
         self.blocked.subscribe()
     }
 
+    /// Waits until the connection is gone.
+    pub(crate) async fn lost(&self) {
+        let mut lost = self.lost.subscribe();
+        // The sender lives as long as `self`.
+        let _ = lost.wait_for(|lost| *lost).await;
+    }
+
     /// A connection that the broker does not read from may never answer; that holds nobody up.
     async fn close(&self) {
         let closing = self.connection.close(REPLY_SUCCESS, "shutdown".into());
@@ -196,9 +204,11 @@ async fn supervise(control: Arc<Control>) {
                 let live = Arc::new(Live {
                     connection,
                     blocked: watch::Sender::new(None),
+                    lost: watch::Sender::new(false),
                 });
                 control.state.send_replace(State::Up(Arc::clone(&live)));
                 let cause = follow(&control, &live, events).await;
+                live.lost.send_replace(true);
                 tracing::warn!(%host, role, cause, "the connection to RabbitMQ is lost; it will be made again");
                 control.state.send_replace(State::Down(cause));
             }

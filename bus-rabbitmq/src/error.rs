@@ -47,6 +47,15 @@ pub(crate) fn reply_code(error: &Error) -> Option<u16> {
     }
 }
 
+/// Whether the broker itself refused, for a reason that lies in the entity.
+pub(crate) fn is_refused(error: &TransportError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    matches!(
+        source.and_then(reply_code),
+        Some(ACCESS_REFUSED | NOT_FOUND | RESOURCE_LOCKED | PRECONDITION_FAILED)
+    )
+}
+
 pub(crate) fn is_not_found(error: &Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
 }

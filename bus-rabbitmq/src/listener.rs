@@ -105,6 +105,17 @@ impl Listener for QueueListener {
         }
     }
 
+    async fn ready(&self) {
+        let mut state = self.state.clone();
+        let ready = |state: &State| match state {
+            State::On(session) => !session.has_ended(),
+            State::Waiting => false,
+            State::Stopped(_) => true,
+        };
+        // The sender lives as long as `self`.
+        let _ = state.wait_for(ready).await;
+    }
+
     async fn stop(&self) {
         if let Some(session) = self.end() {
             session.stop().await;
@@ -143,7 +154,7 @@ impl Shared {
                 if declare {
                     topology::declare(&live, &self.spec.topology).await?;
                 }
-                Session::open(&live, &self.spec).await
+                Session::open(Arc::clone(&live), &self.spec).await
             };
             match subscribed.await {
                 Ok(session) => return Ok(session),

@@ -31,12 +31,16 @@ pub(crate) struct Session {
     /// Clones of the consumer that no caller of `next` holds; all share its buffer.
     consumers: Mutex<Vec<Consumer>>,
     settler: Arc<Settler>,
-    ended: watch::Sender<bool>,
+    live: Arc<Live>,
+    ended: Arc<watch::Sender<bool>>,
 }
 
 impl Session {
     /// Subscribes.
-    pub(crate) async fn open(live: &Live, spec: &ListenSpec) -> Result<Arc<Self>, TransportError> {
+    pub(crate) async fn open(
+        live: Arc<Live>,
+        spec: &ListenSpec,
+    ) -> Result<Arc<Self>, TransportError> {
         let what = format_args!("queue `{}` cannot be consumed", spec.queue).to_string();
         let channel = live.channel().await?;
         let qos = channel
@@ -52,6 +56,7 @@ impl Session {
             .basic_consume(queue, "".into(), options, arguments(spec))
             .await
             .map_err(|error| failed(&what, error))?;
+        let ended = Arc::new(watch::Sender::new(false));
         let settler = Arc::new(Settler {
             channel: channel.clone(),
             state: Mutex::new(SettlerState {
@@ -59,15 +64,17 @@ impl Session {
                 written: Vec::new(),
             }),
             wake: Notify::new(),
-            enough: usize::from(spec.prefetch / 4).max(1),
+            prefetch: spec.prefetch,
             gone: AtomicBool::new(false),
+            ended: Arc::clone(&ended),
         });
         tokio::spawn(Arc::clone(&settler).run());
         Ok(Arc::new(Self {
             channel,
             consumers: Mutex::new(vec![consumer]),
             settler,
-            ended: watch::Sender::new(false),
+            live,
+            ended,
         }))
     }
 
@@ -97,11 +104,21 @@ impl Session {
         }
     }
 
-    /// Whether the broker sends nothing more on it.
+    /// Waits until the broker sends nothing more on it. Noticed also while all consumers are busy and nobody pulls.
     pub(crate) async fn ended(&self) {
         let mut ended = self.ended.subscribe();
-        // An error means that the session itself is gone.
-        let _ = ended.wait_for(|ended| *ended).await;
+        tokio::select! {
+            // The sender lives as long as `self`.
+            _ = ended.wait_for(|ended| *ended) => {}
+            () = self.live.lost() => {
+                self.ended.send_replace(true);
+            }
+        }
+    }
+
+    /// The same, as known now.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow() || !self.channel.status().connected()
     }
 
     /// Ends the subscription and gives back what nobody pulled.
@@ -206,20 +223,25 @@ struct Settler {
     channel: Channel,
     state: Mutex<SettlerState>,
     wake: Notify,
-    /// So many settlements are told without waiting for more.
-    enough: usize,
+    prefetch: u16,
     gone: AtomicBool,
+    ended: Arc<watch::Sender<bool>>,
 }
 
 struct SettlerState {
     window: AckWindow,
-    /// Who waits until everything settled so far is written.
+    /// Who waits until the broker knows of everything settled so far.
     written: Vec<oneshot::Sender<bool>>,
 }
 
 impl Settler {
     fn state(&self) -> MutexGuard<'_, SettlerState> {
         lock(&self.state)
+    }
+
+    /// So many settlements are told without waiting for more.
+    fn enough(&self) -> usize {
+        usize::from(self.prefetch / 4).max(1)
     }
 
     fn is_gone(&self) -> bool {
@@ -235,12 +257,16 @@ impl Settler {
                 (state.window.take(), std::mem::take(&mut state.written))
             };
             let told = self.tell(batch).await.is_ok();
-            for waiter in written {
-                // A waiter that is gone does not care.
-                let _ = waiter.send(told);
+            if !written.is_empty() {
+                let known = told && self.synchronize().await.is_ok();
+                for waiter in written {
+                    // A waiter that is gone does not care.
+                    let _ = waiter.send(known);
+                }
             }
             if self.is_gone() {
                 // Nothing more can be told; the broker gives back what it was not told of.
+                self.ended.send_replace(true);
                 self.state().written.clear();
                 return;
             }
@@ -252,7 +278,7 @@ impl Settler {
         let ready = || {
             let state = self.state();
             !state.written.is_empty()
-                || state.window.pending() >= self.enough
+                || state.window.pending() >= self.enough()
                 || state.window.is_idle()
                 || self.is_gone()
         };
@@ -286,7 +312,14 @@ impl Settler {
         Ok(())
     }
 
-    /// Waits until everything settled so far is written, or cannot be.
+    /// Waits until the broker has processed what was written. It answers no acknowledgement, but what is asked after it:
+    /// here for the setting that it has already.
+    async fn synchronize(&self) -> Result<(), lapin::Error> {
+        let options = BasicQosOptions { global: false };
+        self.channel.basic_qos(self.prefetch, options).await
+    }
+
+    /// Waits until the broker knows of everything settled so far, or cannot be told.
     async fn flush(&self) -> bool {
         let written = {
             let mut state = self.state();
@@ -312,7 +345,7 @@ impl Acker for Settler {
                 Settlement::Requeue => state.window.requeue(tag),
             }
             let pending = state.window.pending();
-            pending == 1 || pending >= self.enough || state.window.is_idle()
+            pending == 1 || pending >= self.enough() || state.window.is_idle()
         };
         if wake {
             self.wake.notify_one();

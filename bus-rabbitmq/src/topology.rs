@@ -15,7 +15,7 @@ use lapin::{Channel, Error};
 
 use crate::connection::Live;
 use crate::convert::{short, to_value};
-use crate::error::{failed, is_not_found, is_present_otherwise, kind_of, words};
+use crate::error::{failed, is_not_found, is_present_otherwise, is_refused, kind_of, words};
 
 /// Declares everything, in order. The channel is thrown away: one refusal closes it, and nobody else may suffer.
 pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
@@ -51,13 +51,19 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
         presence: Presence::IfMissing,
         ..Queue::classic(name)
     };
-    let complete =
-        declarer.finds_exchange(&exchange).await? && declarer.finds_queue(&queue).await?;
-    if !complete {
+    let there = declarer.finds_exchange(&exchange).await? && declarer.finds_queue(&queue).await?;
+    if !there {
         declarer.exchange(&exchange).await?;
         declarer.queue(&queue).await?;
-        let binding = Binding::new(name, Node::Queue(name.to_owned()));
-        declarer.bind(&binding).await?;
+    }
+    // Bound again also where both are there: a broker that crashed may have lost a young binding.
+    let binding = Binding::new(name, Node::Queue(name.to_owned()));
+    match declarer.bind(&binding).await {
+        // A queue of somebody else, who has bound it.
+        Err(error) if there && is_refused(&error) => {
+            tracing::debug!(queue = name, %error, "the queue is used as it is");
+        }
+        outcome => outcome?,
     }
     declarer.close().await;
     Ok(())

@@ -43,7 +43,8 @@ impl Stage for InMemoryStage {
     }
 
     async fn depth(&self, queue: &str) -> Option<u32> {
-        self.broker.depth(queue)
+        let waiting = self.broker.waiting(queue)?;
+        Some(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
     fn id(&self) -> &str {

@@ -13,11 +13,16 @@
 //!
 //! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
 
+mod broker;
 mod conformance;
+#[cfg(feature = "containers")]
+mod container;
 pub mod contracts;
 mod gate;
 mod in_memory;
+mod node;
 mod outcome;
+mod proxy;
 mod rabbitmq;
 mod recorder;
 mod stage;
@@ -25,10 +30,12 @@ pub mod suite;
 mod wait;
 mod wire;
 
+pub use broker::Broker;
 pub use conformance::run;
 pub use gate::Gate;
 pub use in_memory::InMemoryStage;
 pub use outcome::{Failure, Outcome};
+pub use proxy::Proxy;
 pub use rabbitmq::RabbitMqStage;
 pub use recorder::{Recorder, numbers, with};
 pub use stage::Stage;

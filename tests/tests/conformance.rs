@@ -3,5 +3,5 @@
 bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
 bus_tests::conformance!(
     rabbitmq,
-    bus_tests::RabbitMqStage::at(&std::env::var("AMQP_URL").unwrap()).await
+    bus_tests::RabbitMqStage::at(bus_tests::Broker::shared().await.url()).await
 );

@@ -1,0 +1,226 @@
+//! Quiescence: nothing in flight, known by counting.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::Codec;
+use bus_core::transport::Incoming;
+
+use super::journal::{Recorder, type_name};
+use super::working::Workers;
+use crate::broker::Broker;
+use crate::state::State;
+
+/// Sees what a harness sees.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) journal: Recorder,
+    pub(super) workers: Arc<Workers>,
+    pub(super) timeout: Duration,
+    broker: Arc<Broker>,
+}
+
+impl Watch {
+    pub(super) fn new(broker: &Arc<Broker>, journal: Recorder, timeout: Duration) -> Self {
+        Self {
+            journal,
+            workers: Arc::default(),
+            timeout,
+            broker: Arc::clone(broker),
+        }
+    }
+
+    pub(super) async fn quiescent(&self) -> Result<(), NotQuiescent> {
+        let quiet = async {
+            loop {
+                // Created before looking: what ends in between is not missed.
+                let broker_idle = self.broker.idle().notified();
+                let workers_idle = self.workers.idle().notified();
+                if self.is_quiescent() {
+                    return;
+                }
+                tokio::select! {
+                    () = broker_idle => {}
+                    () = workers_idle => {}
+                }
+            }
+        };
+        let quiet = tokio::time::timeout(self.timeout, quiet).await;
+        quiet.map_err(|_| NotQuiescent {
+            after: self.timeout,
+            in_flight: self.in_flight(),
+        })
+    }
+
+    fn is_quiescent(&self) -> bool {
+        let settled = self.broker.with(|state| {
+            // A test that advances the clock expects what is due to have happened, before the timer had its turn.
+            state.run_due();
+            state.flow.in_flight == 0
+        });
+        settled && self.workers.is_idle()
+    }
+
+    pub(super) fn in_flight(&self) -> Vec<InFlight> {
+        let mut in_flight = self.broker.with(|state| held(state));
+        // A consumer's delivery is in both lists, unless it was acknowledged first.
+        for running in self.workers.deliveries() {
+            if !in_flight.contains(&running) {
+                in_flight.push(running);
+            }
+        }
+        in_flight
+    }
+}
+
+fn held(state: &State) -> Vec<InFlight> {
+    let mut held = Vec::new();
+    for queue in state.queues.values() {
+        for consumer in queue.consumers.iter() {
+            let pulled = consumer.unsettled().map(|entry| (entry, true));
+            let waiting = consumer.buffered().map(|entry| (entry, false));
+            held.extend(pulled.chain(waiting).map(|(entry, pulled)| {
+                InFlight::delivery(&queue.name, &entry.message.content, pulled)
+            }));
+        }
+    }
+    held
+}
+
+/// A delivery that was handed to a consumer and is not settled, or still being handled.
+///
+/// ```
+/// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// async fn hang(_: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+///     std::future::pending().await
+/// }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(hang))).await?;
+/// harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+///
+/// let stuck = harness.try_quiescent().await.unwrap_err();
+/// let delivery = &stuck.in_flight()[0];
+/// assert_eq!(delivery.queue(), "invoices");
+/// assert_eq!(delivery.message_type(), "Invoicing:CreateInvoice");
+/// assert!(delivery.is_running());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    queue: String,
+    message_type: String,
+    message_id: Option<String>,
+    running: bool,
+}
+
+impl InFlight {
+    pub(super) fn running(queue: &str, message_type: &str, message_id: Option<String>) -> Self {
+        Self {
+            queue: queue.to_owned(),
+            message_type: message_type.to_owned(),
+            message_id,
+            running: true,
+        }
+    }
+
+    fn delivery(queue: &str, incoming: &Incoming, running: bool) -> Self {
+        let envelope = Codec::for_incoming(incoming, Codec::default())
+            .and_then(|codec| codec.decode(incoming))
+            .unwrap_or_default();
+        Self {
+            running,
+            ..Self::running(queue, type_name(&envelope), incoming.message_id.clone())
+        }
+    }
+
+    /// The queue that it came from.
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// Its most specific type, as in `#[message("…")]`.
+    pub fn message_type(&self) -> &str {
+        &self.message_type
+    }
+
+    /// Its id, if it has one.
+    pub fn message_id(&self) -> Option<&str> {
+        self.message_id.as_deref()
+    }
+
+    /// Whether a consumer has taken it; otherwise it is prefetched.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+}
+
+impl fmt::Display for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.running {
+            "being handled"
+        } else {
+            "prefetched"
+        };
+        let id = self.message_id().unwrap_or("without id");
+        write!(f, "{} {id} on {}: {state}", self.message_type, self.queue)
+    }
+}
+
+/// Work was still in flight after the harness's timeout; says which. A test that returns it prints that too.
+///
+/// ```
+/// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// # async fn hang(_: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+/// #     std::future::pending().await
+/// # }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(hang))).await?;
+/// # harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+/// let stuck = harness.try_quiescent().await.unwrap_err();
+/// assert!(stuck.to_string().contains("Invoicing:CreateInvoice"));
+/// assert!(stuck.to_string().contains("on invoices: being handled"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct NotQuiescent {
+    after: Duration,
+    in_flight: Vec<InFlight>,
+}
+
+impl NotQuiescent {
+    /// What was in flight.
+    pub fn in_flight(&self) -> &[InFlight] {
+        &self.in_flight
+    }
+}
+
+impl fmt::Display for NotQuiescent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not quiescent after {:?}; in flight:", self.after)?;
+        self.in_flight
+            .iter()
+            .try_for_each(|one| write!(f, "\n  - {one}"))
+    }
+}
+
+impl fmt::Debug for NotQuiescent {
+    /// As people read it: a test that fails with `?` prints errors this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NotQuiescent {}

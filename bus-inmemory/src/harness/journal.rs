@@ -1,0 +1,185 @@
+//! What happened, in order.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bus_core::{ConsumeError, Consumed, Envelope, Intent, Observer};
+use tokio::sync::Notify;
+
+/// Records what a bus sends, consumes and fails, for the harness that made it. Clones record to the same place.
+///
+/// ```
+/// use bus_core::{Bus, Message};
+/// use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| bus).await?;
+/// let other = Bus::builder(harness.transport()).observe(harness.observer()).start().await?;
+/// other.publish(&InvoiceCreated { number: "A-7".into() }).await?;
+/// assert_eq!(harness.published::<InvoiceCreated>().count(), 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Journal>);
+
+#[derive(Default)]
+struct Journal {
+    events: Mutex<Vec<Arc<Event>>>,
+    news: Notify,
+}
+
+/// What can happen to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    Sent(Intent),
+    Consumed,
+    Faulted,
+}
+
+impl Happening {
+    /// As people say it.
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Sent(Intent::Publish) => "published",
+            Self::Sent(Intent::Send) => "sent",
+            Self::Sent(Intent::Respond) => "responded",
+            Self::Sent(Intent::Fault) => "raised",
+            Self::Sent(_) => "handed out",
+            Self::Consumed => "consumed",
+            Self::Faulted => "faulted",
+        }
+    }
+}
+
+/// Something that happened to a message.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) happening: Happening,
+    pub(super) envelope: Envelope,
+    /// Where it was consumed.
+    pub(super) endpoint: Option<String>,
+    pub(super) attempts: u32,
+    pub(super) duplicate: bool,
+    pub(super) error: Option<String>,
+}
+
+impl Recorder {
+    /// Told of every event that is recorded from now on.
+    pub(super) fn news(&self) -> &Notify {
+        &self.0.news
+    }
+
+    /// What happened so far.
+    pub(super) fn events(&self) -> Vec<Arc<Event>> {
+        self.lock().clone()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Event>>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, event: Event) {
+        self.lock().push(Arc::new(event));
+        self.0.news.notify_waiters();
+    }
+
+    fn record_delivery(&self, consumed: &Consumed<'_>, error: Option<&ConsumeError>) {
+        self.record(Event {
+            happening: match error {
+                None => Happening::Consumed,
+                Some(_) => Happening::Faulted,
+            },
+            envelope: consumed.envelope.clone(),
+            endpoint: Some(consumed.endpoint.to_owned()),
+            attempts: consumed.attempts,
+            duplicate: consumed.duplicate,
+            error: error.map(describe),
+        });
+    }
+}
+
+impl Observer for Recorder {
+    fn sent(&self, envelope: &Envelope, intent: Intent) {
+        self.record(Event {
+            happening: Happening::Sent(intent),
+            envelope: envelope.clone(),
+            endpoint: None,
+            attempts: 0,
+            duplicate: false,
+            error: None,
+        });
+    }
+
+    fn consumed(&self, consumed: &Consumed<'_>) {
+        self.record_delivery(consumed, None);
+    }
+
+    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
+        self.record_delivery(consumed, Some(error));
+    }
+}
+
+/// The error and its causes.
+fn describe(error: &ConsumeError) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder")
+            .field("events", &self.count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much of a message is shown, in characters.
+const SHOWN: usize = 120;
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, message_type) = (self.happening.verb(), type_name(&self.envelope));
+        write!(f, "{verb:<9} {message_type}")?;
+        match &self.endpoint {
+            Some(endpoint) => write!(f, " on {endpoint}")?,
+            None => {
+                if let Some(address) = &self.envelope.destination_address {
+                    write!(f, " to {address}")?;
+                }
+            }
+        }
+        if self.attempts > 1 {
+            write!(f, " after {} attempts", self.attempts)?;
+        }
+        if self.duplicate {
+            f.write_str(", a duplicate")?;
+        }
+        let message = String::from_utf8_lossy(&self.envelope.message);
+        let shown: String = message.chars().take(SHOWN).collect();
+        let rest = if shown.len() < message.len() {
+            "…"
+        } else {
+            ""
+        };
+        write!(f, ": {shown}{rest}")?;
+        match &self.error {
+            Some(error) => write!(f, " ({error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The most specific type of a message, as it is written in `#[message("…")]`.
+pub(super) fn type_name(envelope: &Envelope) -> &str {
+    envelope.message_types.first().map_or("(no type)", |urn| {
+        urn.strip_prefix("urn:message:").unwrap_or(urn)
+    })
+}

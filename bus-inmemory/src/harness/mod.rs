@@ -1,0 +1,225 @@
+//! A bus under test: what it did, and when it is done.
+
+mod in_flight;
+mod journal;
+mod record;
+mod records;
+mod working;
+
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::{Bus, BusBuilder, Fault, Intent, Message, StartError, StopTimeout};
+
+pub use in_flight::{InFlight, NotQuiescent};
+pub use journal::Recorder;
+pub use record::Record;
+pub use records::{NotSeen, Records};
+
+use crate::InMemory;
+use in_flight::Watch;
+use journal::Happening;
+
+/// How long to wait by default before something counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A bus on a broker of its own, which records what happens and knows when everything is done.
+///
+/// A service under test is built as in production, on the harness's builder. Time is tokio's: with
+/// `#[tokio::test(start_paused = true)]` waits for retries, delays and time-outs cost nothing. What no consumer wanted or
+/// what failed is in its queue: `harness.transport().waiting("payments_skipped")`, or `…_error`.
+///
+/// ```
+/// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+/// use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String }
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Payments:PaymentRequested")]
+/// # struct PaymentRequested { number: String }
+/// async fn request_payment(ctx: ConsumeContext<InvoiceCreated>) -> ConsumeResult {
+///     let number = ctx.message().number.clone();
+///     Ok(ctx.publish(&PaymentRequested { number }).await?)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| {
+///     bus.endpoint(Endpoint::new("payments").consumer(request_payment))
+/// })
+/// .await?;
+///
+/// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+/// harness.quiescent().await;
+///
+/// assert_eq!(harness.published::<PaymentRequested>().count(), 1);
+/// assert!(harness.faulted::<InvoiceCreated>().none());
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Harness {
+    bus: Bus,
+    transport: InMemory,
+    watch: Watch,
+}
+
+impl Harness {
+    /// Starts a bus on a new broker. `configure` gets the builder on the in-memory transport, as production code gets
+    /// it on its own, and returns it.
+    ///
+    /// # Errors
+    /// As [`BusBuilder::start`].
+    pub async fn start(
+        configure: impl FnOnce(BusBuilder) -> BusBuilder,
+    ) -> Result<Self, StartError> {
+        Self::start_on(InMemory::new(), configure).await
+    }
+
+    /// Starts a bus on a broker that is there already.
+    ///
+    /// What happened before is not recorded, nor what other buses do; [`start_bus`](Self::start_bus) adds buses whose
+    /// doings are.
+    ///
+    /// # Errors
+    /// As [`BusBuilder::start`].
+    pub async fn start_on(
+        transport: InMemory,
+        configure: impl FnOnce(BusBuilder) -> BusBuilder,
+    ) -> Result<Self, StartError> {
+        let watch = Watch::new(transport.broker(), Recorder::default(), PATIENCE);
+        let bus = start(&transport, &watch, configure).await?;
+        Ok(Self {
+            bus,
+            transport,
+            watch,
+        })
+    }
+
+    /// Starts another bus on the same broker, recorded here too: another service, or another instance.
+    ///
+    /// # Errors
+    /// As [`BusBuilder::start`].
+    pub async fn start_bus(
+        &self,
+        configure: impl FnOnce(BusBuilder) -> BusBuilder,
+    ) -> Result<Bus, StartError> {
+        start(&self.transport, &self.watch, configure).await
+    }
+
+    /// How long to wait, by tokio's clock, before something counts as stuck. Default: 30 s. A test of retries over
+    /// hours, with time paused, needs hours.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.watch.timeout = timeout;
+        self
+    }
+
+    /// The bus that [`start`](Self::start) started.
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Another connection to the broker, for a bus or a test that needs it.
+    pub fn transport(&self) -> InMemory {
+        self.transport.clone()
+    }
+
+    /// What records here, for [`BusBuilder::observe`] of a bus that was not started by the harness.
+    pub fn observer(&self) -> Recorder {
+        self.watch.journal.clone()
+    }
+
+    /// Waits until nothing is in flight: every message that reached a queue with a consumer is handled, and so is
+    /// everything that this caused. What happened is recorded then; "nothing else happened" needs no further wait.
+    ///
+    /// Not in flight are messages in queues that nobody consumes, [delayed](Self::delayed) ones, and what tasks of the
+    /// test itself have not sent yet. One blind spot: of an endpoint that is `at_most_once`, on a runtime of several
+    /// threads, the moments between acknowledgement, consumer and record are not counted.
+    ///
+    /// # Panics
+    /// With a list of what is in flight, if that takes longer than the [timeout](Self::timeout).
+    #[track_caller]
+    pub fn quiescent(&self) -> impl Future<Output = ()> + Send + '_ {
+        let caller = Location::caller();
+        async move {
+            if let Err(busy) = self.watch.quiescent().await {
+                panic!("{busy}\nawaited at {caller}");
+            }
+        }
+    }
+
+    /// The same as [`quiescent`](Self::quiescent), for tests that handle the error.
+    ///
+    /// # Errors
+    /// [`NotQuiescent`] lists what is in flight after the [timeout](Self::timeout).
+    pub async fn try_quiescent(&self) -> Result<(), NotQuiescent> {
+        self.watch.quiescent().await
+    }
+
+    /// What is in flight now.
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        self.watch.in_flight()
+    }
+
+    /// How many messages wait for their time; sleeping until then, with paused time, delivers them.
+    pub fn delayed(&self) -> usize {
+        self.transport.delayed()
+    }
+
+    /// The events of type `M` that were published, or of a type that implements `M`.
+    pub fn published<M: Message>(&self) -> Records<M> {
+        self.records(Happening::Sent(Intent::Publish))
+    }
+
+    /// The commands and requests of type `M` that were sent to an address.
+    pub fn sent<M: Message>(&self) -> Records<M> {
+        self.records(Happening::Sent(Intent::Send))
+    }
+
+    /// The answers of type `M`.
+    pub fn responded<M: Message>(&self) -> Records<M> {
+        self.records(Happening::Sent(Intent::Respond))
+    }
+
+    /// The fault messages about messages of type `M` that left, published or to an address.
+    pub fn faults<M: Message>(&self) -> Records<Fault<M>> {
+        self.records(Happening::Sent(Intent::Fault))
+    }
+
+    /// The deliveries of type `M` that consumers handled, one for each endpoint.
+    pub fn consumed<M: Message>(&self) -> Records<M> {
+        self.records(Happening::Consumed)
+    }
+
+    /// The deliveries of type `M` that failed for good.
+    pub fn faulted<M: Message>(&self) -> Records<M> {
+        self.records(Happening::Faulted)
+    }
+
+    /// Stops the bus that [`start`](Self::start) started.
+    ///
+    /// # Errors
+    /// As [`Bus::shutdown`].
+    pub async fn shutdown(&self) -> Result<(), StopTimeout> {
+        self.bus.shutdown().await
+    }
+
+    fn records<M: Message>(&self, happening: Happening) -> Records<M> {
+        Records::new(self.watch.clone(), happening)
+    }
+}
+
+async fn start(
+    transport: &InMemory,
+    watch: &Watch,
+    configure: impl FnOnce(BusBuilder) -> BusBuilder,
+) -> Result<Bus, StartError> {
+    let builder = Bus::builder(transport.clone())
+        .observe(watch.journal.clone())
+        .middleware(working::Working::new(Arc::clone(&watch.workers)));
+    configure(builder).start().await
+}

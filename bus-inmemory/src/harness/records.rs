@@ -1,0 +1,234 @@
+//! All that happened to messages of a type: counted, looked through, waited for.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::{Contract, Message};
+
+use super::in_flight::{InFlight, Watch};
+use super::journal::{Event, Happening};
+use super::record::Record;
+
+/// What happened to messages of type `M`, up to now and from now on.
+///
+/// A message counts as an `M` by the types that it travels with: also if `M` is a base contract or an alias of its type.
+///
+/// ```
+/// # use bus_core::Message;
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let harness = Harness::start(|bus| bus).await?;
+/// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+///
+/// let published = harness.published::<InvoiceCreated>();
+/// assert_eq!(published.count(), 1);
+/// assert!(published.any(|invoice| invoice.number == "A-7"));
+///
+/// let missing = published.wait_for(|invoice| invoice.number == "B-1").await;
+/// assert!(missing.unwrap_err().to_string().contains(r#"{"number":"A-7"}"#));
+/// # Ok(()) }
+/// ```
+pub struct Records<M> {
+    watch: Watch,
+    happening: Happening,
+    endpoint: Option<String>,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Records<M> {
+    pub(super) fn new(watch: Watch, happening: Happening) -> Self {
+        Self {
+            watch,
+            happening,
+            endpoint: None,
+            message: PhantomData,
+        }
+    }
+
+    /// Only what happened on this endpoint.
+    #[must_use]
+    pub fn on(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// How many there are, unreadable ones included.
+    pub fn count(&self) -> usize {
+        self.of(&self.watch.journal.events()).count()
+    }
+
+    /// Whether there is none.
+    pub fn none(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// Whether there is one whose message fulfils `predicate`.
+    pub fn any(&self, predicate: impl Fn(&M) -> bool) -> bool {
+        !self.matching(predicate).is_empty()
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<Record<M>> {
+        self.of(&self.watch.journal.events())
+            .map(Record::new)
+            .collect()
+    }
+
+    /// Those whose message fulfils `predicate`, in order.
+    pub fn matching(&self, predicate: impl Fn(&M) -> bool) -> Vec<Record<M>> {
+        let mut records = self.all();
+        records.retain(|record| record.try_message().is_ok_and(&predicate));
+        records
+    }
+
+    /// The first one, which may have happened already.
+    ///
+    /// # Errors
+    /// [`NotSeen`] after the harness's timeout.
+    pub fn wait(&self) -> impl Future<Output = Result<Record<M>, NotSeen>> + use<M> {
+        let records = self.clone();
+        async move { records.find(|_| true).await }
+    }
+
+    /// The first one whose message fulfils `predicate`, which may have happened already. The future can be spawned
+    /// or kept.
+    ///
+    /// # Errors
+    /// [`NotSeen`] after the harness's timeout.
+    pub fn wait_for<P: Fn(&M) -> bool>(
+        &self,
+        predicate: P,
+    ) -> impl Future<Output = Result<Record<M>, NotSeen>> + use<M, P> {
+        let records = self.clone();
+        async move {
+            let fulfils = |record: &Record<M>| record.try_message().is_ok_and(&predicate);
+            records.find(fulfils).await
+        }
+    }
+
+    async fn find(&self, wanted: impl Fn(&Record<M>) -> bool) -> Result<Record<M>, NotSeen> {
+        let search = async {
+            let mut seen = 0;
+            loop {
+                // Created before looking: what is recorded in between is not missed.
+                let news = self.watch.journal.news().notified();
+                let events = self.watch.journal.events();
+                let new = events.get(seen..).unwrap_or_default();
+                if let Some(found) = self.of(new).map(Record::new).find(&wanted) {
+                    return found;
+                }
+                seen = events.len();
+                news.await;
+            }
+        };
+        let found = tokio::time::timeout(self.watch.timeout, search).await;
+        found.map_err(|_| NotSeen {
+            wanted: self.happening.verb(),
+            message_type: Contract::of::<M>().message_type.qualified(),
+            after: self.watch.timeout,
+            events: self.watch.journal.events(),
+            in_flight: self.watch.in_flight(),
+        })
+    }
+
+    fn of<'a>(&'a self, events: &'a [Arc<Event>]) -> impl Iterator<Item = Arc<Event>> + 'a {
+        let urns = &Contract::of::<M>().accepted_urns;
+        let events = events.iter().filter(move |event| {
+            event.happening == self.happening
+                && (self.endpoint.is_none() || self.endpoint == event.endpoint)
+                && urns.iter().any(|urn| event.envelope.is_of_type(urn))
+        });
+        events.cloned()
+    }
+}
+
+impl<M> Clone for Records<M> {
+    fn clone(&self) -> Self {
+        Self {
+            watch: self.watch.clone(),
+            happening: self.happening,
+            endpoint: self.endpoint.clone(),
+            message: PhantomData,
+        }
+    }
+}
+
+impl<M: Message> fmt::Debug for Records<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all()).finish()
+    }
+}
+
+/// What was waited for did not happen; says what did. A test that returns it prints that too.
+///
+/// ```
+/// # use bus_core::Message;
+/// # use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| bus).await?;
+/// let missing = harness.published::<InvoiceCreated>().wait().await.unwrap_err();
+/// assert_eq!(
+///     missing.to_string(),
+///     "no Invoicing:InvoiceCreated that matches was published within 30s; nothing happened at all"
+/// );
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct NotSeen {
+    wanted: &'static str,
+    message_type: String,
+    after: Duration,
+    events: Vec<Arc<Event>>,
+    in_flight: Vec<InFlight>,
+}
+
+impl fmt::Display for NotSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            wanted,
+            message_type,
+            after,
+            ..
+        } = self;
+        write!(
+            f,
+            "no {message_type} that matches was {wanted} within {after:?}; "
+        )?;
+        if self.events.is_empty() {
+            f.write_str("nothing happened at all")?;
+        } else {
+            f.write_str("this happened:")?;
+        }
+        for event in &self.events {
+            write!(f, "\n  - {event}")?;
+        }
+        if !self.in_flight.is_empty() {
+            f.write_str("\nand this is in flight:")?;
+        }
+        for one in &self.in_flight {
+            write!(f, "\n  - {one}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for NotSeen {
+    /// As people read it: a test that fails with `?` prints errors this way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NotSeen {}

@@ -1,0 +1,142 @@
+//! A RabbitMQ to test against: the first of `AMQP_URL`, an installed `rabbitmq-server`, a container.
+
+use std::fmt;
+
+use tokio::sync::OnceCell;
+
+use crate::node::Node;
+
+/// A running broker.
+pub struct Broker {
+    url: String,
+    source: Source,
+}
+
+enum Source {
+    /// Somebody else's, named by `AMQP_URL`.
+    Given,
+    /// Our own node.
+    Node(Node),
+    #[cfg(feature = "containers")]
+    Container(Box<crate::container::Container>),
+}
+
+impl Broker {
+    /// The broker that all tests of this process share. It ends with the process.
+    ///
+    /// # Panics
+    /// If there is none, saying what to install: nothing is skipped.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Broker> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                match std::env::var("AMQP_URL") {
+                    Ok(url) if !url.is_empty() => Self {
+                        url,
+                        source: Source::Given,
+                    },
+                    _ => Self::private().await,
+                }
+            })
+            .await
+    }
+
+    /// A node of the process's own that tests may reconfigure, but not stop: for users, virtual hosts and alarms.
+    ///
+    /// # Panics
+    /// As [`shared`](Self::shared).
+    pub async fn controlled() -> &'static Self {
+        static CONTROLLED: OnceCell<Broker> = OnceCell::const_new();
+        CONTROLLED.get_or_init(Self::private).await
+    }
+
+    /// A broker of the caller's own, to be killed and started again.
+    ///
+    /// # Panics
+    /// As [`shared`](Self::shared).
+    pub async fn private() -> Self {
+        if Node::is_installed() {
+            let node = Node::start().await;
+            return Self {
+                url: node.url(),
+                source: Source::Node(node),
+            };
+        }
+        #[cfg(feature = "containers")]
+        {
+            let container = crate::container::Container::start().await;
+            Self {
+                url: container.url(),
+                source: Source::Container(Box::new(container)),
+            }
+        }
+        #[cfg(not(feature = "containers"))]
+        panic!(
+            "no RabbitMQ to test against: set AMQP_URL, or install it (Debian, Ubuntu: apt-get install rabbitmq-server), \
+             or run with --features bus-tests/containers where Docker is"
+        );
+    }
+
+    /// Where it listens: `amqp://user:password@host:port`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address with another user, password or virtual host.
+    pub fn url_as(&self, user: &str, password: &str, vhost: &str) -> String {
+        let (_, rest) = self.url.split_once('@').expect("made by us");
+        let host = rest.split('/').next().unwrap_or(rest);
+        format!("amqp://{user}:{password}@{host}/{vhost}")
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> &str {
+        let (_, rest) = self
+            .url
+            .split_once('@')
+            .or_else(|| self.url.split_once("://"))
+            .expect("an address has a scheme");
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// Runs `rabbitmqctl` and gives its output.
+    ///
+    /// # Panics
+    /// If it fails, with its words.
+    pub async fn control(&self, arguments: &[&str]) -> String {
+        match &self.source {
+            Source::Node(node) => node.control(arguments).await,
+            #[cfg(feature = "containers")]
+            Source::Container(container) => container.control(arguments).await,
+            Source::Given => panic!("the broker of AMQP_URL is not ours to control"),
+        }
+    }
+
+    /// Ends it without a word to anybody, as a power cut would.
+    pub async fn kill(&self) {
+        match &self.source {
+            Source::Node(node) => node.kill().await,
+            #[cfg(feature = "containers")]
+            Source::Container(container) => container.kill().await,
+            Source::Given => panic!("the broker of AMQP_URL is not ours to kill"),
+        }
+    }
+
+    /// Starts it again, with the data it had.
+    pub async fn start_again(&self) {
+        match &self.source {
+            Source::Node(node) => node.start_again().await,
+            #[cfg(feature = "containers")]
+            Source::Container(container) => container.start_again().await,
+            Source::Given => panic!("the broker of AMQP_URL is not ours to start"),
+        }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("host", &self.host())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! A RabbitMQ in Docker.
+
+use testcontainers::core::{ExecCommand, IntoContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+
+use crate::node::free_ports;
+
+/// A container; it is removed when this is dropped.
+pub(crate) struct Container {
+    container: ContainerAsync<GenericImage>,
+    port: u16,
+}
+
+impl Container {
+    /// # Panics
+    /// If Docker does not start it, saying why.
+    pub(crate) async fn start() -> Self {
+        // A port of our choice, as it must be the same after a restart.
+        let [port] = free_ports();
+        let container = GenericImage::new("rabbitmq", "4.1")
+            .with_wait_for(WaitFor::message_on_stdout("Server startup complete"))
+            .with_mapped_port(port, 5672.tcp())
+            .start()
+            .await
+            .expect(
+                "Docker must run to start a RabbitMQ; or set AMQP_URL, or install rabbitmq-server",
+            );
+        Self { container, port }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) async fn control(&self, arguments: &[&str]) -> String {
+        let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
+        let mut result = self
+            .container
+            .exec(ExecCommand::new(command.map(str::to_owned)))
+            .await
+            .expect("rabbitmqctl runs in the container");
+        let output = result.stdout_to_vec().await.expect("output");
+        let code = result.exit_code().await.expect("it ended");
+        assert_eq!(code, Some(0), "rabbitmqctl {arguments:?}");
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    pub(crate) async fn kill(&self) {
+        self.container
+            .stop_with_timeout(Some(0))
+            .await
+            .expect("the container stops");
+    }
+
+    pub(crate) async fn start_again(&self) {
+        self.container
+            .start()
+            .await
+            .expect("the container starts again");
+    }
+}

@@ -1,0 +1,142 @@
+//! A wire between a bus and its broker that a test can cut.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Forwards TCP connections to a broker until told otherwise.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    target: String,
+    /// Connections of an older generation than this one are cut.
+    generation: watch::Sender<u64>,
+    refusing: AtomicBool,
+    silent: watch::Sender<bool>,
+    deaf: watch::Sender<bool>,
+    cut: AtomicUsize,
+    accepted: AtomicUsize,
+}
+
+impl Proxy {
+    /// A wire to `target`, written `host:port`.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn start(target: impl Into<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let state = Arc::new(State {
+            target: target.into(),
+            generation: watch::Sender::new(0),
+            refusing: AtomicBool::new(false),
+            silent: watch::Sender::new(false),
+            deaf: watch::Sender::new(false),
+            cut: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
+        Self {
+            address,
+            state,
+            accepting,
+        }
+    }
+
+    /// Its address for a client.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@{}", self.address)
+    }
+
+    /// Cuts every connection that is open now. How many were cut in all is [`cuts`](Self::cuts).
+    pub fn cut(&self) {
+        self.state
+            .generation
+            .send_modify(|generation| *generation += 1);
+    }
+
+    /// Refuses new connections, or takes them again.
+    pub fn refuse(&self, refuse: bool) {
+        self.state.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Passes nothing on in either direction, without closing anything; or goes on.
+    pub fn freeze(&self, freeze: bool) {
+        self.state.silent.send_replace(freeze);
+        self.state.deaf.send_replace(freeze);
+    }
+
+    /// Passes nothing on from the broker, so that confirms are lost; or goes on.
+    pub fn drop_answers(&self, drop: bool) {
+        self.state.deaf.send_replace(drop);
+    }
+
+    /// How many connections were cut.
+    pub fn cuts(&self) -> usize {
+        self.state.cut.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.state.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if state.refusing.load(Ordering::SeqCst) {
+            continue;
+        }
+        tokio::spawn(forward(client, Arc::clone(&state)));
+    }
+}
+
+async fn forward(client: TcpStream, state: Arc<State>) {
+    let Ok(broker) = TcpStream::connect(&state.target).await else {
+        return;
+    };
+    state.accepted.fetch_add(1, Ordering::SeqCst);
+    let _ = (client.set_nodelay(true), broker.set_nodelay(true));
+    let mut generation = state.generation.subscribe();
+    let mine = *generation.borrow_and_update();
+    let (client_read, client_write) = client.into_split();
+    let (broker_read, broker_write) = broker.into_split();
+    tokio::select! {
+        () = copy(client_read, broker_write, state.silent.subscribe()) => {}
+        () = copy(broker_read, client_write, state.deaf.subscribe()) => {}
+        _ = generation.wait_for(|now| *now > mine) => {
+            state.cut.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stopped: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if stopped.wait_for(|stopped| !*stopped).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
