@@ -18,10 +18,11 @@ pub async fn run<'a, Fut: Future<Output = Outcome>>(
     stage: &'a dyn Stage,
     behaviour: impl FnOnce(&'a dyn Stage) -> Fut,
 ) {
-    match tokio::time::timeout(DEADLINE, behaviour(stage)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => panic!("`{name}` failed at {failure:?}"),
-        Err(_) => panic!("`{name}` was not through in {DEADLINE:?}"),
+    let outcome = tokio::time::timeout(DEADLINE, behaviour(stage))
+        .await
+        .unwrap_or_else(|_| panic!("`{name}` was not through in {DEADLINE:?}"));
+    if let Err(failure) = outcome {
+        panic!("`{name}` failed at {failure:?}");
     }
 }
 
@@ -44,6 +45,8 @@ macro_rules! conformance {
                     a_large_body_arrives_whole,
                     a_body_beyond_the_limit_costs_its_sender_alone,
                     a_bad_message_does_not_hold_up_the_queue,
+                    a_reader_that_panics_fails_its_message_alone,
+                    a_consumer_of_everything_gets_garbage_too,
                 }
                 codecs {
                     bare_json_reaches_the_only_consumer,
@@ -74,8 +77,6 @@ macro_rules! conformance {
                     an_exchange_of_another_kind_is_named,
                     a_publisher_with_another_exchange_kind_is_refused,
                     a_failed_start_does_not_stand_in_the_way_of_the_next,
-                    a_full_queue_refuses_its_sender,
-                    a_full_queue_may_drop_its_oldest,
                 }
                 evolution {
                     unknown_members_are_ignored,
@@ -130,6 +131,7 @@ macro_rules! conformance {
                     a_new_version_reaches_subscribers_of_the_old_one,
                     an_alias_is_still_accepted,
                     generic_contracts_differ_by_their_arguments,
+                    a_fault_of_a_derived_message_is_one_of_its_base,
                 }
                 instances {
                     instances_of_a_service_share_its_events,
@@ -165,6 +167,7 @@ macro_rules! conformance {
                     a_message_that_cannot_leave_fails_its_consumer,
                     ids_are_fixed_when_a_message_is_published,
                     the_fault_of_a_failed_attempt_leaves,
+                    a_context_sends_nothing_after_its_consumer_has_ended,
                 }
                 propagation {
                     ids_lead_through_a_chain,
@@ -186,6 +189,13 @@ macro_rules! conformance {
                     deploying_declares_and_consumes_nothing,
                     many_events_are_published_at_once,
                 }
+                queues {
+                    a_full_queue_refuses_its_sender,
+                    a_full_queue_may_drop_its_oldest,
+                    a_queue_may_bound_how_long_messages_wait,
+                    quorum_queues_work_like_classic_ones,
+                    a_bus_may_prefer_quorum_queues,
+                }
                 requests {
                     a_reply_carries_the_ids_of_its_request,
                     a_request_goes_where_it_is_addressed,
@@ -206,6 +216,9 @@ macro_rules! conformance {
                     a_requester_who_is_gone_costs_nobody,
                     an_answer_without_an_address_is_published,
                     a_request_that_cannot_be_sent_fails_at_once,
+                    a_stopped_bus_refuses_to_ask,
+                    a_reply_that_cannot_be_read_is_an_error,
+                    a_panicking_responder_answers_with_a_fault,
                 }
                 retrying {
                     retries_are_counted_and_end,
@@ -257,6 +270,9 @@ macro_rules! conformance {
                     an_over_long_routing_key_is_refused,
                     a_stopped_bus_refuses_to_send,
                     the_smallest_envelope_is_consumed,
+                    a_message_that_cannot_be_written_is_refused,
+                    a_deadline_that_is_over_is_an_error,
+                    queue_names_may_be_in_any_script,
                 }
                 shutdown {
                     what_runs_finishes_and_the_rest_goes_back,
@@ -269,6 +285,7 @@ macro_rules! conformance {
                     a_dropped_bus_gives_its_messages_back,
                     unwanted_and_failing_messages_do_not_hold_up_the_stop,
                     what_arrives_during_the_stop_waits_for_the_next_process,
+                    a_paused_endpoint_stays_stopped,
                 }
                 skipping {
                     an_unwanted_message_is_skipped,

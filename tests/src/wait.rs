@@ -16,10 +16,9 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// # Panics
 /// If it is not, with `what` in the text.
 pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    match timeout(DEADLINE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
-    }
+    timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Waits until a condition holds that nobody announces.

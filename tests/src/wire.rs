@@ -47,8 +47,13 @@ impl Wire {
 
     /// Declares a queue as [`declare_queue`](Self::declare_queue) does, and reads it.
     pub async fn read(&self, queue: &str) -> Reader {
+        self.declare_queue(queue).await;
+        self.read_existing(queue).await
+    }
+
+    /// Reads a queue that is there, whatever its kind.
+    pub async fn read_existing(&self, queue: &str) -> Reader {
         let topology = Arc::new(kept(queue));
-        self.declare(&topology).await;
         let spec = ListenSpec {
             queue: queue.to_owned(),
             topology,

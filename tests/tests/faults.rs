@@ -258,10 +258,7 @@ async fn a_broker_that_is_away_is_waited_for_until_the_deadline() {
         .unwrap();
     let (ready, _) = look(&client(Broker::shared().await.url()).await, &queue).await;
     assert_eq!(ready, 1, "what was given up was not sent");
-    eventually("all is well", async || {
-        bus.health().transport == Health::Up
-    })
-    .await;
+    eventually("all is well", async || bus.health().transport == Health::Up).await;
     bus.shutdown().await.unwrap();
 }
 

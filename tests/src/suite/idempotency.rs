@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus_core::{
-    Begin, Bus, ConsumeContext, Endpoint, Idempotency, IdempotencyStore, MemoryIdempotencyStore,
-    Retry, StoreError, StoredReply, Token,
+    Begin, Bus, ConsumeContext, Consumed, Endpoint, Idempotency, IdempotencyStore,
+    MemoryIdempotencyStore, Observer, Retry, StoreError, StoredReply, Token,
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -303,17 +303,39 @@ pub async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn 
     Ok(())
 }
 
-/// Two instances that share a store handle a message once between them.
+/// Two instances that share a store handle a message once between them; observers can tell the duplicates.
 pub async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
+    #[derive(Clone, Debug, Default)]
+    struct Count {
+        handled: Arc<AtomicU32>,
+        duplicates: Arc<AtomicU32>,
+    }
+    impl Observer for Count {
+        fn consumed(&self, consumed: &Consumed<'_>) {
+            let count = if consumed.duplicate {
+                &self.duplicates
+            } else {
+                &self.handled
+            };
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
     let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
-    let seen = Recorder::<Place>::new();
+    let (seen, count) = (Recorder::<Place>::new(), Count::default());
     let queue = stage.name("once");
     let mut buses = Vec::new();
     for _ in 0..2 {
         let endpoint = Endpoint::new(&queue)
             .idempotency(Arc::clone(&store))
             .consumer(seen.clone());
-        buses.push(stage.bus().endpoint(endpoint).start().await?);
+        buses.push(
+            stage
+                .bus()
+                .observe(count.clone())
+                .endpoint(endpoint)
+                .start()
+                .await?,
+        );
     }
     let ids: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
     let sends = ids.iter().chain(&ids).map(|id| {
@@ -325,15 +347,19 @@ pub async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stag
     for outcome in join_all(sends).await {
         outcome?;
     }
-    eventually("all are handed out", || async {
-        stage.depth(&queue).await == Some(0)
+    let read = |count: &AtomicU32| count.load(Ordering::SeqCst);
+    eventually("all are done", || async {
+        read(&count.handled) + read(&count.duplicates) == 40
     })
     .await;
+    assert_eq!(
+        (read(&count.handled), read(&count.duplicates), seen.calls()),
+        (20, 20, 20)
+    );
     for bus in buses {
         bus.shutdown().await?;
     }
     assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(seen.calls(), 20);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ pub mod observing;
 pub mod outbox;
 pub mod propagation;
 pub mod publishing;
+pub mod queues;
 pub mod requests;
 pub mod retrying;
 pub mod routing;

@@ -287,7 +287,7 @@ pub async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outc
                 .await?)
         },
     ));
-    let asker = Endpoint::new(&queue)
+    let relay = Endpoint::new(&queue)
         .retry(Retry::immediate(1))
         .consumer(with((), |(), ctx: ConsumeContext<Place>| async move {
             let told: Told = ctx
@@ -303,7 +303,7 @@ pub async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outc
     let bus = stage
         .bus()
         .endpoint(responder)
-        .endpoint(asker)
+        .endpoint(relay)
         .endpoint(Endpoint::new(stage.name("answers")).consumer(answers.clone()))
         .start()
         .await?;
@@ -389,5 +389,51 @@ pub async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome 
         .await?;
     while faults.next().await.message().faulted_message_id != Some(id) {}
     bus.shutdown().await?;
+    Ok(())
+}
+
+/// What a task that outlives its consumer publishes through the context is an error, not lost without a word.
+pub async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let contexts = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
+        1 => Ok(()),
+        _ => Err("broken".into()),
+    });
+    let ordered = Recorder::<Ordered>::new();
+    let bus = stage
+        .bus()
+        .endpoint(
+            Endpoint::new(&queue)
+                .concurrency(1)
+                .consumer(contexts.clone()),
+        )
+        .endpoint(
+            Endpoint::new(stage.name("ordered"))
+                .concurrency(1)
+                .consumer(ordered.clone()),
+        )
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    for number in [1, 2] {
+        bus.send_to(format!("queue:{queue}"), &Place { number })
+            .await?;
+    }
+    errors.next().await;
+    for ended in contexts.take(2).await {
+        let late = ended
+            .publish(&Ordered {
+                number: ended.message().number,
+            })
+            .await;
+        let error = late.expect_err("its outbox is closed");
+        assert!(error.to_string().contains("has ended"), "{error}");
+        ended.publish(&Ordered { number: 10 }).immediately().await?;
+    }
+    bus.publish(&Ordered { number: LAST }).await?;
+    assert_eq!(numbers(&ordered.until_last().await), [10, 10]);
+    bus.shutdown().await?;
+    wire.close().await;
     Ok(())
 }

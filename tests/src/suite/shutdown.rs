@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus_core::transport::Health;
+use bus_core::transport::{Health, TransportErrorKind};
 use bus_core::{Bus, ConsumeContext, Endpoint};
 
 use crate::contracts::{Ask, Cancelled, Ordered, Place, Told};
@@ -334,5 +334,27 @@ pub async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn
     second.shutdown().await?;
     assert_eq!(seen.calls(), 50);
     sender.shutdown().await?;
+    Ok(())
+}
+
+/// A paused endpoint does not hold up the stop, and does not start again after it.
+pub async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("paused");
+    let seen = Recorder::<Place>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .start()
+        .await?;
+    let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
+    endpoint.pause().await;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    within("the stop", bus.shutdown()).await?;
+    let error = endpoint.resume().await.expect_err("the bus is stopped");
+    assert_eq!(error.kind(), TransportErrorKind::Closed);
+    assert!(!endpoint.is_running());
+    assert_eq!(stage.depth(&queue).await, Some(1));
+    assert_eq!(seen.calls(), 0);
     Ok(())
 }
