@@ -26,8 +26,26 @@ pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
 /// # Panics
 /// If it does not hold soon, with `what` in the text.
 pub async fn eventually<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
+    until(what, || {
+        let now = holds();
+        async move { now.await.then_some(()) }
+    })
+    .await;
+}
+
+/// Asks until there is an answer that nobody announces.
+///
+/// # Panics
+/// If there is none soon, with `what` in the text.
+pub async fn until<T, Fut: Future<Output = Option<T>>>(
+    what: &str,
+    mut answer: impl FnMut() -> Fut,
+) -> T {
     let end = Instant::now() + DEADLINE;
-    while !holds().await {
+    loop {
+        if let Some(answer) = answer().await {
+            return answer;
+        }
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
         sleep(PERIOD).await;
     }
