@@ -167,6 +167,9 @@ impl<M: ?Sized> ConsumeContext<M> {
 
     /// Resolves when the endpoint gives up waiting for running consumers: its stop timeout has passed. What the
     /// consumer does after that may be done again by whoever gets the message next.
+    ///
+    /// An error after that is no failure of the message: it goes back to its queue, without a fault, unless the error
+    /// is permanent.
     pub async fn cancelled(&self) {
         let mut cancelled = self.received().site.cancelled.clone();
         // An error means that the endpoint itself is gone.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::observer::Observers;
 use crate::outgoing::Parcel;
-use crate::send_error::SendError;
+use crate::send_error::{SendError, SendErrorKind};
 use crate::transport::Transport;
 
 /// Takes messages that leave.
@@ -59,7 +59,7 @@ impl Dispatch for Direct {
     }
 }
 
-/// Holds what one attempt of a consumer sends, until it is known whether the attempt counts.
+/// What is kept of a delivery until a later step takes it.
 #[derive(Debug, Default)]
 pub(crate) struct Held(Mutex<Vec<Parcel>>);
 
@@ -73,13 +73,38 @@ impl Held {
     }
 }
 
-#[async_trait]
-impl Dispatch for Held {
-    async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+/// Holds what one attempt of a consumer sends, until it is known whether the attempt counts. `None` from then on: a
+/// task that outlives its consumer must not be told that its message is safe.
+#[derive(Debug)]
+pub(crate) struct Outbox(Mutex<Option<Vec<Parcel>>>);
+
+impl Outbox {
+    pub(crate) fn open() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+
+    /// Takes what was sent, and nothing more.
+    pub(crate) fn close(&self) -> Vec<Parcel> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(parcel);
+            .take()
+            .unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Dispatch for Outbox {
+    async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = held.as_mut() else {
+            return Err(SendError::new(
+                SendErrorKind::Closed,
+                "the consumer has ended, and its outbox with it: await what it sends before it returns, \
+                 or send past the outbox with .immediately() or a bus handle",
+            ));
+        };
+        held.push(parcel);
         Ok(())
     }
 }

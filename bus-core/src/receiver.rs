@@ -1,6 +1,7 @@
 //! One delivery: decode, find the consumer, run the pipeline, settle.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::endpoint::{Guarantee, Leftovers};
 use crate::envelope::Envelope;
 use crate::error::{ConsumeError, FailureKind};
 use crate::failure::{self, Failure};
-use crate::middleware::{Chain, Next};
+use crate::middleware::{Chain, Next, panicked};
 use crate::names;
 use crate::observer::Consumed;
 use crate::pause::Backoff;
@@ -130,7 +131,7 @@ impl Receiver {
         let settled = match self.consume(&received, codec).await {
             Outcome::Done => true,
             Outcome::Skipped => self.skip(&received).await,
-            Outcome::Failed { error, .. } if error.kind() == FailureKind::Cancelled => false,
+            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
             Outcome::Failed { error, .. } if error.is_broker_away() && receipt.is_some() => {
                 self.wait_for_broker(&error).await
             }
@@ -241,10 +242,13 @@ impl Receiver {
         else {
             return Ok(None);
         };
-        let message = registration.handler.decode(&received.envelope);
-        let message = message
-            .map_err(|error| (ConsumeError::permanent(error), Some(registration.clone())))?;
-        Ok(Some((registration, message)))
+        // A panic of a contract's `Deserialize` would end the lane, and with it all that runs there.
+        let read = || registration.handler.decode(&received.envelope);
+        match catch_unwind(AssertUnwindSafe(read)) {
+            Ok(Ok(message)) => Ok(Some((registration, message))),
+            Ok(Err(error)) => Err((ConsumeError::permanent(error), Some(registration.clone()))),
+            Err(panic) => Err((panicked(&*panic), Some(registration.clone()))),
+        }
     }
 
     fn consumed<'a>(
@@ -258,6 +262,15 @@ impl Receiver {
             message,
             attempts: received.attempts.load(Ordering::Relaxed),
             duplicate: received.duplicate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the stop ended the attempt, and not the message. A consumer that was told to end may do so with any error.
+    fn is_cut_short(&self, error: &ConsumeError) -> bool {
+        match error.kind() {
+            FailureKind::Cancelled => true,
+            FailureKind::Failed | FailureKind::TimedOut => *self.site.cancelled.borrow(),
+            FailureKind::Permanent | FailureKind::Panicked => false,
         }
     }
 

@@ -20,7 +20,7 @@ pub enum SendErrorKind {
     Unreachable,
     /// The broker did not confirm before the deadline: it may have arrived.
     TimedOut,
-    /// The bus is shut down.
+    /// The bus is shut down, or the consumer has ended through whose context it was sent.
     Closed,
     /// The broker will not take it: permission, size or arguments.
     Refused,

@@ -18,10 +18,11 @@ pub async fn run<'a, Fut: Future<Output = Outcome>>(
     stage: &'a dyn Stage,
     behaviour: impl FnOnce(&'a dyn Stage) -> Fut,
 ) {
-    match tokio::time::timeout(DEADLINE, behaviour(stage)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => panic!("`{name}` failed at {failure:?}"),
-        Err(_) => panic!("`{name}` was not through in {DEADLINE:?}"),
+    let outcome = tokio::time::timeout(DEADLINE, behaviour(stage))
+        .await
+        .unwrap_or_else(|_| panic!("`{name}` was not through in {DEADLINE:?}"));
+    if let Err(failure) = outcome {
+        panic!("`{name}` failed at {failure:?}");
     }
 }
 
@@ -44,6 +45,38 @@ macro_rules! conformance {
                     a_large_body_arrives_whole,
                     a_body_beyond_the_limit_costs_its_sender_alone,
                     a_bad_message_does_not_hold_up_the_queue,
+                    a_reader_that_panics_fails_its_message_alone,
+                    a_consumer_of_everything_gets_garbage_too,
+                }
+                codecs {
+                    bare_json_reaches_the_only_consumer,
+                    bare_json_for_several_consumers_needs_a_type,
+                    bare_json_carries_its_metadata_in_headers,
+                    the_content_type_says_how_a_message_is_read,
+                    an_unknown_content_type_is_set_aside,
+                    a_consumer_writes_as_its_endpoint_does,
+                    requests_work_across_codecs,
+                    a_bus_may_write_bare_json,
+                }
+                concurrency {
+                    the_limit_holds_over_all_types,
+                    prefetch_bounds_what_is_handed_out,
+                    concurrency_1_keeps_the_order,
+                    the_second_message_waits_for_the_first,
+                    the_limit_of_the_endpoint_wins,
+                    a_long_queue_is_worked_off,
+                    a_paused_endpoint_leaves_messages_in_its_queue,
+                    pausing_waits_for_what_runs,
+                    pausing_twice_is_fine,
+                    at_most_once_acknowledges_first,
+                }
+                configuration {
+                    all_mistakes_are_told_before_anything_is_declared,
+                    a_queue_with_another_argument_is_named,
+                    a_queue_without_our_argument_is_named,
+                    an_exchange_of_another_kind_is_named,
+                    a_publisher_with_another_exchange_kind_is_refused,
+                    a_failed_start_does_not_stand_in_the_way_of_the_next,
                 }
                 evolution {
                     unknown_members_are_ignored,
@@ -72,6 +105,22 @@ macro_rules! conformance {
                     a_failing_middleware_fails_the_message,
                     a_very_long_error_text_is_cut,
                 }
+                idempotency {
+                    a_duplicate_is_not_handled_again,
+                    racing_duplicates_run_once,
+                    a_failed_message_may_come_again,
+                    a_retry_is_no_duplicate,
+                    a_business_key_tells_duplicates_with_different_ids,
+                    a_header_may_name_the_key,
+                    a_key_with_other_content_is_an_error,
+                    messages_without_an_id_are_all_handled,
+                    endpoints_that_share_a_store_do_not_disturb_each_other,
+                    instances_that_share_a_store_handle_a_message_once,
+                    a_duplicate_request_gets_the_stored_reply,
+                    a_handled_message_is_forgotten_in_time,
+                    a_claim_lasts_as_long_as_its_consumer,
+                    a_store_that_fails_is_waited_for,
+                }
                 inheritance {
                     a_base_contract_gets_each_derived_message_once,
                     the_most_specific_consumer_of_an_endpoint_runs,
@@ -82,6 +131,53 @@ macro_rules! conformance {
                     a_new_version_reaches_subscribers_of_the_old_one,
                     an_alias_is_still_accepted,
                     generic_contracts_differ_by_their_arguments,
+                    a_fault_of_a_derived_message_is_one_of_its_base,
+                }
+                instances {
+                    instances_of_a_service_share_its_events,
+                    a_busy_instance_leaves_work_to_the_other,
+                    many_instances_handle_everything_once,
+                    a_per_instance_endpoint_lives_with_its_process,
+                    a_stuck_endpoint_does_not_hold_up_others,
+                    a_stopped_process_hears_no_more,
+                    an_exclusive_endpoint_shares_with_nobody,
+                    a_standby_takes_over,
+                    an_instance_of_higher_priority_is_served_first,
+                    subscribers_that_come_and_go_lose_nothing,
+                    a_queue_is_worked_off_over_several_lives,
+                }
+                observing {
+                    a_tap_gets_an_identical_copy,
+                    a_tap_answers_nobody_and_raises_no_fault,
+                    a_retried_message_is_overheard_once,
+                    observers_are_told_once,
+                    a_refused_message_is_not_observed_as_sent,
+                    an_observer_that_panics_changes_nothing,
+                    observers_see_the_ids_that_travel,
+                }
+                outbox {
+                    a_failed_consumer_has_sent_nothing,
+                    the_successful_attempt_sends_once,
+                    messages_leave_in_order,
+                    nothing_leaves_before_the_consumer_is_done,
+                    without_an_outbox_messages_leave_at_once,
+                    a_message_may_leave_immediately,
+                    a_bus_handle_in_a_consumer_sends_at_once,
+                    a_request_inside_a_consumer_goes_at_once,
+                    a_message_that_cannot_leave_fails_its_consumer,
+                    ids_are_fixed_when_a_message_is_published,
+                    the_fault_of_a_failed_attempt_leaves,
+                    a_context_sends_nothing_after_its_consumer_has_ended,
+                }
+                propagation {
+                    ids_lead_through_a_chain,
+                    user_headers_travel_on,
+                    a_trace_is_continued,
+                    unrelated_messages_begin_their_own_traces,
+                    a_malformed_trace_is_replaced,
+                    the_envelope_says_who_sent_it,
+                    a_priority_travels_on,
+                    a_redelivered_message_says_so,
                 }
                 publishing {
                     every_subscribed_endpoint_gets_its_own_copy,
@@ -92,6 +188,13 @@ macro_rules! conformance {
                     a_bus_without_endpoints_publishes_and_sends,
                     deploying_declares_and_consumes_nothing,
                     many_events_are_published_at_once,
+                }
+                queues {
+                    a_full_queue_refuses_its_sender,
+                    a_full_queue_may_drop_its_oldest,
+                    a_queue_may_bound_how_long_messages_wait,
+                    quorum_queues_work_like_classic_ones,
+                    a_bus_may_prefer_quorum_queues,
                 }
                 requests {
                     a_reply_carries_the_ids_of_its_request,
@@ -113,6 +216,9 @@ macro_rules! conformance {
                     a_requester_who_is_gone_costs_nobody,
                     an_answer_without_an_address_is_published,
                     a_request_that_cannot_be_sent_fails_at_once,
+                    a_stopped_bus_refuses_to_ask,
+                    a_reply_that_cannot_be_read_is_an_error,
+                    a_panicking_responder_answers_with_a_fault,
                 }
                 retrying {
                     retries_are_counted_and_end,
@@ -164,6 +270,22 @@ macro_rules! conformance {
                     an_over_long_routing_key_is_refused,
                     a_stopped_bus_refuses_to_send,
                     the_smallest_envelope_is_consumed,
+                    a_message_that_cannot_be_written_is_refused,
+                    a_deadline_that_is_over_is_an_error,
+                    queue_names_may_be_in_any_script,
+                }
+                shutdown {
+                    what_runs_finishes_and_the_rest_goes_back,
+                    a_running_consumer_may_still_answer,
+                    a_running_consumer_may_still_ask,
+                    after_the_stop_timeout_consumers_are_cancelled,
+                    a_consumer_that_ignores_cancellation_is_dropped,
+                    stopping_twice_is_fine,
+                    health_says_whether_the_bus_runs,
+                    a_dropped_bus_gives_its_messages_back,
+                    unwanted_and_failing_messages_do_not_hold_up_the_stop,
+                    what_arrives_during_the_stop_waits_for_the_next_process,
+                    a_paused_endpoint_stays_stopped,
                 }
                 skipping {
                     an_unwanted_message_is_skipped,

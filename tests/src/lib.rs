@@ -3,6 +3,7 @@
 //! ```text
 //!   suite/*.rs         one async fn for each behaviour     ─┐
 //!   conformance!(…)    one #[tokio::test] for each of them ─┴─ on one transport: a Stage
+//!   stores.rs          the same for idempotency stores
 //! ```
 //!
 //! A transport joins by implementing [`Stage`] and naming it once:
@@ -26,6 +27,7 @@ mod proxy;
 mod rabbitmq;
 mod recorder;
 mod stage;
+pub mod stores;
 pub mod suite;
 mod wait;
 mod wire;
@@ -39,5 +41,5 @@ pub use proxy::Proxy;
 pub use rabbitmq::RabbitMqStage;
 pub use recorder::{Recorder, numbers, with};
 pub use stage::Stage;
-pub use wait::{eventually, within};
+pub use wait::{eventually, until, within};
 pub use wire::{Reader, Wire, envelope, raw};

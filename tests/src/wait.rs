@@ -16,10 +16,9 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// # Panics
 /// If it is not, with `what` in the text.
 pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    match timeout(DEADLINE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
-    }
+    timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
 /// Waits until a condition holds that nobody announces.
@@ -27,8 +26,26 @@ pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
 /// # Panics
 /// If it does not hold soon, with `what` in the text.
 pub async fn eventually<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
+    until(what, || {
+        let now = holds();
+        async move { now.await.then_some(()) }
+    })
+    .await;
+}
+
+/// Asks until there is an answer that nobody announces.
+///
+/// # Panics
+/// If there is none soon, with `what` in the text.
+pub async fn until<T, Fut: Future<Output = Option<T>>>(
+    what: &str,
+    mut answer: impl FnMut() -> Fut,
+) -> T {
     let end = Instant::now() + DEADLINE;
-    while !holds().await {
+    loop {
+        if let Some(answer) = answer().await {
+            return answer;
+        }
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
         sleep(PERIOD).await;
     }

@@ -40,10 +40,20 @@ impl Wire {
             .expect("the broker takes the declaration");
     }
 
-    /// Declares a queue and its exchange, as any sender to it would, and reads it.
+    /// Declares a queue and its exchange, as any sender to it would.
+    pub async fn declare_queue(&self, queue: &str) {
+        self.declare(&kept(queue)).await;
+    }
+
+    /// Declares a queue as [`declare_queue`](Self::declare_queue) does, and reads it.
     pub async fn read(&self, queue: &str) -> Reader {
+        self.declare_queue(queue).await;
+        self.read_existing(queue).await
+    }
+
+    /// Reads a queue that is there, whatever its kind.
+    pub async fn read_existing(&self, queue: &str) -> Reader {
         let topology = Arc::new(kept(queue));
-        self.declare(&topology).await;
         let spec = ListenSpec {
             queue: queue.to_owned(),
             topology,
@@ -59,6 +69,16 @@ impl Wire {
             queue: queue.to_owned(),
             listener,
         }
+    }
+
+    /// Takes the next message out of a queue and gives it back unhandled, as a process that crashes does.
+    pub async fn give_back(&self, queue: &str) {
+        let reader = self.read(queue).await;
+        match within("a delivery to give back", reader.listener.next()).await {
+            Some(Ok(delivery)) => delivery.receipt.settle(Settlement::Requeue),
+            other => panic!("no delivery to give back but {other:?}"),
+        }
+        reader.listener.close().await;
     }
 
     /// Ends the connection, and everything that belongs to it.

@@ -126,7 +126,7 @@ impl Next {
     }
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> ConsumeError {
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> ConsumeError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -9,7 +9,7 @@ use backoff::backoff::Backoff as _;
 
 use super::{Middleware, Next};
 use crate::context::ConsumeContext;
-use crate::dispatch::{Dispatch, Held};
+use crate::dispatch::{Dispatch, Outbox};
 use crate::error::{ConsumeError, ConsumeResult, FailureKind};
 use crate::pause::exponential;
 
@@ -195,12 +195,13 @@ impl RetryStep {
             let direct = Arc::clone(&received.site.outbound.direct);
             return next.run(ctx.attempt_with(number, direct)).await;
         }
-        let held = Arc::new(Held::default());
+        let outbox = Arc::new(Outbox::open());
         let result = next
-            .run(ctx.attempt_with(number, Arc::clone(&held) as Arc<dyn Dispatch>))
+            .run(ctx.attempt_with(number, Arc::clone(&outbox) as Arc<dyn Dispatch>))
             .await;
+        let sent = outbox.close();
         if result.is_ok() {
-            received.outbox.put(held.take());
+            received.outbox.put(sent);
         }
         result
     }

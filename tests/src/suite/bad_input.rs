@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use bus_core::transport::Outgoing;
-use bus_core::{Bus, Endpoint, HeaderValue, Message, SendErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, HeaderValue, Message, RawMessage, SendErrorKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::contracts::Place;
+use crate::gate::Gate;
 use crate::outcome::Outcome;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, with};
 use crate::stage::Stage;
 use crate::wire::{Reader, Wire, envelope, raw};
 
@@ -348,4 +349,77 @@ pub async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outc
         assert_eq!(victim.errors.next().await.body, "garbage");
     }
     victim.stop().await
+}
+
+/// A contract whose reader panics fails its own message; everything else on the endpoint goes on.
+pub async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug, Serialize, Message)]
+    #[message("Conformance:Trap")]
+    struct Trap {
+        armed: bool,
+    }
+    impl<'de> Deserialize<'de> for Trap {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("the trap snaps")
+        }
+    }
+    let queue = stage.name("trapped");
+    let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
+    let beside = with(
+        (gate.clone(), seen.clone()),
+        |(gate, seen), ctx: ConsumeContext<Place>| async move {
+            gate.pass().await;
+            seen.note(&ctx);
+            Ok(())
+        },
+    );
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(2)
+        .without_subscriptions()
+        .consumer(beside)
+        .consumer(Recorder::<Trap>::new());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let address = format!("queue:{queue}");
+    bus.send_to(address.as_str(), &Place { number: 1 }).await?;
+    gate.holds(1).await;
+    for _ in 0..5 {
+        bus.send_to(address.as_str(), &Trap { armed: true }).await?;
+        let failed = errors.next().await;
+        let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+        assert!(reason.contains("the trap snaps"), "{reason}");
+    }
+    assert_eq!(gate.waiting(), 1, "the one beside it still runs");
+    gate.open();
+    let call = seen.next().await;
+    assert!(!call.redelivered());
+    bus.shutdown().await?;
+    assert_eq!(seen.calls(), 1);
+    wire.close().await;
+    Ok(())
+}
+
+/// A consumer of everything also gets what is no envelope at all.
+pub async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("bin");
+    let seen = Recorder::<RawMessage>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consume_any(seen.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let mut binary = raw(&queue, Bytes::from_static(&[0, 159, 146, 150]));
+    binary.content_type = Some("application/octet-stream".into());
+    wire.send(binary).await;
+    let call = seen.next().await;
+    assert_eq!(call.message().bytes().as_ref(), [0, 159, 146, 150]);
+    assert_eq!(
+        call.incoming().content_type.as_deref(),
+        Some("application/octet-stream")
+    );
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
 }

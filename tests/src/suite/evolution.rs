@@ -55,7 +55,7 @@ async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<Stri
 #[serde(rename_all = "camelCase")]
 #[message("Conformance.Evolution:Invoice")]
 struct Invoice {
-    invoice_number: u32,
+    order_number: u32,
     #[serde(default)]
     note: Option<String>,
     #[serde(default)]
@@ -72,19 +72,19 @@ enum Line {
 /// SE-01: members that the contract does not know are passed over.
 pub async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
     let message =
-        json!({ "invoiceNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
+        json!({ "orderNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
     let invoice: Invoice = consumed(stage, &message).await?;
-    assert_eq!(invoice.invoice_number, 1);
+    assert_eq!(invoice.order_number, 1);
     Ok(())
 }
 
 /// SE-02: optional members that the sender did not know are absent.
 pub async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
-    let invoice: Invoice = consumed(stage, &json!({ "invoiceNumber": 2 })).await?;
+    let invoice: Invoice = consumed(stage, &json!({ "orderNumber": 2 })).await?;
     assert_eq!(
         invoice,
         Invoice {
-            invoice_number: 2,
+            order_number: 2,
             note: None,
             lines: Vec::new()
         }
@@ -96,7 +96,7 @@ pub async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
 pub async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
     let reason = refused::<Invoice>(stage, &json!({ "note": "no number" })).await?;
     assert!(
-        reason.contains("invoiceNumber") && reason.contains("Conformance.Evolution:Invoice"),
+        reason.contains("orderNumber") && reason.contains("Conformance.Evolution:Invoice"),
         "{reason}"
     );
     Ok(())
@@ -104,7 +104,7 @@ pub async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome
 
 /// SE-03: a value of the wrong kind is an error that says what was wanted.
 pub async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
-    let reason = refused::<Invoice>(stage, &json!({ "invoiceNumber": false })).await?;
+    let reason = refused::<Invoice>(stage, &json!({ "orderNumber": false })).await?;
     assert!(
         reason.contains("boolean") && reason.contains("u32"),
         "{reason}"
@@ -114,7 +114,7 @@ pub async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome
 
 /// SE-06: a variant that only newer senders know is an error that names it, not a crash.
 pub async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
-    let message = json!({ "invoiceNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
+    let message = json!({ "orderNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
     let reason = refused::<Invoice>(stage, &message).await?;
     assert!(reason.contains("voucher"), "{reason}");
     Ok(())
@@ -123,7 +123,7 @@ pub async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
 /// SE-05: variants in a list arrive as what they were.
 pub async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
     let sent = Invoice {
-        invoice_number: 3,
+        order_number: 3,
         note: Some("ünïcödé \u{1F69A}\u{0}\"\\".to_owned()),
         lines: vec![
             Line::Goods {
@@ -191,9 +191,9 @@ pub async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outc
         "urn:message:Elsewhere:Bill",
         "urn:message:conformance.evolution:INVOICE",
     ];
-    let body = json!({ "messageType": types, "message": { "invoiceNumber": 9 } });
+    let body = json!({ "messageType": types, "message": { "orderNumber": 9 } });
     wire.send(raw(&queue, body.to_string())).await;
-    assert_eq!(seen.next().await.message().invoice_number, 9);
+    assert_eq!(seen.next().await.message().order_number, 9);
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
@@ -219,7 +219,7 @@ pub async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -
         let body = json!({
             members.0: id.to_string().to_uppercase(),
             members.1: [Invoice::message_type().urn()],
-            "message": { "invoiceNumber": 1 },
+            "message": { "orderNumber": 1 },
             "sentTime": time,
             "expirationTime": null,
             "somethingNew": { "a": [1, 2] },

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bus_core::fault::ReceiveFault;
 use bus_core::transport::Incoming;
-use bus_core::{Bus, ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
+use bus_core::{
+    Bus, ConsumeContext, ConsumeError, Endpoint, Fault, HeaderValue, Retry, middleware,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -131,7 +133,7 @@ pub async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
         failed
             .headers
             .get("MT-Fault-RetryCount")
-            .and_then(|count| count.as_i64()),
+            .and_then(HeaderValue::as_i64),
         Some(2)
     );
     for name in [

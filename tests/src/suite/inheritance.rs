@@ -1,6 +1,6 @@
 //! Base contracts, aliases and generic contracts: which type reaches which consumer.
 
-use bus_core::{Endpoint, Message};
+use bus_core::{Endpoint, Fault, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -293,6 +293,32 @@ pub async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> O
     bus.publish(&Changed::<Changed<LeafA>>::last(run)).await?;
     assert_eq!(count(&of_a, run).await, 2);
     assert_eq!(count(&of_b, run).await, 1);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// The fault of a derived message reaches those who consume faults of its base.
+pub async fn a_fault_of_a_derived_message_is_one_of_its_base(stage: &dyn Stage) -> Outcome {
+    let faults = Recorder::<Fault<Event>>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(stage.name("leaf")).consumer(Recorder::<LeafA>::failing()))
+        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .start()
+        .await?;
+    let run = Uuid::now_v7();
+    bus.publish(&LeafA::of(run)).await?;
+    loop {
+        let call = faults.next().await;
+        if call
+            .message()
+            .message
+            .as_ref()
+            .is_some_and(|event| event.run == run)
+        {
+            break;
+        }
+    }
     bus.shutdown().await?;
     Ok(())
 }

@@ -1,12 +1,22 @@
 //! The behaviours, a file for each theme.
 
 pub mod bad_input;
+pub mod codecs;
+pub mod concurrency;
+pub mod configuration;
 pub mod evolution;
 pub mod faults;
+pub mod idempotency;
 pub mod inheritance;
+pub mod instances;
+pub mod observing;
+pub mod outbox;
+pub mod propagation;
 pub mod publishing;
+pub mod queues;
 pub mod requests;
 pub mod retrying;
 pub mod routing;
 pub mod sending;
+pub mod shutdown;
 pub mod skipping;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus_core::Endpoint;
+use bus_core::{Draft, Endpoint, HeaderValue, SendError, SendErrorKind};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ pub async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -
         .map(|call| {
             let number = call.message().number;
             assert_eq!(
-                call.header("Copy").and_then(|copy| copy.as_i64()),
+                call.header("Copy").and_then(HeaderValue::as_i64),
                 Some(number.into())
             );
             (call.message_id().expect("a message id"), number)
@@ -176,10 +176,10 @@ pub async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(endpoint)
-        .outgoing(|draft: &mut bus_core::Draft| {
+        .outgoing(|draft: &mut Draft| {
             if draft.envelope.message.as_ref() == br#"{"number":13}"# {
-                let kind = bus_core::SendErrorKind::Refused;
-                return Err(bus_core::SendError::new(kind, "unlucky"));
+                let kind = SendErrorKind::Refused;
+                return Err(SendError::new(kind, "unlucky"));
             }
             Ok(())
         })

@@ -275,10 +275,9 @@ pub async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
         },
     ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
-    type Either = OneOf2<Told, Declined>;
-    let first: Either = bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
+    let first: OneOf2<Told, Declined> = bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
     assert_eq!(first, OneOf2::First(Told { number: 1 }));
-    let second: Either = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let second: OneOf2<Told, Declined> = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
     assert_eq!(second, OneOf2::Second(Declined { number: 2 }));
     bus.shutdown().await?;
     Ok(())
@@ -569,6 +568,67 @@ pub async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> O
     };
     assert_eq!(error.kind(), SendErrorKind::Unroutable);
     assert_eq!(bus.pending_requests(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A bus that is shut down asks nothing more and says so at once.
+pub async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
+    let bus = stage.bus().start().await?;
+    bus.shutdown().await?;
+    let request = bus
+        .request::<Told>(&Ask { number: 1 })
+        .timeout(Duration::from_secs(600));
+    let outcome = within("the error", request).await;
+    let Err(RequestError::Send(error)) = outcome else {
+        panic!("the bus is stopped, but {outcome:?}");
+    };
+    assert_eq!(error.kind(), SendErrorKind::Closed);
+    assert_eq!(bus.pending_requests(), 0);
+    Ok(())
+}
+
+/// A reply of the right type that cannot be read is an error that says why, not a timeout.
+pub async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
+    /// What a newer responder sends under the same name.
+    #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
+    #[message("Conformance:Told")]
+    struct ToldInWords {
+        number: String,
+    }
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+        (),
+        |(), ctx: ConsumeContext<Ask>| async move {
+            let number = "seven".to_owned();
+            Ok(ctx.respond(&ToldInWords { number }).await?)
+        },
+    ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let outcome = bus
+        .request::<Told>(&Ask { number: 7 })
+        .timeout(PATIENCE)
+        .await;
+    let Err(RequestError::Decode(error)) = outcome else {
+        panic!("the reply cannot be read, but {outcome:?}");
+    };
+    assert!(error.to_string().contains("seven"), "{error}");
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A responder that panics answers with a fault.
+pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let outcome = bus
+        .request::<Told>(&Ask { number: 7 })
+        .timeout(PATIENCE)
+        .await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("out of paper")),
+        "{outcome:?}"
+    );
     bus.shutdown().await?;
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Commands: where they go, what travels with them, and what is refused.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus_core::{Draft, Endpoint, SendError, SendErrorKind};
+use bus_core::{ConsumeContext, Draft, Endpoint, Message, SendError, SendErrorKind};
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Ordered, Place, Shipped};
@@ -255,7 +257,7 @@ pub async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Ou
         .message_id(id)
         .await?;
     let calls = seen.take(2).await;
-    let correlation: Vec<_> = calls.iter().map(|call| call.correlation_id()).collect();
+    let correlation: Vec<_> = calls.iter().map(ConsumeContext::correlation_id).collect();
     assert!(correlation.contains(&Some(order)) && correlation.contains(&Some(other)));
     let with_id = calls
         .iter()
@@ -456,6 +458,80 @@ pub async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
     let mut unlabelled = envelope::<Place>(&queue, &serde_json::json!({ "number": 2 }));
     unlabelled.content_type = None;
     wire.send(raw(&queue, unlabelled.body)).await;
+    assert_eq!(seen.next().await.message().number, 2);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// A message that its type cannot write is refused before it leaves, with its name.
+pub async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    #[message("Conformance:Ledger")]
+    struct Ledger {
+        lines: BTreeMap<(u32, u32), u32>,
+    }
+    let bus = stage.bus().start().await?;
+    let ledger = Ledger {
+        lines: [((1, 2), 3)].into_iter().collect(),
+    };
+    let error = refusal(bus.publish(&ledger).await);
+    assert_eq!(error.kind(), SendErrorKind::Encode);
+    assert!(error.to_string().contains("Conformance:Ledger"), "{error}");
+    bus.publish(&Ordered { number: 1 }).await?;
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A deadline that is over before the broker had a chance is an error of that message, which is not sent later.
+pub async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("late");
+    let seen = Recorder::<Place>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .start()
+        .await?;
+    let address = format!("queue:{queue}");
+    let late = bus
+        .send_to(address.as_str(), &Place { number: 1 })
+        .deadline(Duration::ZERO);
+    let error = refusal(late.await);
+    let expected = [SendErrorKind::Unreachable, SendErrorKind::TimedOut];
+    assert!(
+        expected.contains(&error.kind()) && error.is_transient(),
+        "{error}"
+    );
+    bus.send_to(address.as_str(), &Place { number: LAST })
+        .await?;
+    assert_eq!(seen.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// SE-10: names of queues in any script work, and so do addresses with them.
+pub async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("größe-注文.v2");
+    let seen = Recorder::<Place>::failing();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    let full = seen
+        .next()
+        .await
+        .envelope()
+        .destination_address
+        .clone()
+        .unwrap_or_default();
+    assert!(full.is_ascii(), "an address travels escaped: {full}");
+    errors.next().await;
+    bus.send_to(full, &Place { number: 2 }).await?;
     assert_eq!(seen.next().await.message().number, 2);
     bus.shutdown().await?;
     wire.close().await;
