@@ -31,12 +31,13 @@ pub trait Observer: Send + Sync + fmt::Debug + 'static {
         let _ = (envelope, intent);
     }
 
-    /// A consumer has succeeded and its delivery is settled.
+    /// A consumer has succeeded. Its delivery is acknowledged right after this, so that a broker without unsettled
+    /// deliveries means that everything was observed.
     fn consumed(&self, consumed: &Consumed<'_>) {
         let _ = consumed;
     }
 
-    /// A delivery has failed for good and was moved to the error queue.
+    /// A delivery has failed for good and was moved to the error queue. It is acknowledged right after this.
     fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
         let _ = (consumed, error);
     }
