@@ -56,11 +56,7 @@ impl Broker {
     /// As [`shared`](Self::shared).
     pub async fn private() -> Self {
         if Node::is_installed() {
-            let node = Node::start().await;
-            return Self {
-                url: node.url(),
-                source: Source::Node(node),
-            };
+            return Self::configured("", &[]).await;
         }
         #[cfg(feature = "containers")]
         {
@@ -75,6 +71,28 @@ impl Broker {
             "no RabbitMQ to test against: set AMQP_URL, or install it (Debian, Ubuntu: apt-get install rabbitmq-server), \
              or run with --features bus-tests/containers where Docker is"
         );
+    }
+
+    /// An installed broker of the caller's own, with these further lines of configuration and these plugins.
+    ///
+    /// # Panics
+    /// If none is installed.
+    pub async fn configured(config: &str, plugins: &[&str]) -> Self {
+        assert!(
+            Node::is_installed(),
+            "this needs an installed RabbitMQ (Debian, Ubuntu: apt-get install rabbitmq-server)"
+        );
+        let node = Node::start(config, plugins).await;
+        Self {
+            url: node.url(),
+            source: Source::Node(node),
+        }
+    }
+
+    /// A port that nobody uses now.
+    pub fn free_port() -> u16 {
+        let [port] = crate::node::free_ports();
+        port
     }
 
     /// Where it listens: `amqp://user:password@host:port`.

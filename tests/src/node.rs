@@ -38,13 +38,16 @@ impl Node {
         server().is_some()
     }
 
-    pub(crate) async fn start() -> Self {
+    /// A node with these further lines of configuration and these plugins.
+    pub(crate) async fn start(config: &str, plugins: &[&str]) -> Self {
         let [port, distribution_port, names_port] = free_ports();
         let folder =
             std::env::temp_dir().join(format!("bus-rabbitmq-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
-        std::fs::write(folder.join("enabled_plugins"), "[].").expect("a file of the node");
-        let config = format!("listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\n");
+        let plugins = format!("[{}].", plugins.join(","));
+        std::fs::write(folder.join("enabled_plugins"), plugins).expect("a file of the node");
+        let config =
+            format!("listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\n{config}");
         std::fs::write(folder.join("rabbitmq.conf"), config).expect("a file of the node");
         let node = Self {
             port,
