@@ -286,6 +286,7 @@ macro_rules! conformance {
                     unwanted_and_failing_messages_do_not_hold_up_the_stop,
                     what_arrives_during_the_stop_waits_for_the_next_process,
                     a_paused_endpoint_stays_stopped,
+                    a_bus_may_stop_as_soon_as_it_has_started,
                 }
                 skipping {
                     an_unwanted_message_is_skipped,
