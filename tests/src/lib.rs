@@ -32,7 +32,7 @@ pub mod suite;
 mod wait;
 mod wire;
 
-pub use broker::Broker;
+pub use broker::{Broker, Setup};
 pub use conformance::run;
 pub use gate::Gate;
 pub use in_memory::InMemoryStage;

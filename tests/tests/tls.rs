@@ -6,7 +6,7 @@ use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, StartError};
 use bus_rabbitmq::{RabbitMq, Tls};
 use bus_tests::contracts::Ordered;
-use bus_tests::{Broker, within};
+use bus_tests::{Broker, Setup, within};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// A certificate authority and what it has signed, as PEM files of one folder.
@@ -88,21 +88,26 @@ async fn only_a_trusted_broker_is_talked_to_and_only_a_known_client_is_let_in() 
     ours.sign("bus-client");
     theirs.sign("bus-client");
     let port = Broker::free_port();
+    let files = ["ca.pem", "localhost.pem", "localhost.key"].map(|name| ours.path(name));
+    let [ca, certificate, key] = files.each_ref().map(|path| path.display());
     let config = format!(
-        "listeners.ssl.default = 127.0.0.1:{port}\n\
-         ssl_options.cacertfile = {}\n\
-         ssl_options.certfile = {}\n\
-         ssl_options.keyfile = {}\n\
+        "listeners.ssl.default = {{loopback}}{port}\n\
+         ssl_options.cacertfile = {ca}\n\
+         ssl_options.certfile = {certificate}\n\
+         ssl_options.keyfile = {key}\n\
          ssl_options.verify = verify_peer\n\
          ssl_options.fail_if_no_peer_cert = false\n\
          ssl_cert_login_from = common_name\n\
          auth_mechanisms.1 = PLAIN\n\
          auth_mechanisms.2 = EXTERNAL\n",
-        ours.path("ca.pem").display(),
-        ours.path("localhost.pem").display(),
-        ours.path("localhost.key").display(),
     );
-    let broker = Broker::configured(&config, &["rabbitmq_auth_mechanism_ssl"]).await;
+    let broker = Broker::configured(&Setup {
+        config,
+        plugins: vec!["rabbitmq_auth_mechanism_ssl".to_owned()],
+        ports: vec![port],
+        files: files.to_vec(),
+    })
+    .await;
     broker.control(&["add_user", "bus-client", "unused"]).await;
     broker
         .control(&["set_permissions", "bus-client", ".*", ".*", ".*"])
