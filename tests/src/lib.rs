@@ -14,6 +14,7 @@
 //!
 //! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
 
+pub mod acme;
 mod broker;
 mod conformance;
 #[cfg(feature = "containers")]
