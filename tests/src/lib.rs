@@ -8,7 +8,7 @@
 //!
 //! A transport joins by implementing [`Stage`] and naming it once:
 //!
-//! ```ignore
+//! ```text
 //! bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
 //! ```
 //!
@@ -44,3 +44,12 @@ pub use recorder::{Recorder, numbers, with};
 pub use stage::Stage;
 pub use wait::{eventually, until, within};
 pub use wire::{Reader, Wire, envelope, raw};
+
+/// The examples of the documents are tests too.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/concepts.md")]
+    mod concepts {}
+}
