@@ -30,18 +30,21 @@ pub(crate) fn no_queue(name: &str) -> TransportError {
 }
 
 pub(crate) fn unroutable(exchange: &str, key: &str) -> TransportError {
-    let message = if exchange.is_empty() {
+    if exchange.is_empty() {
         return no_queue(key);
-    } else {
-        format!("no queue takes what is sent to exchange '{exchange}' with routing key '{key}'")
-    };
-    TransportError::new(Kind::Unroutable, message)
+    }
+    TransportError::new(
+        Kind::Unroutable,
+        format!("no queue takes what is sent to exchange '{exchange}' with routing key '{key}'"),
+    )
 }
 
 pub(crate) fn full(queue: &str, length: u64) -> TransportError {
     TransportError::new(
         Kind::Nacked,
-        format!("queue '{queue}' is full: {length} messages wait, and its x-overflow refuses more"),
+        format!(
+            "queue '{queue}' is full: its x-max-length is {length}, and its x-overflow refuses more"
+        ),
     )
 }
 

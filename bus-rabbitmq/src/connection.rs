@@ -166,6 +166,22 @@ impl Live {
         channel.map_err(|error| failed("no channel can be opened", error))
     }
 
+    /// What the broker answers, unless the connection is lost first: the client may leave a question without an answer
+    /// then.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        tokio::select! {
+            biased;
+            answer = question => answer,
+            () = self.lost() => Err(TransportError::new(
+                TransportErrorKind::Unreachable,
+                "the connection to RabbitMQ was lost",
+            )),
+        }
+    }
+
     /// Follows whether the broker reads what we send; the text says why it does not.
     pub(crate) fn blocked(&self) -> watch::Receiver<Option<String>> {
         self.blocked.subscribe()

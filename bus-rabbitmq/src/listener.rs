@@ -167,7 +167,7 @@ impl Shared {
                 }
                 Session::open(Arc::clone(&live), &self.spec).await
             };
-            match subscribed.await {
+            match live.ask(subscribed).await {
                 Ok(session) => return Ok(session),
                 Err(error) if again || error.kind().is_transient() => {
                     tracing::warn!(queue = self.spec.queue, %error, "the queue cannot be consumed yet");

@@ -137,7 +137,7 @@ impl Lane {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         while let Some(live) = self.connected().await {
-            let end = match open(&live).await {
+            let end = match live.ask(open(&live)).await {
                 Ok(channel) => {
                     self.publish_on(&live, Arc::new(channel), &mut backoff)
                         .await
@@ -206,6 +206,8 @@ impl Lane {
         let mut confirms = FuturesUnordered::new();
         let mut blocked = live.blocked();
         let mut tick = ticks();
+        let lost = live.lost();
+        tokio::pin!(lost);
         loop {
             while self.flight.len() < self.window && blocked.borrow_and_update().is_none() {
                 let Some(job) = self.waiting.pop_front() else {
@@ -239,6 +241,10 @@ impl Lane {
                         self.take(order);
                     }
                 }
+                () = &mut lost => {
+                    self.drain(&mut confirms);
+                    return End::Lost(None);
+                }
                 _ = blocked.changed() => {}
                 _ = tick.tick(), if !self.is_idle() => self.expire(blocked_reason(&blocked).as_deref()),
             }
@@ -255,7 +261,7 @@ impl Lane {
             return Ready::Write(job);
         }
         let deadline = job.outgoing.deadline.unwrap_or_else(far_future);
-        match tokio::time::timeout_at(deadline, declare(live, target)).await {
+        match tokio::time::timeout_at(deadline, live.ask(declare(live, target))).await {
             Ok(Ok(())) => {
                 self.declared.add(target);
                 Ready::Write(job)

@@ -128,7 +128,8 @@ impl Session {
         let cancel = self
             .channel
             .basic_cancel(borrowed.consumer().tag(), BasicCancelOptions::default());
-        if let Err(error) = cancel.await {
+        let cancelled = async { cancel.await.map_err(|error| failed("cancel", error)) };
+        if let Err(error) = self.live.ask(cancelled).await {
             tracing::debug!(%error, "the subscription was over before it was cancelled");
         }
         while let Some(Some(Ok(delivery))) = borrowed.consumer().next().now_or_never() {
@@ -140,10 +141,14 @@ impl Session {
     /// Waits until every settlement is written, and closes the channel; what is unsettled goes back.
     pub(crate) async fn close(&self) {
         self.ended.send_replace(true);
-        self.settler.flush().await;
-        self.settler.gone.store(true, Ordering::Release);
-        self.settler.wake.notify_one();
-        if let Err(error) = self.channel.close(200, "closed".into()).await {
+        let closed = async {
+            self.settler.flush().await;
+            self.settler.gone.store(true, Ordering::Release);
+            self.settler.wake.notify_one();
+            let closed = self.channel.close(200, "closed".into()).await;
+            closed.map_err(|error| failed("close", error))
+        };
+        if let Err(error) = self.live.ask(closed).await {
             tracing::debug!(%error, "the channel was gone before it was closed");
         }
     }

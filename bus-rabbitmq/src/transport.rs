@@ -179,7 +179,7 @@ impl Transport for RabbitMq {
         loop {
             // Exclusive queues belong to the connection that declares them, so to the one that consumes.
             let live = running.consuming.up().await?;
-            match topology::declare(&live, topology).await {
+            match live.ask(topology::declare(&live, topology)).await {
                 Err(error) if error.kind().is_transient() => {
                     tracing::warn!(%error, "the topology cannot be declared yet");
                     running.consuming.suspect();

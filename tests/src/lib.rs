@@ -14,6 +14,7 @@
 //!
 //! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
 
+pub mod acme;
 mod broker;
 mod conformance;
 #[cfg(feature = "containers")]
@@ -32,7 +33,7 @@ pub mod suite;
 mod wait;
 mod wire;
 
-pub use broker::Broker;
+pub use broker::{Broker, Setup};
 pub use conformance::run;
 pub use gate::Gate;
 pub use in_memory::InMemoryStage;

@@ -100,6 +100,12 @@ async fn look(channel: &Channel, queue: &str) -> (u32, u32) {
     (found.message_count(), found.consumer_count())
 }
 
+/// Waits for a task that a fault may have stopped for ever.
+async fn finished(task: tokio::task::JoinHandle<()>) {
+    let finished = tokio::time::timeout(Duration::from_secs(120), task).await;
+    finished.expect("the senders end").expect("no panic");
+}
+
 /// Sends `numbers` to a queue, many at a time, each until it is confirmed.
 async fn send_all(bus: &Bus, queue: &str, numbers: std::ops::Range<u32>) {
     let mut tasks = JoinSet::new();
@@ -144,7 +150,7 @@ async fn connections_cut_under_load_lose_nothing() {
         .await;
         proxy.cut();
     }
-    sending.await.unwrap();
+    finished(sending).await;
     ledger.is_complete(COUNT).await;
     assert!(proxy.cuts() >= 10, "both connections, five times");
     assert!(proxy.connections() >= 12);
@@ -177,7 +183,7 @@ async fn a_broker_killed_under_load_loses_nothing() {
         assert!(!sending.is_finished(), "killed in the middle");
         broker.start_again().await;
     }
-    sending.await.unwrap();
+    finished(sending).await;
     ledger.is_complete(COUNT).await;
     bus.shutdown().await.unwrap();
 }
@@ -583,7 +589,7 @@ async fn at_most_once_is_never_twice() {
         eventually("some messages arrived", async || ledger.len() >= part * 500).await;
         proxy.cut();
     }
-    sending.await.unwrap();
+    finished(sending).await;
     let channel = client(Broker::shared().await.url()).await;
     eventually("the queue is empty", async || {
         look(&channel, &queue).await == (0, 1)

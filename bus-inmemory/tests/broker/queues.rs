@@ -84,7 +84,7 @@ async fn a_full_queue_that_refuses_says_so() {
     );
     assert_eq!(
         error,
-        "queue 'q' is full: 1 messages wait, and its x-overflow refuses more"
+        "queue 'q' is full: its x-max-length is 1, and its x-overflow refuses more"
     );
     assert_eq!(empty(&broker, "q").await, ["1"]);
     send_all(&broker, "q", &["3"]).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bus_core::topology::{DeadLetter, Queue};
 use bus_core::transport::{Outgoing, Settlement, Transport, TransportErrorKind};
 use bus_inmemory::InMemory;
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -230,6 +231,15 @@ impl AsRef<[u8]> for Probe {
     fn as_ref(&self) -> &[u8] {
         b"kept"
     }
+}
+
+#[test]
+fn nothing_is_delayed_where_nobody_keeps_time() {
+    let broker = InMemory::new();
+    queues(&broker, &["q"]).now_or_never().unwrap();
+    let sent = broker.send(delayed("m", HOUR)).now_or_never().unwrap();
+    refused(sent, TransportErrorKind::Unsupported);
+    assert_eq!(broker.delayed(), 0);
 }
 
 #[test]
