@@ -219,6 +219,7 @@ macro_rules! conformance {
                     a_stopped_bus_refuses_to_ask,
                     a_reply_that_cannot_be_read_is_an_error,
                     a_panicking_responder_answers_with_a_fault,
+                    a_request_expires_with_its_timeout,
                 }
                 retrying {
                     retries_are_counted_and_end,
@@ -273,6 +274,7 @@ macro_rules! conformance {
                     a_message_that_cannot_be_written_is_refused,
                     a_deadline_that_is_over_is_an_error,
                     queue_names_may_be_in_any_script,
+                    a_command_to_a_process_that_is_gone_is_an_error,
                 }
                 shutdown {
                     what_runs_finishes_and_the_rest_goes_back,

@@ -415,6 +415,9 @@ pub async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outco
     again.content_type = first.content_type.clone().map(Into::into);
     again.message_id = first.message_id.clone();
     again.headers = first.headers.clone();
+    again
+        .headers
+        .insert("MT-Fault-StackTrace", "of an earlier failure");
     broken.wire.send(again).await;
     let second = broken.errors.next().await;
     let attempts: Vec<_> = broken

@@ -632,3 +632,30 @@ pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Ou
     bus.shutdown().await?;
     Ok(())
 }
+
+/// A request that nobody took in time leaves its queue: no responder works for a requester who has given up.
+pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("silent");
+    let bus = stage.bus().start().await?;
+    let limit = Duration::from_millis(200);
+    let request = bus
+        .request::<Told>(&Ask { number: 1 })
+        .to(format!("queue:{queue}"))
+        .timeout(limit);
+    let waiting = tokio::spawn(request.into_future());
+    eventually("the request waits", || async {
+        stage.depth(&queue).await == Some(1)
+    })
+    .await;
+    let outcome = waiting.await?;
+    assert!(
+        matches!(outcome, Err(RequestError::Timeout { .. })),
+        "{outcome:?}"
+    );
+    eventually("the request is gone", || async {
+        stage.depth(&queue).await == Some(0)
+    })
+    .await;
+    bus.shutdown().await?;
+    Ok(())
+}

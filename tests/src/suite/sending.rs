@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, Draft, Endpoint, Message, SendError, SendErrorKind};
+use bus_core::{Address, ConsumeContext, Draft, Endpoint, Message, SendError, SendErrorKind};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -535,5 +535,19 @@ pub async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.next().await.message().number, 2);
     bus.shutdown().await?;
     wire.close().await;
+    Ok(())
+}
+
+/// A command to the queue of a process that is gone is an error, and brings no queue into being.
+pub async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) -> Outcome {
+    let gone = stage.name("gone");
+    let bus = stage.bus().start().await?;
+    let error = refusal(
+        bus.send_to(Address::temporary(gone.clone()), &Place { number: 1 })
+            .await,
+    );
+    assert_eq!(error.kind(), SendErrorKind::Unroutable, "{error}");
+    assert_eq!(stage.depth(&gone).await, None);
+    bus.shutdown().await?;
     Ok(())
 }
