@@ -19,12 +19,19 @@
 //! | [`shipping`] | two events that are needed both, in whichever order they come |
 //! | [`audit`] | a wire tap, which overhears and disturbs nobody |
 //! | [`thermometer`] | messages that are handled at most once |
+//! | [`client`] | who sends, subscribes and asks |
+//! | [`service`] | the life of a service process: start, signals, stop |
 
 pub mod audit;
+pub mod client;
 pub mod contracts;
 pub mod invoice;
+pub mod logging;
 pub mod payment;
+pub mod service;
+pub mod share;
 pub mod shipping;
+pub mod signals;
 pub mod thermometer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
