@@ -9,6 +9,8 @@
 //!   └──TemperatureReading──► thermometer (at most once)
 //! ```
 //!
+//! `cargo run -p samples` runs all of it in one process, without a broker, and shows whether the numbers agree.
+//!
 //! # Where to read
 //!
 //! | file | shows |
@@ -21,10 +23,12 @@
 //! | [`thermometer`] | messages that are handled at most once |
 //! | [`client`] | who sends, subscribes and asks |
 //! | [`service`] | the life of a service process: start, signals, stop |
+//! | [`demo`] | all of them at once, with consumers that fail and commands that come twice |
 
 pub mod audit;
 pub mod client;
 pub mod contracts;
+pub mod demo;
 pub mod invoice;
 pub mod logging;
 pub mod payment;
