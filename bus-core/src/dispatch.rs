@@ -16,6 +16,23 @@ use crate::transport::Transport;
 ///
 /// `Ok` means that the message is safe: the broker owns it, or it is kept where the fate of the consumer's work
 /// decides about it.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use bus_core::{Dispatch, Parcel, SendError, async_trait};
+///
+/// /// Keeps what a unit of work sends, until it is known whether the work counts.
+/// #[derive(Debug, Default)]
+/// struct Kept(Mutex<Vec<Parcel>>);
+///
+/// #[async_trait]
+/// impl Dispatch for Kept {
+///     async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+///         self.0.lock().unwrap().push(parcel);
+///         Ok(())
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Dispatch: Send + Sync + fmt::Debug {
     /// Takes one message.

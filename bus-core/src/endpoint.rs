@@ -255,7 +255,7 @@ impl Endpoint {
     }
 
     /// Acknowledges each message before its consumer runs: it is never handled twice, and lost if the consumer fails.
-    /// No retry; failures are only logged.
+    /// No retry, no error queue: a failure is logged, and told to who asked.
     pub fn at_most_once(mut self) -> Self {
         self.guarantee = Guarantee::AtMostOnce;
         self

@@ -1,4 +1,77 @@
 //! Typed message contracts, consumers and pipelines of a service bus, without a broker.
+//!
+//! ```text
+//!  publish ─► Sending ─► Dispatch ─────────────► Transport::send ─► broker
+//!                          ▲  │ outbox: hold                        │
+//!                          │  ▼                                     ▼
+//!  consumer ◄─ Middleware… ◄─ pipeline ◄── Delivery ◄── Listener::next
+//!                                  │ ok: ack   │ failed: Fault + <queue>_error, then ack
+//! ```
+//!
+//! A bus runs on a [transport](transport::Transport): `bus-rabbitmq` in production, `bus-inmemory` in tests.
+//!
+//! ```
+//! use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message};
+//! use bus_inmemory::InMemory;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize, Message)]
+//! #[message("Invoicing:GetInvoice")]
+//! struct GetInvoice { number: String }
+//!
+//! #[derive(Serialize, Deserialize, Message)]
+//! #[message("Invoicing:InvoiceDocument")]
+//! struct InvoiceDocument { number: String, total: u64 }
+//!
+//! async fn answer(ctx: ConsumeContext<GetInvoice>) -> ConsumeResult {
+//!     let number = ctx.message().number.clone();
+//!     ctx.respond(&InvoiceDocument { number, total: 120 }).await?;
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = Bus::builder(InMemory::new())
+//!     .endpoint(Endpoint::new("invoice-queries").consumer(answer))
+//!     .start()
+//!     .await?;
+//! let document: InvoiceDocument = bus.request(&GetInvoice { number: "A-7".into() }).await?;
+//! assert_eq!(document.total, 120);
+//! bus.shutdown().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | concept | is |
+//! |---|---|
+//! | [`Message`] | a type with a wire name |
+//! | [`Envelope`] | what travels: ids, addresses, headers, body |
+//! | [`Bus`], [`BusBuilder`] | builds, starts, publishes, sends, asks, stops |
+//! | [`Endpoint`] | a queue, its consumers, and what runs around them |
+//! | [`Consumer`], [`ConsumeContext`] | what a user writes, and one message being consumed |
+//! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
+//! | [`Sending`], [`Requesting`] | a message or question about to leave |
+//! | [`Fault`] | what is left when consuming failed |
+//! | [`Observer`] | who watches |
+//! | [`transport`] | the seam to a broker |
+//!
+//! # Guarantees
+//!
+//! - A publish or send that returns `Ok` is owned by the broker.
+//! - A delivery is acknowledged after its consumer has succeeded and everything that it sent is confirmed.
+//! - A consumer that fails has sent nothing, unless it said `immediately()`.
+//! - A failed message ends in `<queue>_error`, byte for byte, and a request is always answered.
+//! - A broker that is away is waited for; no consumer runs again because its output waits.
+//!
+//! # Non-guarantees
+//!
+//! - A message may come twice: after a crash, a lost connection, or a confirm that was lost. Exactly once is an effect of
+//!   idempotent consumers, never a delivery.
+//! - Order is that of the queue at a concurrency of 1 only.
+//! - The outbox is in memory: it knows nothing of database transactions.
+//!
+//! | feature | brings | default |
+//! |---|---|---|
+//! | `macros` | `#[derive(Message)]` | yes |
 
 // The derive writes `::bus_core`, also for the messages of this crate.
 extern crate self as bus_core;

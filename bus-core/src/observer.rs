@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
@@ -10,7 +11,8 @@ use crate::outgoing::Intent;
 
 /// Is told what happened, after it happened. For test harnesses, metrics and audits.
 ///
-/// Called on the path of every message: an observer must be quick and must not block. It cannot change the outcome.
+/// Called on the path of every message: an observer must be quick and must not block. It cannot change the outcome,
+/// also not by a panic.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,20 +75,54 @@ impl Observers {
     }
 
     pub(crate) fn sent(&self, envelope: &Envelope, intent: Intent) {
-        self.0
-            .iter()
-            .for_each(|observer| observer.sent(envelope, intent));
+        self.tell(|observer| observer.sent(envelope, intent));
     }
 
     pub(crate) fn consumed(&self, consumed: &Consumed<'_>) {
-        self.0
-            .iter()
-            .for_each(|observer| observer.consumed(consumed));
+        self.tell(|observer| observer.consumed(consumed));
     }
 
     pub(crate) fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
-        self.0
-            .iter()
-            .for_each(|observer| observer.faulted(consumed, error));
+        self.tell(|observer| observer.faulted(consumed, error));
+    }
+
+    /// A panic ends here: it would take the publisher with it, or all that its endpoint is handling.
+    fn tell(&self, news: impl Fn(&dyn Observer)) {
+        for observer in self.0.iter() {
+            if catch_unwind(AssertUnwindSafe(|| news(&**observer))).is_err() {
+                tracing::error!("an observer panicked; the message is not affected");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Count(AtomicUsize);
+
+    impl Observer for Count {
+        fn sent(&self, _: &Envelope, _: Intent) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_observer_that_panics_disturbs_nobody() {
+        #[derive(Debug)]
+        struct Clumsy;
+        impl Observer for Clumsy {
+            fn sent(&self, _: &Envelope, _: Intent) {
+                panic!("clumsy");
+            }
+        }
+        let count = Arc::new(Count::default());
+        let observers = Observers::new(vec![Arc::new(Clumsy), Arc::clone(&count) as _]);
+        observers.sent(&Envelope::default(), Intent::Publish);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 }

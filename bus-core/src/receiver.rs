@@ -320,19 +320,19 @@ impl Receiver {
             retries: attempts.saturating_sub(1),
         };
         tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, %error, "the message failed");
-        if self.guarantee == Guarantee::AtLeastOnce {
-            failure::raise(&failure, self.leftovers.publish_faults).await;
-            if self.leftovers.keep_faulted {
-                let queue = names::error(&self.site.endpoint);
-                let outgoing = failure::moved(
-                    received,
-                    queue,
-                    &self.topology.error,
-                    failure::error_headers(&failure),
-                );
-                if !self.move_out(outgoing).await {
-                    return false;
-                }
+        let kept = self.guarantee == Guarantee::AtLeastOnce;
+        // Who asked is told also where failures are not kept.
+        failure::raise(&failure, kept && self.leftovers.publish_faults).await;
+        if kept && self.leftovers.keep_faulted {
+            let queue = names::error(&self.site.endpoint);
+            let outgoing = failure::moved(
+                received,
+                queue,
+                &self.topology.error,
+                failure::error_headers(&failure),
+            );
+            if !self.move_out(outgoing).await {
+                return false;
             }
         }
         self.site

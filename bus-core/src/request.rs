@@ -346,9 +346,17 @@ async fn ask(
     mut reply: oneshot::Receiver<Envelope>,
 ) -> Result<Envelope, RequestError> {
     let parcel = outbound.pack(draft)?;
+    // Its confirm may come after its reply, when nobody waits for it any more.
+    let watched =
+        (!outbound.observers.is_empty()).then(|| (parcel.envelope.clone(), parcel.intent));
     tokio::select! {
         biased;
-        answered = &mut reply => return answered.map_err(|_| RequestError::Stopped),
+        answered = &mut reply => {
+            if let (Ok(_), Some((envelope, intent))) = (&answered, watched) {
+                outbound.observers.sent(&envelope, intent);
+            }
+            return answered.map_err(|_| RequestError::Stopped);
+        }
         sent = outbound.direct.dispatch(parcel) => sent?,
     }
     reply.await.map_err(|_| RequestError::Stopped)

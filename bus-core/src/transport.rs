@@ -17,6 +17,42 @@ use crate::topology::Topology;
 ///
 /// An implementation moves bodies byte for byte, keeps headers and properties, and owns everything about connections:
 /// it reconnects by itself, declares again what it needs, and resumes its listeners.
+///
+/// A transport that wraps another one changes what happens at the seam, here to see what a service does when its
+/// messages get lost:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use bus_core::async_trait;
+/// use bus_core::topology::Topology;
+/// use bus_core::transport::{
+///     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError, TransportErrorKind,
+/// };
+///
+/// /// Refuses every third message.
+/// #[derive(Debug)]
+/// struct Flaky<T> { inner: T, count: AtomicU32 }
+///
+/// #[async_trait]
+/// impl<T: Transport> Transport for Flaky<T> {
+///     async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+///         if self.count.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+///             return Err(TransportError::new(TransportErrorKind::Nacked, "every third message is refused"));
+///         }
+///         self.inner.send(outgoing).await
+///     }
+///     async fn connect(&self) -> Result<(), TransportError> { self.inner.connect().await }
+///     async fn declare(&self, topology: &Topology) -> Result<(), TransportError> { self.inner.declare(topology).await }
+///     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
+///         self.inner.listen(spec).await
+///     }
+///     fn base_address(&self) -> String { self.inner.base_address() }
+///     fn capabilities(&self) -> Capabilities { self.inner.capabilities() }
+///     fn health(&self) -> Health { self.inner.health() }
+///     async fn close(&self) { self.inner.close().await }
+/// }
+/// ```
 #[async_trait]
 pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Connects, and waits for a broker that is not up yet, saying in the log for what.
@@ -65,6 +101,22 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 }
 
 /// Messages of one queue, pulled.
+///
+/// ```
+/// use bus_core::transport::{Listener, Settlement};
+///
+/// /// Acknowledges what is there until the listener is stopped, and counts it.
+/// async fn drain(listener: &dyn Listener) -> usize {
+///     let mut count = 0;
+///     while let Some(next) = listener.next().await {
+///         if let Ok(delivery) = next {
+///             delivery.receipt.settle(Settlement::Ack);
+///             count += 1;
+///         }
+///     }
+///     count
+/// }
+/// ```
 #[async_trait]
 pub trait Listener: Send + Sync + fmt::Debug {
     /// The next delivery; `None` after [`stop`](Self::stop).

@@ -44,6 +44,19 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `alias("A:Old", …)` | names that consumers of this type still accept |
 /// | `correlation = "member"` | the member, a `Uuid` or `Option<Uuid>`, that gives the correlation id |
 ///
+/// A member of another type cannot carry the correlation id:
+///
+/// ```compile_fail,E0277
+/// use bus_core::Message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:InvoiceCreated", correlation = "number")]
+/// struct InvoiceCreated {
+///     number: u32,
+/// }
+/// ```
+///
 /// Names are checked when the crate is compiled. The type parameters of a generic message are messages themselves, and
 /// become part of its name. No member is taken for the correlation id by its name alone.
 #[proc_macro_derive(Message, attributes(message))]

@@ -144,6 +144,17 @@ impl Drop for QueueListener {
 }
 
 impl Shared {
+    /// Moves to the next state, unless the listener was stopped: an aborted keeper still runs to its next await.
+    fn go_on(&self, next: State) -> bool {
+        self.state.send_if_modified(|state| {
+            let goes_on = !matches!(state, State::Stopped(_));
+            if goes_on {
+                *state = next;
+            }
+            goes_on
+        })
+    }
+
     /// Waits for the connection and subscribes; `again` declares first, as the queue may be gone.
     async fn subscribe(&self, again: bool) -> Result<Arc<Session>, TransportError> {
         let mut backoff = self.config.backoff();
@@ -170,20 +181,24 @@ impl Shared {
     }
 }
 
-/// Subscribes again whenever the subscription has ended.
+/// Subscribes again whenever the subscription has ended, until the listener is stopped.
 async fn keep(shared: Arc<Shared>, mut session: Arc<Session>) {
     loop {
         session.ended().await;
+        if !shared.go_on(State::Waiting) {
+            return;
+        }
         tracing::warn!(
             queue = shared.spec.queue,
             "the subscription is lost; it will be made again"
         );
         shared.link.suspect();
-        shared.state.send_replace(State::Waiting);
         match shared.subscribe(true).await {
             Ok(again) => {
+                if !shared.go_on(State::On(Arc::clone(&again))) {
+                    return again.close().await;
+                }
                 tracing::info!(queue = shared.spec.queue, "the queue is consumed again");
-                shared.state.send_replace(State::On(Arc::clone(&again)));
                 session = again;
             }
             // The link is closed.

@@ -1,10 +1,24 @@
 //! A RabbitMQ to test against: the first of `AMQP_URL`, an installed `rabbitmq-server`, a container.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use tokio::sync::OnceCell;
 
 use crate::node::Node;
+
+/// What a broker has beyond the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Lines of `rabbitmq.conf`; `{loopback}` stands before a port to listen on.
+    pub config: String,
+    /// Plugins to enable.
+    pub plugins: Vec<String>,
+    /// Files that the configuration names.
+    pub files: Vec<PathBuf>,
+    /// Further ports on which it listens.
+    pub ports: Vec<u16>,
+}
 
 /// A running broker.
 pub struct Broker {
@@ -55,8 +69,16 @@ impl Broker {
     /// # Panics
     /// As [`shared`](Self::shared).
     pub async fn private() -> Self {
+        Self::configured(&Setup::default()).await
+    }
+
+    /// A broker of the caller's own that is set up in its own way.
+    ///
+    /// # Panics
+    /// As [`shared`](Self::shared).
+    pub async fn configured(setup: &Setup) -> Self {
         if Node::is_installed() {
-            let node = Node::start().await;
+            let node = Node::start(setup).await;
             return Self {
                 url: node.url(),
                 source: Source::Node(node),
@@ -64,7 +86,7 @@ impl Broker {
         }
         #[cfg(feature = "containers")]
         {
-            let container = crate::container::Container::start().await;
+            let container = crate::container::Container::start(setup).await;
             Self {
                 url: container.url(),
                 source: Source::Container(Box::new(container)),
@@ -75,6 +97,12 @@ impl Broker {
             "no RabbitMQ to test against: set AMQP_URL, or install it (Debian, Ubuntu: apt-get install rabbitmq-server), \
              or run with --features bus-tests/containers where Docker is"
         );
+    }
+
+    /// A port that nobody uses now.
+    pub fn free_port() -> u16 {
+        let [port] = crate::node::free_ports();
+        port
     }
 
     /// Where it listens: `amqp://user:password@host:port`.

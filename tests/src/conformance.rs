@@ -48,6 +48,13 @@ macro_rules! conformance {
                     a_reader_that_panics_fails_its_message_alone,
                     a_consumer_of_everything_gets_garbage_too,
                 }
+                claims {
+                    endpoints_that_share_a_store_do_not_disturb_each_other,
+                    instances_that_share_a_store_handle_a_message_once,
+                    a_handled_message_is_forgotten_in_time,
+                    a_claim_lasts_as_long_as_its_consumer,
+                    a_store_that_fails_is_waited_for,
+                }
                 codecs {
                     bare_json_reaches_the_only_consumer,
                     bare_json_for_several_consumers_needs_a_type,
@@ -78,6 +85,16 @@ macro_rules! conformance {
                     a_publisher_with_another_exchange_kind_is_refused,
                     a_failed_start_does_not_stand_in_the_way_of_the_next,
                 }
+                error_queue {
+                    a_failed_message_is_kept_as_it_came,
+                    headers_of_the_kept_message_say_why,
+                    a_failed_message_is_in_one_place,
+                    failed_messages_may_be_discarded,
+                    an_error_queue_may_have_a_consumer,
+                    a_kept_message_does_not_expire,
+                    a_message_moved_back_is_consumed_as_new,
+                    a_very_long_error_text_is_cut,
+                }
                 evolution {
                     unknown_members_are_ignored,
                     missing_optional_members_are_absent,
@@ -90,20 +107,12 @@ macro_rules! conformance {
                     foreign_spellings_of_the_envelope_are_accepted,
                 }
                 faults {
-                    a_failed_message_is_kept_as_it_came,
-                    headers_of_the_kept_message_say_why,
-                    a_failed_message_is_in_one_place,
                     a_fault_tells_what_failed_and_why,
                     a_fault_goes_to_its_address,
                     faults_need_not_be_published,
-                    failed_messages_may_be_discarded,
-                    an_error_queue_may_have_a_consumer,
-                    a_kept_message_does_not_expire,
-                    a_message_moved_back_is_consumed_as_new,
                     a_failing_fault_consumer_raises_no_fault,
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
-                    a_very_long_error_text_is_cut,
                 }
                 idempotency {
                     a_duplicate_is_not_handled_again,
@@ -114,12 +123,7 @@ macro_rules! conformance {
                     a_header_may_name_the_key,
                     a_key_with_other_content_is_an_error,
                     messages_without_an_id_are_all_handled,
-                    endpoints_that_share_a_store_do_not_disturb_each_other,
-                    instances_that_share_a_store_handle_a_message_once,
                     a_duplicate_request_gets_the_stored_reply,
-                    a_handled_message_is_forgotten_in_time,
-                    a_claim_lasts_as_long_as_its_consumer,
-                    a_store_that_fails_is_waited_for,
                 }
                 inheritance {
                     a_base_contract_gets_each_derived_message_once,
@@ -196,29 +200,28 @@ macro_rules! conformance {
                     quorum_queues_work_like_classic_ones,
                     a_bus_may_prefer_quorum_queues,
                 }
+                refusals {
+                    a_command_without_a_route_is_refused,
+                    an_address_that_cannot_be_read_is_refused,
+                    a_missing_exchange_is_an_error_of_that_message_alone,
+                    a_mandatory_event_without_a_queue_is_an_error,
+                    a_hook_may_refuse_a_message,
+                    an_over_long_routing_key_is_refused,
+                    a_stopped_bus_refuses_to_send,
+                    a_message_that_cannot_be_written_is_refused,
+                    a_deadline_that_is_over_is_an_error,
+                    a_command_to_a_process_that_is_gone_is_an_error,
+                }
                 requests {
                     a_reply_carries_the_ids_of_its_request,
                     a_request_goes_where_it_is_addressed,
-                    a_failing_responder_answers_with_a_fault,
-                    a_retried_request_is_answered_with_one_fault,
-                    a_request_without_an_answer_times_out,
                     parallel_requests_get_their_own_replies,
                     a_dropped_request_is_forgotten,
                     either_of_two_replies_is_accepted,
-                    an_unexpected_reply_is_an_error,
                     a_consumer_may_ask_while_it_consumes,
                     only_the_reply_carries_the_request_id,
                     only_the_requester_gets_the_reply,
-                    a_reply_of_a_failed_attempt_never_leaves,
-                    shutdown_releases_who_waits_for_a_reply,
-                    a_request_that_cannot_be_read_is_answered_with_a_fault,
-                    a_request_that_middleware_refuses_is_answered_with_a_fault,
-                    a_requester_who_is_gone_costs_nobody,
                     an_answer_without_an_address_is_published,
-                    a_request_that_cannot_be_sent_fails_at_once,
-                    a_stopped_bus_refuses_to_ask,
-                    a_reply_that_cannot_be_read_is_an_error,
-                    a_panicking_responder_answers_with_a_fault,
                 }
                 retrying {
                     retries_are_counted_and_end,
@@ -253,25 +256,16 @@ macro_rules! conformance {
                 }
                 sending {
                     a_command_goes_where_its_route_says,
-                    a_command_without_a_route_is_refused,
-                    an_address_that_cannot_be_read_is_refused,
                     a_command_waits_for_an_endpoint_that_comes_later,
-                    a_missing_exchange_is_an_error_of_that_message_alone,
-                    a_mandatory_event_without_a_queue_is_an_error,
                     an_expired_message_is_not_consumed,
                     higher_priorities_are_served_first,
                     messages_are_durable_unless_transient,
                     the_correlation_id_comes_from_the_contract,
                     hooks_run_for_everything_that_leaves,
-                    a_hook_may_refuse_a_message,
                     a_sending_leaves_only_when_awaited,
                     headers_arrive_in_any_script,
                     headers_keep_their_kind,
-                    an_over_long_routing_key_is_refused,
-                    a_stopped_bus_refuses_to_send,
                     the_smallest_envelope_is_consumed,
-                    a_message_that_cannot_be_written_is_refused,
-                    a_deadline_that_is_over_is_an_error,
                     queue_names_may_be_in_any_script,
                 }
                 shutdown {
@@ -286,12 +280,29 @@ macro_rules! conformance {
                     unwanted_and_failing_messages_do_not_hold_up_the_stop,
                     what_arrives_during_the_stop_waits_for_the_next_process,
                     a_paused_endpoint_stays_stopped,
+                    a_bus_may_stop_as_soon_as_it_has_started,
                 }
                 skipping {
                     an_unwanted_message_is_skipped,
                     many_unwanted_messages_do_not_stop_the_endpoint,
                     unwanted_messages_may_be_discarded,
                     a_consumer_of_everything_gets_the_rest,
+                }
+                unanswered {
+                    a_failing_responder_answers_with_a_fault,
+                    a_retried_request_is_answered_with_one_fault,
+                    a_request_without_an_answer_times_out,
+                    an_unexpected_reply_is_an_error,
+                    a_reply_of_a_failed_attempt_never_leaves,
+                    shutdown_releases_who_waits_for_a_reply,
+                    a_request_that_cannot_be_read_is_answered_with_a_fault,
+                    a_request_that_middleware_refuses_is_answered_with_a_fault,
+                    a_requester_who_is_gone_costs_nobody,
+                    a_request_that_cannot_be_sent_fails_at_once,
+                    a_stopped_bus_refuses_to_ask,
+                    a_reply_that_cannot_be_read_is_an_error,
+                    a_panicking_responder_answers_with_a_fault,
+                    a_request_expires_with_its_timeout,
                 }
             }
         }

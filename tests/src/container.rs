@@ -4,6 +4,7 @@ use testcontainers::core::{ExecCommand, IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
+use crate::broker::Setup;
 use crate::node::free_ports;
 
 /// A container; it is removed when this is dropped.
@@ -15,17 +16,27 @@ pub(crate) struct Container {
 impl Container {
     /// # Panics
     /// If Docker does not start it, saying why.
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(setup: &Setup) -> Self {
         // A port of our choice, as it must be the same after a restart.
         let [port] = free_ports();
-        let container = GenericImage::new("rabbitmq", "4.1")
+        let config = setup.config.replace("{loopback}", "");
+        let plugins = format!("[{}].", setup.plugins.join(","));
+        let mut image = GenericImage::new("rabbitmq", "4.1")
             .with_wait_for(WaitFor::message_on_stdout("Server startup complete"))
             .with_mapped_port(port, 5672.tcp())
-            .start()
-            .await
-            .expect(
-                "Docker must run to start a RabbitMQ; or set AMQP_URL, or install rabbitmq-server",
-            );
+            .with_copy_to("/etc/rabbitmq/conf.d/90-test.conf", config.into_bytes())
+            .with_copy_to("/etc/rabbitmq/enabled_plugins", plugins.into_bytes());
+        for file in &setup.files {
+            let name = file.to_string_lossy().into_owned();
+            let bytes = std::fs::read(file).expect("a file of the configuration");
+            image = image.with_copy_to(name, bytes);
+        }
+        for port in &setup.ports {
+            image = image.with_mapped_port(*port, port.tcp());
+        }
+        let container = image.start().await.expect(
+            "Docker must run to start a RabbitMQ; or set AMQP_URL, or install rabbitmq-server",
+        );
         Self { container, port }
     }
 

@@ -8,12 +8,13 @@
 //!
 //! A transport joins by implementing [`Stage`] and naming it once:
 //!
-//! ```ignore
+//! ```text
 //! bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
 //! ```
 //!
 //! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
 
+pub mod acme;
 mod broker;
 mod conformance;
 #[cfg(feature = "containers")]
@@ -32,7 +33,7 @@ pub mod suite;
 mod wait;
 mod wire;
 
-pub use broker::Broker;
+pub use broker::{Broker, Setup};
 pub use conformance::run;
 pub use gate::Gate;
 pub use in_memory::InMemoryStage;
@@ -43,3 +44,12 @@ pub use recorder::{Recorder, numbers, with};
 pub use stage::Stage;
 pub use wait::{eventually, until, within};
 pub use wire::{Reader, Wire, envelope, raw};
+
+/// The examples of the documents are tests too.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/concepts.md")]
+    mod concepts {}
+}

@@ -9,6 +9,8 @@ use std::time::Duration;
 use lapin::{Connection, ConnectionProperties};
 use tokio::time::Instant;
 
+use crate::broker::Setup;
+
 /// How long a node may take to start.
 const START: Duration = Duration::from_secs(90);
 
@@ -38,13 +40,16 @@ impl Node {
         server().is_some()
     }
 
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(setup: &Setup) -> Self {
         let [port, distribution_port, names_port] = free_ports();
         let folder =
             std::env::temp_dir().join(format!("bus-rabbitmq-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the node");
-        std::fs::write(folder.join("enabled_plugins"), "[].").expect("a file of the node");
-        let config = format!("listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\n");
+        let plugins = format!("[{}].", setup.plugins.join(","));
+        std::fs::write(folder.join("enabled_plugins"), plugins).expect("a file of the node");
+        let config = setup.config.replace("{loopback}", "127.0.0.1:");
+        let config =
+            format!("listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\n{config}");
         std::fs::write(folder.join("rabbitmq.conf"), config).expect("a file of the node");
         let node = Self {
             port,

@@ -194,6 +194,3 @@ fn append_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(json, value)
         .expect("text, numbers, lists and maps with text keys are always written to memory");
 }
-
-#[cfg(test)]
-mod tests;

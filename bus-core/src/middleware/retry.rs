@@ -143,7 +143,9 @@ impl Retry {
     }
 
     fn allows(&self, error: &ConsumeError) -> bool {
-        let retryable = matches!(error.kind(), FailureKind::Failed | FailureKind::TimedOut);
+        // A broker that is away is no failed attempt: the message goes back to its queue.
+        let retryable = matches!(error.kind(), FailureKind::Failed | FailureKind::TimedOut)
+            && !error.is_broker_away();
         retryable && self.filters.iter().all(|filter| filter(error))
     }
 

@@ -1,16 +1,10 @@
 //! Messages that come twice are handled once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
-use bus_core::{
-    Begin, Bus, ConsumeContext, Consumed, Endpoint, Idempotency, IdempotencyStore,
-    MemoryIdempotencyStore, Observer, Retry, StoreError, StoredReply, Token,
-};
-use futures_util::future::join_all;
+use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, MemoryIdempotencyStore, Retry};
 use serde_json::json;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, LAST, Ordered, Place, Told};
@@ -21,25 +15,28 @@ use crate::stage::Stage;
 use crate::wait::eventually;
 use crate::wire::{envelope, raw};
 
-fn once() -> Idempotency {
+pub(super) fn once() -> Idempotency {
     Idempotency::new(MemoryIdempotencyStore::new())
 }
 
 /// Sends `Place` messages with a chosen id to an endpoint.
-struct Sender {
-    bus: Bus,
-    queue: String,
+pub(super) struct Sender {
+    pub(super) bus: Bus,
+    pub(super) queue: String,
 }
 
 impl Sender {
-    async fn start(stage: &dyn Stage, set: impl FnOnce(Endpoint) -> Endpoint) -> Outcome<Self> {
+    pub(super) async fn start(
+        stage: &dyn Stage,
+        set: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> Outcome<Self> {
         let queue = stage.name("once");
         let endpoint = set(Endpoint::new(&queue));
         let bus = stage.bus().endpoint(endpoint).start().await?;
         Ok(Self { bus, queue })
     }
 
-    async fn send(&self, number: u32, id: Uuid) -> Outcome {
+    pub(super) async fn send(&self, number: u32, id: Uuid) -> Outcome {
         let address = format!("queue:{}", self.queue);
         self.bus
             .send_to(address, &Place { number })
@@ -49,7 +46,7 @@ impl Sender {
     }
 
     /// Stops, and proves that everything was settled and nothing failed.
-    async fn stop_clean(self, stage: &dyn Stage) -> Outcome {
+    pub(super) async fn stop_clean(self, stage: &dyn Stage) -> Outcome {
         self.bus.shutdown().await?;
         assert_eq!(stage.depth(&self.queue).await, Some(0));
         assert_eq!(
@@ -274,95 +271,6 @@ pub async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcom
     Ok(())
 }
 
-/// Two endpoints that share a store each handle the message.
-pub async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stage) -> Outcome {
-    let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
-    let bus = stage
-        .bus()
-        .idempotency(once())
-        .endpoint(
-            Endpoint::new(stage.name("first"))
-                .concurrency(1)
-                .consumer(first.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("second"))
-                .concurrency(1)
-                .consumer(second.clone()),
-        )
-        .start()
-        .await?;
-    let id = Uuid::now_v7();
-    for _ in 0..2 {
-        bus.publish(&Ordered { number: 1 }).message_id(id).await?;
-    }
-    bus.publish(&Ordered { number: LAST }).await?;
-    assert_eq!(numbers(&first.until_last().await), [1]);
-    assert_eq!(numbers(&second.until_last().await), [1]);
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// Two instances that share a store handle a message once between them; observers can tell the duplicates.
-pub async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
-    #[derive(Clone, Debug, Default)]
-    struct Count {
-        handled: Arc<AtomicU32>,
-        duplicates: Arc<AtomicU32>,
-    }
-    impl Observer for Count {
-        fn consumed(&self, consumed: &Consumed<'_>) {
-            let count = if consumed.duplicate {
-                &self.duplicates
-            } else {
-                &self.handled
-            };
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-    let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
-    let (seen, count) = (Recorder::<Place>::new(), Count::default());
-    let queue = stage.name("once");
-    let mut buses = Vec::new();
-    for _ in 0..2 {
-        let endpoint = Endpoint::new(&queue)
-            .idempotency(Arc::clone(&store))
-            .consumer(seen.clone());
-        buses.push(
-            stage
-                .bus()
-                .observe(count.clone())
-                .endpoint(endpoint)
-                .start()
-                .await?,
-        );
-    }
-    let ids: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
-    let sends = ids.iter().chain(&ids).map(|id| {
-        buses[0]
-            .send_to(format!("queue:{queue}"), &Place { number: 1 })
-            .message_id(*id)
-            .into_future()
-    });
-    for outcome in join_all(sends).await {
-        outcome?;
-    }
-    let read = |count: &AtomicU32| count.load(Ordering::SeqCst);
-    eventually("all are done", || async {
-        read(&count.handled) + read(&count.duplicates) == 40
-    })
-    .await;
-    assert_eq!(
-        (read(&count.handled), read(&count.duplicates), seen.calls()),
-        (20, 20, 20)
-    );
-    for bus in buses {
-        bus.shutdown().await?;
-    }
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    Ok(())
-}
-
 /// A duplicate request is answered with the reply of the first one, at its own address and request id.
 pub async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome {
     let asked = Recorder::<Ask>::new();
@@ -399,126 +307,4 @@ pub async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Out
         bus.shutdown().await?;
     }
     Ok(())
-}
-
-/// ID-09: what was handled is forgotten in time, and then handled again.
-pub async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(MemoryIdempotencyStore::new());
-    let seen = Recorder::<Place>::new();
-    let brief = Idempotency::shared(Arc::clone(&store) as _).keep(Duration::from_millis(50));
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint.idempotency(brief).consumer(seen.clone())
-    })
-    .await?;
-    let id = Uuid::now_v7();
-    sender.send(1, id).await?;
-    seen.next().await;
-    eventually("the key is done and forgotten", || async {
-        store.is_empty()
-    })
-    .await;
-    sender.send(1, id).await?;
-    seen.next().await;
-    sender.stop_clean(stage).await
-}
-
-/// A claim is prolonged while its consumer runs, however much longer than the lease that takes.
-pub async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
-    let gate = Gate::closed();
-    let seen = Recorder::<Place>::new();
-    let short = Idempotency::shared(Arc::clone(&store) as _).lease(Duration::from_millis(60));
-    let slow = with(
-        (seen.clone(), gate.clone()),
-        |(seen, gate), ctx: ConsumeContext<Place>| async move {
-            seen.note(&ctx);
-            gate.pass().await;
-            Ok(())
-        },
-    );
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint.concurrency(4).idempotency(short).consumer(slow)
-    })
-    .await?;
-    let id = Uuid::now_v7();
-    for _ in 0..2 {
-        sender.send(1, id).await?;
-    }
-    gate.holds(1).await;
-    // Ten thirds of the lease: without prolonging, the duplicate would have got in.
-    eventually("the claim is prolonged", || async {
-        store.extended.load(Ordering::SeqCst) >= 10
-    })
-    .await;
-    assert_eq!(gate.waiting(), 1);
-    gate.open();
-    sender.stop_clean(stage).await?;
-    assert_eq!(seen.calls(), 1);
-    Ok(())
-}
-
-/// ID-03: while the store fails nothing is handled and nothing is lost; when it heals the message is handled.
-pub async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
-    store.broken.store(true, Ordering::SeqCst);
-    let seen = Recorder::<Place>::new();
-    let shared = Idempotency::shared(Arc::clone(&store) as _);
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint.idempotency(shared).consumer(seen.clone())
-    })
-    .await?;
-    sender.send(1, Uuid::now_v7()).await?;
-    eventually("the store was asked again", || async {
-        store.begun.load(Ordering::SeqCst) >= 3
-    })
-    .await;
-    assert_eq!(seen.calls(), 0);
-    store.broken.store(false, Ordering::SeqCst);
-    assert_eq!(seen.next().await.message().number, 1);
-    sender.stop_clean(stage).await?;
-    assert_eq!(seen.calls(), 1);
-    Ok(())
-}
-
-/// A store that counts, and that can be broken.
-#[derive(Debug, Default)]
-struct Counting {
-    inner: MemoryIdempotencyStore,
-    broken: AtomicBool,
-    begun: AtomicU32,
-    extended: AtomicU32,
-}
-
-#[async_trait]
-impl IdempotencyStore for Counting {
-    async fn begin(
-        &self,
-        key: &str,
-        fingerprint: Uuid,
-        lease: Duration,
-    ) -> Result<Begin, StoreError> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        if self.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::new("out of order"));
-        }
-        self.inner.begin(key, fingerprint, lease).await
-    }
-
-    async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError> {
-        self.extended.fetch_add(1, Ordering::SeqCst);
-        self.inner.extend(token, lease).await
-    }
-
-    async fn complete(
-        &self,
-        token: &Token,
-        replies: Vec<StoredReply>,
-        keep: Duration,
-    ) -> Result<bool, StoreError> {
-        self.inner.complete(token, replies, keep).await
-    }
-
-    async fn release(&self, token: &Token) -> Result<(), StoreError> {
-        self.inner.release(token).await
-    }
 }

@@ -1,7 +1,8 @@
 //! What a consumer sends leaves when it has succeeded, and only then.
 
-use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use std::sync::{Arc, OnceLock};
+
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};

@@ -358,3 +358,21 @@ pub async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.calls(), 0);
     Ok(())
 }
+
+/// A process may stop as soon as it has started, again and again.
+pub async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outcome {
+    let lives = (0..40).map(|_| async {
+        let endpoint = Endpoint::new(stage.name("brief")).consumer(Recorder::<Ordered>::new());
+        let bus = stage
+            .bus()
+            .stop_timeout(Duration::from_secs(10))
+            .endpoint(endpoint);
+        let bus = bus.start().await?;
+        bus.shutdown().await?;
+        Outcome::Ok(())
+    });
+    for outcome in futures_util::future::join_all(lives).await {
+        outcome?;
+    }
+    Ok(())
+}

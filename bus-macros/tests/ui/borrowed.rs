@@ -1,0 +1,7 @@
+#[derive(serde::Serialize, serde::Deserialize, bus_core::Message)]
+#[message("Invoicing:Created")]
+struct Borrowed<'a> {
+    number: &'a str,
+}
+
+fn main() {}

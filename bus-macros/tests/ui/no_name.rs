@@ -1,0 +1,4 @@
+#[derive(serde::Serialize, serde::Deserialize, bus_core::Message)]
+struct Nameless {}
+
+fn main() {}
