@@ -15,7 +15,7 @@ use crate::signals::Signals;
 /// The exit status after a second signal, as shells use it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Settings of a service process.
+/// Runs the service until Ctrl-C or SIGTERM.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {

@@ -1,6 +1,7 @@
 //! `cargo run -p samples --bin shipping-service -- --amqp amqp://localhost`
 //!
-//! Ships what is invoiced and paid, and shows how warm the warehouse is. Stop it for a while: its messages wait.
+//! Ships what is invoiced and paid, and shows how warm the warehouse is. Stop it for a while: its messages wait. Start it
+//! once only: two processes would each know half of what they need, as they share no database.
 
 use std::process::ExitCode;
 
