@@ -10,7 +10,10 @@ use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
 use bus_tests::{Broker, Gate, Proxy, Recorder, eventually, with, within};
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use futures_util::future::join_all;
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::task::JoinSet;
@@ -669,4 +672,126 @@ async fn shutdown_does_not_wait_for_a_broker_that_is_away() {
         ),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_was_deleted_is_declared_again() {
+    let broker = Broker::shared().await;
+    let (exchange, queue) = (unique("Vanishing"), unique("unaffected"));
+    let topology = bus_core::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
+    let bus = Bus::builder(quick(broker.url()))
+        .publish_topology(topology)
+        .start()
+        .await
+        .unwrap();
+    bus.publish(&Ordered { number: 1 }).await.unwrap();
+    let channel = client(broker.url()).await;
+    channel
+        .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default())
+        .await
+        .unwrap();
+    // The broker closes the channel under all of them.
+    let to = address(&queue);
+    let sends = (0..50).map(|number| {
+        let (bus, to) = (bus.clone(), to.clone());
+        async move {
+            if number == 10 {
+                bus.publish(&Ordered { number }).await
+            } else {
+                bus.send_to(to, &Place { number }).await
+            }
+        }
+    });
+    for outcome in within("all are sent", join_all(sends)).await {
+        outcome.unwrap();
+    }
+    let (ready, _) = look(&channel, &queue).await;
+    assert!(ready >= 49, "{ready}: what had no confirm was sent again");
+    let passive = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let kind = lapin::ExchangeKind::Fanout;
+    let found = channel
+        .exchange_declare(exchange.into(), kind, passive, FieldTable::default())
+        .await;
+    found.expect("it is there again");
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_exchange_that_was_deleted_costs_its_own_message_only() {
+    let broker = Broker::shared().await;
+    let (exchange, queue) = (unique("foreign"), unique("fed"));
+    let channel = client(broker.url()).await;
+    let kind = lapin::ExchangeKind::Fanout;
+    channel
+        .exchange_declare(
+            exchange.as_str().into(),
+            kind,
+            ExchangeDeclareOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let bus = Bus::builder(quick(broker.url())).start().await.unwrap();
+    let foreign = format!("exchange:{exchange}");
+    let place = Place { number: 1 };
+    bus.send_to(foreign.as_str(), &place).await.unwrap();
+    channel
+        .exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default())
+        .await
+        .unwrap();
+    let to = address(&queue);
+    let (lost, sent) = tokio::join!(
+        async { bus.send_to(foreign.as_str(), &place).await },
+        join_all((0..20).map(|_| async { bus.send_to(to.as_str(), &place).await })),
+    );
+    let error = lost.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Unroutable, "{error}");
+    assert!(error.to_string().contains(&exchange), "{error}");
+    for outcome in sent {
+        outcome.unwrap();
+    }
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_the_broker_closes_is_opened_again() {
+    // The broker gives up on a delivery after two seconds, by closing its channel.
+    let broker = Broker::private().await;
+    for setting in ["consumer_timeout, 2000", "channel_tick_interval, 1000"] {
+        let set = format!("application:set_env(rabbit, {setting}).");
+        broker.control(&["eval", &set]).await;
+    }
+    let (queue, gate, ledger) = (unique("overdue"), Gate::closed(), Ledger::default());
+    let other = Ledger::default();
+    let bus = Bus::builder(quick(broker.url()))
+        .endpoint(Endpoint::new(&queue).without_subscriptions().consumer(with(
+            (gate.clone(), ledger.clone()),
+            async |(gate, ledger): (Gate, Ledger), ctx: ConsumeContext<Place>| -> ConsumeResult {
+                if !ctx.redelivered() {
+                    gate.pass().await;
+                }
+                ledger.note(ctx.message().number);
+                Ok(())
+            },
+        )))
+        .endpoint(other.endpoint("neighbour"))
+        .start()
+        .await
+        .unwrap();
+    send_all(&bus, &queue, 0..1).await;
+    gate.holds(1).await;
+    ledger.is_complete(1).await;
+    let channel = client(broker.url()).await;
+    assert_eq!(
+        look(&channel, &queue).await,
+        (0, 1),
+        "subscribed again, once"
+    );
+    send_all(&bus, "neighbour", 0..5).await;
+    other.is_complete(5).await;
+    gate.open();
+    bus.shutdown().await.unwrap();
 }
