@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test lint doc
+.PHONY: demo test lint doc bench
 
 # The sample services in one process, on the in-memory transport.
 demo:
@@ -18,3 +18,7 @@ lint:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps
+
+# What the bus costs beside the raw client. One case: make bench CASE=publish-quorum
+bench:
+	CASE="$(CASE)" $(CARGO) run --release --package bus-bench
