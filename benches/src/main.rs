@@ -18,6 +18,11 @@ use case::{Outcome, Plan};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // On a worker thread, as the code of a service is: the main thread must be woken for each message.
+    tokio::spawn(run()).await.unwrap_or(ExitCode::FAILURE)
+}
+
+async fn run() -> ExitCode {
     let plan = Plan::from_environment();
     let mut below = Vec::new();
     for case in case::all() {

@@ -166,14 +166,19 @@ pub(crate) async fn end_to_end(
 pub(crate) async fn request(url: &str, count: usize, in_flight: usize) -> Figures {
     let (out, asking) = connect(url).await;
     let (back, answering) = connect(url).await;
-    let declare = QueueDeclareOptions::default();
-    let declared = |channel: Channel, name: &'static str| async move {
+    // As ours: the questions survive the broker, the answers do not.
+    let declared = |channel: Channel, name: &'static str, durable| async move {
+        let declare = QueueDeclareOptions {
+            durable,
+            exclusive: !durable,
+            ..QueueDeclareOptions::default()
+        };
         let queue = channel.queue_declare(name.into(), declare, FieldTable::default());
         queue.await.expect("a queue");
         consumer(&channel, name).await
     };
-    let questions = declared(answering.clone(), "raw-questions").await;
-    let answers = declared(asking.clone(), "raw-answers").await;
+    let questions = declared(answering.clone(), "raw-questions", true).await;
+    let answers = declared(asking.clone(), "raw-answers", false).await;
     let responder = tokio::spawn(respond(answering, questions));
     let (register, pending) = mpsc::unbounded_channel();
     let dispatcher = tokio::spawn(dispatch(asking.clone(), answers, pending));
@@ -186,6 +191,7 @@ pub(crate) async fn request(url: &str, count: usize, in_flight: usize) -> Figure
             let (answered, answer) = oneshot::channel();
             register.send((id.clone(), answered)).expect("registered");
             let properties = BasicProperties::default()
+                .with_delivery_mode(2)
                 .with_correlation_id(id.into())
                 .with_reply_to("raw-answers".into());
             let options = BasicPublishOptions::default();
@@ -220,7 +226,9 @@ async fn respond(channel: Channel, mut questions: Consumer) {
     while let Some(Ok(question)) = questions.next().await {
         let id = question.properties.correlation_id().clone().expect("an id");
         let to = question.properties.reply_to().clone().expect("an address");
-        let properties = BasicProperties::default().with_correlation_id(id);
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_correlation_id(id);
         let channel = channel.clone();
         waiting.push(async move {
             let options = BasicPublishOptions::default();
