@@ -7,7 +7,7 @@ mod publishing;
 mod requests;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,6 +113,49 @@ async fn look(channel: &Channel, queue: &str) -> (u32, u32) {
 async fn finished(task: tokio::task::JoinHandle<()>) {
     let finished = tokio::time::timeout(Duration::from_secs(120), task).await;
     finished.expect("the senders end").expect("no panic");
+}
+
+/// Sends 0, 1, 2, … to a queue, many at a time, until it is stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    next: Arc<AtomicU32>,
+    senders: JoinSet<()>,
+}
+
+impl Load {
+    fn start(bus: &Bus, queue: &str) -> Self {
+        let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let mut senders = JoinSet::new();
+        for _ in 0..50 {
+            let (bus, to) = (bus.clone(), address(queue));
+            let (stop, next) = (Arc::clone(&stop), Arc::<AtomicU32>::clone(&next));
+            senders.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let sent = bus.send_to(to.as_str(), &Place { number }).await;
+                    sent.expect("confirmed within its deadline");
+                }
+            });
+        }
+        Self {
+            stop,
+            next,
+            senders,
+        }
+    }
+
+    /// How many messages are confirmed, once the last one is.
+    async fn stop(mut self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = async {
+            while let Some(sender) = self.senders.join_next().await {
+                sender.expect("no panic");
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(120), ended).await;
+        ended.expect("the senders end");
+        self.next.load(Ordering::Relaxed)
+    }
 }
 
 /// Sends `numbers` to a queue, many at a time, each until it is confirmed.
