@@ -2,5 +2,12 @@
 //!
 //! `make interop` runs this where the program in `interop/` is built.
 
+mod chain;
+mod error_queues;
+mod events;
+mod faults;
+mod kinds;
+mod queues;
+mod requests;
 mod support;
 mod values;

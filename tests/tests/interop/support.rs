@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bus_core::serde_helpers::DateTime;
 use bus_core::{Bus, BusBuilder, Endpoint, Envelope, Intent, Observer};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::Broker;
 use bus_tests::peer::{Consumed, Peer};
-use lapin::{Channel, Connection, ConnectionProperties};
+use bus_tests::{Broker, until};
+use lapin::message::BasicGetMessage;
+use lapin::options::BasicGetOptions;
+use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 
 /// A virtual host of one test's own: the names of contracts and of the peer's queues are fixed.
@@ -59,10 +61,27 @@ impl Host {
     }
 
     /// The broker as any other client sees it.
-    pub(crate) async fn channel(&self) -> Channel {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default());
-        let connection = connection.await.expect("the broker is up");
-        connection.create_channel().await.expect("a channel")
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::connect(&self.url, ConnectionProperties::default())
+            .await
+            .expect("the broker is up")
+    }
+
+    /// Takes the next message out of a queue that may not be there yet.
+    pub(crate) async fn take(&self, queue: &str) -> BasicGetMessage {
+        let connection = self.connect().await;
+        let what = format!("a message in {queue}");
+        until(&what, || async {
+            // Asking for a queue that is not there ends the channel.
+            let channel = connection.create_channel().await.expect("a channel");
+            let options = BasicGetOptions { no_ack: true };
+            channel
+                .basic_get(queue.into(), options)
+                .await
+                .ok()
+                .flatten()
+        })
+        .await
     }
 }
 
