@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bus_core::serde_helpers::DateTime;
+use bus_core::{ConsumeContext, Headers, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::wait::within;
@@ -32,6 +34,7 @@ struct Process {
     child: Child,
     input: ChildStdin,
     address: String,
+    listening: JoinHandle<()>,
 }
 
 /// Where what the process says goes.
@@ -125,7 +128,7 @@ impl Peer {
         let input = child.stdin.take().expect("piped");
         let output = child.stdout.take().expect("piped");
         let (up, started) = oneshot::channel();
-        tokio::spawn(listen(output, up, Arc::clone(&self.heard)));
+        let listening = tokio::spawn(listen(output, up, Arc::clone(&self.heard)));
         let address = within("the peer is up", started)
             .await
             .expect("the peer ended before it was up");
@@ -133,6 +136,7 @@ impl Peer {
             child,
             input,
             address,
+            listening,
         });
     }
 
@@ -143,6 +147,8 @@ impl Peer {
     pub async fn kill(&self) {
         let mut process = self.process.lock().await.take().expect("it runs");
         process.child.kill().await.expect("its process is ours");
+        // All that it said is heard, and no command of it is left, when the next process starts.
+        process.listening.await.expect("no panic");
     }
 
     /// Stops it as an operator would: it takes no more messages, and ends when those that run are done.
@@ -154,6 +160,12 @@ impl Peer {
         drop(process.input);
         let ended = within("the peer ends", process.child.wait()).await;
         assert!(ended.expect("its process is ours").success());
+        process.listening.await.expect("no panic");
+    }
+
+    /// Whether it runs; waits while it starts.
+    pub async fn is_running(&self) -> bool {
+        self.process.lock().await.is_some()
     }
 
     /// The address of its bus: the source of what it sends outside of its consumers.
@@ -326,7 +338,7 @@ pub struct Replied {
 }
 
 /// A message that a consumer got, with all metadata, as .NET read it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumed {
     /// The queue.
@@ -375,11 +387,51 @@ pub struct Consumed {
 }
 
 impl Consumed {
+    /// The same, as Rust read it: what a Rust program that speaks the protocol tells.
+    ///
+    /// # Panics
+    /// If the message is no JSON.
+    pub fn of<M: Message>(ctx: &ConsumeContext<M>) -> Self {
+        let (envelope, incoming) = (ctx.envelope(), ctx.incoming());
+        let json = |bytes: &[u8]| serde_json::from_slice(bytes).expect("JSON");
+        let object = |headers: &Headers| match serde_json::to_value(headers) {
+            Ok(Value::Object(headers)) => headers,
+            other => panic!("headers are an object, not {other:?}"),
+        };
+        Self {
+            endpoint: ctx.endpoint().to_owned(),
+            consumed_as: M::message_type().urn(),
+            message_type: envelope
+                .message_types
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            message_id: envelope.message_id,
+            request_id: envelope.request_id,
+            correlation_id: envelope.correlation_id,
+            conversation_id: envelope.conversation_id,
+            initiator_id: envelope.initiator_id,
+            source_address: envelope.source_address.clone(),
+            destination_address: envelope.destination_address.clone(),
+            response_address: envelope.response_address.clone(),
+            fault_address: envelope.fault_address.clone(),
+            expiration_time: envelope.expiration_time.map(DateTime),
+            sent_time: envelope.sent_time.map(DateTime),
+            content_type: incoming.content_type.clone(),
+            redelivered: ctx.redelivered(),
+            retry_attempt: ctx.attempt().saturating_sub(1),
+            headers: object(&envelope.headers),
+            transport_headers: object(&incoming.headers),
+            host: envelope.host.as_deref().map(json).unwrap_or_default(),
+            message: json(&envelope.message),
+        }
+    }
+
     /// The message as a Rust contract.
     ///
     /// # Panics
     /// If it is none.
-    pub fn message<M: bus_core::Message>(&self) -> M {
+    pub fn message<M: Message>(&self) -> M {
         serde_json::from_value(self.message.clone())
             .unwrap_or_else(|error| panic!("{error}: {}", self.message))
     }

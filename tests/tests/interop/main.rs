@@ -7,6 +7,7 @@ mod error_queues;
 mod events;
 mod faults;
 mod kinds;
+mod load;
 mod queues;
 mod requests;
 mod support;
