@@ -7,16 +7,7 @@ use bus_tests::{Recorder, with};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Host, Sent, assert_alike};
-
-fn order(number: &str) -> SubmitOrder {
-    SubmitOrder {
-        order_id: Uuid::new_v4(),
-        order_number: number.to_owned(),
-        submitted_at: Some(std::time::UNIX_EPOCH.into()),
-        ..SubmitOrder::default()
-    }
-}
+use crate::support::{Host, Sent, assert_alike, order, shipped};
 
 fn trace(consumed: &Consumed) -> TraceContext {
     let text = consumed.headers["MT-Activity-Id"].as_str().expect("text");
@@ -121,11 +112,7 @@ async fn a_chain_that_dotnet_begins_keeps_conversation_causes_headers_and_trace(
         .start()
         .await
         .unwrap();
-    let event = OrderShipped {
-        correlation_id: Uuid::new_v4(),
-        order_number: "A-1".to_owned(),
-        carrier: "bike".to_owned(),
-    };
+    let event = shipped("A-1");
     let headers = json!({ "Tenant": "north", "MT-Own": "not for others" });
     peer.does(Command::publish("OrderShipped", &event).with("headers", headers))
         .await;

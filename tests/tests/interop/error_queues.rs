@@ -4,32 +4,11 @@ use bus_core::{ConsumeError, Endpoint};
 use bus_tests::Recorder;
 use bus_tests::acme::SubmitOrder;
 use bus_tests::peer::Command;
-use lapin::BasicProperties;
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicPublishOptions;
-use lapin::types::AMQPValue;
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::support::{Host, Sent, assert_alike};
-
-fn order(number: &str) -> SubmitOrder {
-    SubmitOrder {
-        order_id: Uuid::new_v4(),
-        order_number: number.to_owned(),
-        submitted_at: Some(std::time::UNIX_EPOCH.into()),
-        ..SubmitOrder::default()
-    }
-}
-
-fn header(properties: &BasicProperties, name: &str) -> String {
-    let headers = properties.headers().as_ref().expect("headers").inner();
-    match headers.get(name) {
-        Some(AMQPValue::LongString(text)) => text.to_string(),
-        Some(other) => format!("{other:?}"),
-        None => panic!("no {name} in {headers:?}"),
-    }
-}
+use crate::support::{Host, Sent, assert_alike, header, order};
 
 /// As a shovel does: the message as it is, to the queue of that name.
 async fn send_back(host: &Host, failed: &BasicGetMessage, queue: &str) {

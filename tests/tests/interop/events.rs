@@ -2,11 +2,11 @@
 
 use bus_core::Endpoint;
 use bus_tests::Recorder;
-use bus_tests::acme::{Audited, OrderEvent, OrderShipped, OrderSubmitted};
+use bus_tests::acme::{Audited, OrderEvent, OrderSubmitted};
 use bus_tests::peer::Command;
 use uuid::Uuid;
 
-use crate::support::{Host, Sent, assert_alike};
+use crate::support::{Host, Sent, assert_alike, shipped};
 
 const SUBMITTED: [&str; 3] = [
     "urn:message:Acme.Orders:OrderSubmitted",
@@ -20,14 +20,6 @@ fn submitted(number: &str) -> OrderSubmitted {
         order_number: number.to_owned(),
         total: "12.50".parse().expect("a decimal"),
         user: Some("frida".to_owned()),
-    }
-}
-
-fn shipped(number: &str) -> OrderShipped {
-    OrderShipped {
-        correlation_id: Uuid::new_v4(),
-        order_number: number.to_owned(),
-        carrier: "bike".to_owned(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the other side learns of a failure.
 
-use bus_core::{ConsumeError, Endpoint, Fault, RequestError};
+use bus_core::{ConsumeError, Endpoint, Fault, HeaderValue, RequestError};
 use bus_tests::Recorder;
 use bus_tests::acme::{CheckStock, StockLevels, SubmitOrder};
 use bus_tests::peer::{Answer, Command};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Host, Sent, assert_alike};
+use crate::support::{Host, Sent, assert_alike, order};
 
 const OF_ORDER: [&str; 2] = [
     "urn:message:MassTransit:Fault[[Acme.Orders:SubmitOrder]]",
@@ -30,15 +30,6 @@ fn no_stock_system() -> ConsumeError {
     let sku = "boom".to_owned();
     let source = Unanswered;
     NoStockSystem { sku, source }.into()
-}
-
-fn order(number: &str) -> SubmitOrder {
-    SubmitOrder {
-        order_id: Uuid::new_v4(),
-        order_number: number.to_owned(),
-        submitted_at: Some(std::time::UNIX_EPOCH.into()),
-        ..SubmitOrder::default()
-    }
 }
 
 fn check() -> CheckStock {
@@ -125,7 +116,7 @@ async fn rust_consumes_a_fault_that_dotnet_publishes() {
     assert_eq!(envelope.source_address, Some(host.address("mt-orders")));
     assert_eq!(envelope.headers.text("Tenant"), Some("north"));
     let retries = envelope.headers.get("MT-Fault-RetryCount");
-    assert_eq!(retries.and_then(|count| count.as_i64()), Some(2));
+    assert_eq!(retries.and_then(HeaderValue::as_i64), Some(2));
     assert_eq!(fault.faulted_message_id, command.message_id);
     assert_eq!(fault.message.as_ref(), Some(&failing));
     assert_eq!(fault.exceptions[0].message, "Order fail-1 is refused");

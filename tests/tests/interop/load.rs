@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bus_tests::acme::{OrderEvent, OrderShipped, OrderSubmitted};
+use bus_tests::acme::{OrderEvent, OrderSubmitted};
 use bus_tests::peer::{Answer, Command, Killed};
 use bus_tests::{Peer, eventually, within};
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::Host;
+use crate::support::{Host, shipped};
 
 const COUNT: u32 = 20_000;
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 100;
 /// How far one way may be ahead of the other.
 const LEAD: u32 = 3000;
 
-fn submitted(number: u32) -> Command {
+fn submitting(number: u32) -> Command {
     let event = OrderSubmitted {
         correlation_id: Uuid::new_v4(),
         order_number: number.to_string(),
@@ -34,13 +34,8 @@ fn submitted(number: u32) -> Command {
     Command::publish("OrderSubmitted", &event)
 }
 
-fn shipped(number: u32) -> Command {
-    let event = OrderShipped {
-        correlation_id: Uuid::new_v4(),
-        order_number: number.to_string(),
-        carrier: "bike".to_owned(),
-    };
-    Command::publish("OrderShipped", &event)
+fn shipping(number: u32) -> Command {
+    Command::publish("OrderShipped", &shipped(&number.to_string()))
 }
 
 /// Has `peer` publish all numbers, not too far ahead of what arrived the other way: both ways end at about the same time.
@@ -117,8 +112,8 @@ async fn nothing_is_lost_when_either_side_is_killed_under_load() {
     let to_rust = Arrived::at(&rust, "rs-shipped");
     let to_dotnet = Arrived::at(&dotnet, "mt-order-submitted");
     let publishing = [
-        publish_all(&rust, submitted, &to_rust),
-        publish_all(&dotnet, shipped, &to_dotnet),
+        publish_all(&rust, submitting, &to_rust),
+        publish_all(&dotnet, shipping, &to_dotnet),
     ];
 
     for (killed, part) in [(&rust, 1), (&dotnet, 2), (&rust, 3), (&dotnet, 4)] {

@@ -3,12 +3,16 @@
 //! `make interop` runs this where the program in `interop/` is built.
 
 mod chain;
+mod contracts;
 mod error_queues;
 mod events;
 mod faults;
-mod kinds;
+mod headers;
 mod load;
 mod queues;
+mod replies;
 mod requests;
+mod stock;
 mod support;
+mod unreadable;
 mod values;

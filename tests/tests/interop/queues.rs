@@ -6,21 +6,13 @@ use bus_tests::acme::OrderShipped;
 use bus_tests::peer::Command;
 use uuid::Uuid;
 
-use crate::support::{Host, Sent, assert_alike};
-
-fn order(number: &str) -> OrderShipped {
-    OrderShipped {
-        correlation_id: Uuid::new_v4(),
-        order_number: number.to_owned(),
-        carrier: "bike".to_owned(),
-    }
-}
+use crate::support::{Host, Sent, assert_alike, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rust_sends_to_a_queue_before_and_after_dotnet_declares_it() {
     let host = Host::new().await;
     let bus = host.bus().await;
-    let first = order("before");
+    let first = shipped("before");
     bus.send_to("queue:mt-shipped", &first).await.unwrap();
     let peer = host.peer(&["mt-shipped"]).await;
     assert_eq!(
@@ -30,7 +22,7 @@ async fn rust_sends_to_a_queue_before_and_after_dotnet_declares_it() {
 
     let sent = Sent::default();
     let later = host.builder().observe(sent.clone()).start().await.unwrap();
-    let second = order("after");
+    let second = shipped("after");
     later.send_to("queue:mt-shipped", &second).await.unwrap();
     let consumed = peer.consumed("mt-shipped").await;
     assert_eq!(consumed.message::<OrderShipped>(), second);
@@ -47,7 +39,7 @@ async fn rust_sends_to_a_queue_before_and_after_dotnet_declares_it() {
 async fn dotnet_sends_to_a_queue_before_and_after_rust_declares_it() {
     let host = Host::new().await;
     let peer = host.peer(&[]).await;
-    let (first, second) = (order("before"), order("after"));
+    let (first, second) = (shipped("before"), shipped("after"));
     let send = |order| Command::send("queue:rs-shipped", "OrderShipped", order);
     peer.does(send(&first)).await;
     let recorder = Recorder::<OrderShipped>::new();
@@ -85,12 +77,12 @@ async fn rust_reaches_a_quorum_queue_of_dotnet_by_every_address() {
     let peer = host.peer(&["mt-quorum"]).await;
     let bus = host.bus().await;
     for to in ["queue:mt-quorum", "exchange:mt-quorum"] {
-        let message = order(to);
+        let message = shipped(to);
         bus.send_to(to, &message).await.unwrap();
         let consumed = peer.consumed("mt-quorum").await;
         assert_eq!(consumed.message::<OrderShipped>(), message);
     }
-    let message = order("published");
+    let message = shipped("published");
     bus.publish(&message).await.unwrap();
     assert_eq!(
         peer.consumed("mt-quorum").await.message::<OrderShipped>(),
@@ -106,7 +98,7 @@ async fn dotnet_reaches_a_quorum_queue_of_rust_by_its_exchange() {
     let recorder = Recorder::<OrderShipped>::new();
     let endpoint = Endpoint::new("rs-quorum").quorum();
     let bus = host.serve(endpoint.consumer(recorder.clone())).await;
-    let sent = order("sent");
+    let sent = shipped("sent");
     peer.does(Command::send("exchange:rs-quorum", "OrderShipped", &sent))
         .await;
     let ctx = recorder.next().await;
@@ -115,7 +107,7 @@ async fn dotnet_reaches_a_quorum_queue_of_rust_by_its_exchange() {
         ctx.envelope().destination_address,
         Some(host.address("rs-quorum"))
     );
-    let published = order("published");
+    let published = shipped("published");
     peer.does(Command::publish("OrderShipped", &published))
         .await;
     assert_eq!(*recorder.next().await.message(), published);
@@ -132,7 +124,7 @@ async fn a_plain_quorum_queue_is_handed_over_in_both_directions() {
     };
     let sender = host.bus().await;
     ours().await.shutdown().await.unwrap();
-    let to_dotnet = order("declared by rust");
+    let to_dotnet = shipped("declared by rust");
     sender
         .send_to("exchange:mt-quorum", &to_dotnet)
         .await
@@ -143,7 +135,7 @@ async fn a_plain_quorum_queue_is_handed_over_in_both_directions() {
         to_dotnet
     );
     peer.stop().await;
-    let to_rust = order("left by dotnet");
+    let to_rust = shipped("left by dotnet");
     sender
         .send_to("exchange:mt-quorum", &to_rust)
         .await

@@ -2,16 +2,20 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use bus_core::serde_helpers::DateTime;
 use bus_core::{Bus, BusBuilder, Endpoint, Envelope, Intent, Observer};
 use bus_rabbitmq::RabbitMq;
+use bus_tests::acme::{OrderShipped, SubmitOrder};
 use bus_tests::peer::{Consumed, Peer};
 use bus_tests::{Broker, until};
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
-use lapin::{Connection, ConnectionProperties};
+use lapin::types::AMQPValue;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// A virtual host of one test's own: the names of contracts and of the peer's queues are fixed.
 #[derive(Debug)]
@@ -23,15 +27,17 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) async fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("interop-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // A slash, as teams use it: it is escaped in addresses.
+        let (name, escaped) = (format!("interop/{number}"), format!("interop%2F{number}"));
         let broker = Broker::controlled().await;
         broker.control(&["add_vhost", &name]).await;
         broker
             .control(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])
             .await;
         Self {
-            url: broker.url_as("guest", "guest", &name),
-            base: format!("rabbitmq://{}/{name}/", broker.host()),
+            url: broker.url_as("guest", "guest", &escaped),
+            base: format!("rabbitmq://{}/{escaped}/", broker.host()),
         }
     }
 
@@ -135,4 +141,33 @@ pub(crate) fn assert_alike(ours: &Envelope, theirs: &Consumed) {
     }
     let message: Value = serde_json::from_slice(&ours.message).expect("JSON");
     assert!(message.is_object(), "{message}");
+}
+
+/// An AMQP header that is text.
+#[track_caller]
+pub(crate) fn header(properties: &BasicProperties, name: &str) -> String {
+    let headers = properties.headers().as_ref().expect("headers").inner();
+    match headers.get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        Some(other) => format!("{other:?}"),
+        None => panic!("no {name} in {headers:?}"),
+    }
+}
+
+pub(crate) fn order(number: &str) -> SubmitOrder {
+    SubmitOrder {
+        order_id: Uuid::new_v4(),
+        order_number: number.to_owned(),
+        // A `DateTime` of .NET is never null.
+        submitted_at: Some(UNIX_EPOCH.into()),
+        ..SubmitOrder::default()
+    }
+}
+
+pub(crate) fn shipped(number: &str) -> OrderShipped {
+    OrderShipped {
+        correlation_id: Uuid::new_v4(),
+        order_number: number.to_owned(),
+        carrier: "bike".to_owned(),
+    }
 }
