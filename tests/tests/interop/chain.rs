@@ -89,6 +89,9 @@ async fn a_chain_that_rust_begins_keeps_conversation_causes_headers_and_trace() 
             .iter()
             .all(|step| step.trace_id == traces[0].trace_id)
     );
+    // Only `MT-Activity-Id` is .NET's own: the other header it hands on as a user's.
+    let stale = ours.headers.text("traceparent");
+    assert_eq!(envelope.headers.text("traceparent"), stale);
     assert_ne!(traces[0].span_id, traces[1].span_id);
     assert_ne!(traces[1].span_id, traces[2].span_id);
     service.shutdown().await.unwrap();

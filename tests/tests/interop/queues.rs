@@ -1,5 +1,7 @@
 //! Commands sent to a queue, whoever declared it, whatever its kind.
 
+use std::collections::BTreeSet;
+
 use bus_core::Endpoint;
 use bus_tests::Recorder;
 use bus_tests::acme::OrderShipped;
@@ -144,4 +146,32 @@ async fn a_plain_quorum_queue_is_handed_over_in_both_directions() {
     assert_eq!(*recorder.next().await.message(), to_rust);
     bus.shutdown().await.unwrap();
     sender.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_of_both_sides_compete_for_one_queue() {
+    const COUNT: usize = 200;
+    let host = Host::new().await;
+    let peer = host.peer(&["mt-shipped"]).await;
+    let recorder = Recorder::<OrderShipped>::new();
+    let bus = host
+        .serve(Endpoint::new("mt-shipped").consumer(recorder.clone()))
+        .await;
+    let events: Vec<_> = (0..COUNT)
+        .map(|number| shipped(&number.to_string()))
+        .collect();
+    for published in bus.publish_all(&events).await {
+        published.unwrap();
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    while ours.len() + theirs.len() < COUNT {
+        tokio::select! {
+            ctx = recorder.next() => ours.push(ctx.message().order_number.clone()),
+            consumed = peer.consumed("mt-shipped") => theirs.push(consumed.message::<OrderShipped>().order_number),
+        }
+    }
+    assert!(!ours.is_empty() && !theirs.is_empty());
+    let all: BTreeSet<_> = ours.into_iter().chain(theirs).collect();
+    assert_eq!(all.len(), COUNT, "each of them once");
+    bus.shutdown().await.unwrap();
 }

@@ -59,6 +59,10 @@ async fn rust_is_told_that_dotnet_cannot_read_its_command() {
     );
     let causes = serde_json::to_string(&told.message().exceptions).unwrap();
     assert!(causes.contains("submittedAt"), "{causes}");
+    assert!(
+        causes.contains("System.Text.Json.JsonException"),
+        "{causes}"
+    );
     let kept = host.take("mt-orders_error").await.delivery.properties;
     assert_eq!(
         kept.message_id().as_ref().map(ToString::to_string),
