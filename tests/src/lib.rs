@@ -54,4 +54,6 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../docs/concepts.md")]
     mod concepts {}
+    #[doc = include_str!("../../docs/interop.md")]
+    mod interop {}
 }
