@@ -5,7 +5,7 @@ DOTNET ?= dotnet
 # The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
 MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: demo test interop interop-where interop-peer lint doc
+.PHONY: demo test interop interop-where interop-peer lint doc bench
 
 # The sample services in one process, on the in-memory transport.
 demo:
@@ -35,3 +35,7 @@ lint:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps
+
+# What the bus costs beside the raw client. One case: make bench CASE=publish-quorum
+bench:
+	CASE="$(CASE)" $(CARGO) run --release --package bus-bench

@@ -12,7 +12,7 @@ use crate::address::{Address, InvalidAddress};
 use crate::bus::{Bus, Inner};
 use crate::codec::Codec;
 use crate::context::Site;
-use crate::endpoint::{Endpoint, Guarantee, Policy, QueueShape};
+use crate::endpoint::Endpoint;
 use crate::lanes::Runner;
 use crate::message::{Contract, Message};
 use crate::middleware::{
@@ -22,6 +22,7 @@ use crate::names;
 use crate::observer::{Observer, Observers};
 use crate::outgoing::OutgoingHook;
 use crate::plan::EndpointTopology;
+use crate::policy::{Guarantee, Policy, QueueShape};
 use crate::publish_topology::{PublishTopologies, PublishTopology};
 use crate::receiver::{Consumers, Receiver};
 use crate::request::Requests;

@@ -11,90 +11,13 @@ use crate::consumer::{Consumer, RawMessage, Registration};
 use crate::headers::HeaderValue;
 use crate::message::{Contract, Message};
 use crate::middleware::{Idempotency, Middleware, Retry};
+use crate::policy::{Guarantee, Leftovers, Lifetime, Policy, QueueShape, Subscription};
 use crate::topology::{Binding, DeadLetter, Overflow, Queue, QueueKind};
 use crate::transport::StreamOffset;
 
 /// How often a quorum queue returns a message before the broker itself moves it to the error queue. Large, as also
 /// messages that were only prefetched by a process that crashed are counted.
 const DELIVERY_LIMIT: u32 = 1000;
-
-/// What runs around the consumers of one endpoint, or of all endpoints of a bus.
-#[derive(Clone, Default)]
-pub(crate) struct Policy {
-    pub(crate) concurrency: Option<usize>,
-    pub(crate) prefetch: Option<u16>,
-    pub(crate) retry: Option<Retry>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) idempotency: Option<Idempotency>,
-    pub(crate) outbox: Option<bool>,
-    pub(crate) codec: Option<Codec>,
-    pub(crate) queue_kind: Option<QueueShape>,
-    pub(crate) middleware: Vec<Arc<dyn Middleware>>,
-    pub(crate) around_attempt: Vec<Arc<dyn Middleware>>,
-}
-
-impl Policy {
-    /// The endpoint's own settings, else those of the bus; the middleware of both, that of the bus outside.
-    pub(crate) fn over(self, bus: &Self) -> Self {
-        let both = |outer: &[Arc<dyn Middleware>], inner: Vec<_>| {
-            outer.iter().cloned().chain(inner).collect()
-        };
-        Self {
-            concurrency: self.concurrency.or(bus.concurrency),
-            prefetch: self.prefetch.or(bus.prefetch),
-            retry: self.retry.or_else(|| bus.retry.clone()),
-            timeout: self.timeout.or(bus.timeout),
-            idempotency: self.idempotency.or_else(|| bus.idempotency.clone()),
-            outbox: self.outbox.or(bus.outbox),
-            codec: self.codec.or(bus.codec),
-            queue_kind: self.queue_kind.or(bus.queue_kind),
-            middleware: both(&bus.middleware, self.middleware),
-            around_attempt: both(&bus.around_attempt, self.around_attempt),
-        }
-    }
-}
-
-/// Which kind of queue, with which of the arguments that belong to the kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QueueShape {
-    #[default]
-    Classic,
-    Quorum,
-    PlainQuorum,
-    Stream,
-}
-
-/// Which deliveries are never lost, and which are never repeated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Guarantee {
-    #[default]
-    AtLeastOnce,
-    AtMostOnce,
-}
-
-/// Who may find the queue again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Lifetime {
-    #[default]
-    Durable,
-    Temporary,
-}
-
-/// What becomes of messages that no consumer wants, or that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leftovers {
-    pub(crate) keep_skipped: bool,
-    pub(crate) keep_faulted: bool,
-    pub(crate) publish_faults: bool,
-}
-
-/// One subscription that replaces the one without a key.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscription {
-    pub(crate) type_id: TypeId,
-    pub(crate) key: String,
-    pub(crate) arguments: BTreeMap<String, HeaderValue>,
-}
 
 /// A queue with its consumers and what runs around them.
 ///

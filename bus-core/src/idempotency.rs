@@ -16,6 +16,25 @@ use crate::headers::Headers;
 ///
 /// A key is absent, in progress under a lease, or done until it expires. Implementations must make
 /// [`begin`](Self::begin) atomic: of racing callers with the same key exactly one gets [`Begin::Fresh`].
+///
+/// What a consumer does with it, step by step:
+///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::{Begin, IdempotencyStore, StoreError};
+/// use uuid::Uuid;
+///
+/// async fn once(store: &dyn IdempotencyStore, key: &str, content: &[u8]) -> Result<bool, StoreError> {
+///     let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, content);
+///     match store.begin(key, fingerprint, Duration::from_secs(60)).await? {
+///         Begin::Fresh(claim) => {
+///             // … the work; store.release(&claim) if it fails …
+///             store.complete(&claim, Vec::new(), Duration::from_secs(3600)).await
+///         }
+///         _ => Ok(false), // somebody does it, or did it
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
     /// Claims a key for `lease`. A lease that has run out counts as absent: its owner crashed.

@@ -102,6 +102,7 @@ mod observer;
 mod outgoing;
 mod pause;
 mod plan;
+mod policy;
 mod publish_topology;
 mod receiver;
 mod reply;

@@ -3,8 +3,9 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use crate::endpoint::{Endpoint, Lifetime, QueueShape};
+use crate::endpoint::Endpoint;
 use crate::names;
+use crate::policy::{Lifetime, QueueShape};
 use crate::publish_topology::{PublishTopologies, Settings};
 use crate::topology::{
     Binding, Exchange, ExchangeKind, Node, Presence, Queue, QueueKind, Topology,

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::endpoint::{Endpoint, Guarantee, Lifetime, Policy, QueueShape};
+use crate::endpoint::Endpoint;
 use crate::message::MAX_NAME;
 use crate::names;
+use crate::policy::{Guarantee, Lifetime, Policy, QueueShape};
 use crate::transport::Capabilities;
 
 /// Everything that is wrong with the endpoints of a bus.

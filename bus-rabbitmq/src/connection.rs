@@ -1,5 +1,6 @@
 //! One supervised connection: made again for as long as the transport lives.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +10,16 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::{Config, Host};
 use crate::error::{closed, failed, kind_of};
 
 /// How often a connection is looked at, should the client not have told of its end.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often the log repeats why there is no connection.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
 const REPLY_SUCCESS: u16 = 200;
 
@@ -210,6 +215,7 @@ impl Live {
 async fn supervise(control: Arc<Control>) {
     let Control { config, role, .. } = &*control;
     let mut backoff = config.backoff();
+    let mut complaints = Complaints::default();
     let mut was_up = false;
     for host in config.hosts.iter().cycle() {
         match open(config, host, role).await {
@@ -217,6 +223,7 @@ async fn supervise(control: Arc<Control>) {
                 tracing::info!(%host, vhost = config.vhost, role, "connected to RabbitMQ");
                 was_up = true;
                 backoff.reset();
+                complaints = Complaints::default();
                 let live = Arc::new(Live {
                     connection,
                     blocked: watch::Sender::new(None),
@@ -234,11 +241,29 @@ async fn supervise(control: Arc<Control>) {
                 return;
             }
             Err(error) => {
-                tracing::warn!(%host, vhost = config.vhost, role, %error, "RabbitMQ cannot be reached; waiting for it");
+                if complaints.is_news(&error.to_string()) {
+                    tracing::warn!(%host, vhost = config.vhost, role, %error, "RabbitMQ cannot be reached; waiting for it");
+                }
                 control.state.send_replace(State::Down(error.to_string()));
             }
         }
         backoff.wait().await;
+    }
+}
+
+/// What was logged of the attempts to connect: each reason at once, and again every minute.
+#[derive(Default)]
+struct Complaints(HashMap<String, Instant>);
+
+impl Complaints {
+    fn is_news(&mut self, reason: &str) -> bool {
+        let now = Instant::now();
+        let known = self.0.get(reason);
+        let is_news = known.is_none_or(|last| now.duration_since(*last) >= COMPLAIN_AGAIN);
+        if is_news {
+            self.0.insert(reason.to_owned(), now);
+        }
+        is_news
     }
 }
 
@@ -309,4 +334,19 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> String {
         }
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_is_logged_once_a_minute() {
+        let mut complaints = Complaints::default();
+        assert!(complaints.is_news("refused"));
+        assert!(!complaints.is_news("refused"));
+        assert!(complaints.is_news("no answer"));
+        tokio::time::advance(COMPLAIN_AGAIN).await;
+        assert!(complaints.is_news("refused"));
+    }
 }

@@ -142,9 +142,11 @@ impl RabbitMq {
                 mistake,
             ));
         }
+        // One after the other: who waits for a broker is told of it once.
         let publishing = Link::start(Arc::clone(&config), "publish");
+        publishing.up().await?;
         let consuming = Link::start(Arc::clone(&config), "consume");
-        tokio::try_join!(publishing.up(), consuming.up())?;
+        consuming.up().await?;
         let window = config.confirm_window;
         Ok(Running {
             publisher: Publisher::start(Arc::clone(&publishing), window),

@@ -1,1 +1,61 @@
-//! placeholder
+//! Invoice, payment and shipping services that know each other only by their contracts.
+//!
+//! ```text
+//! client ──CreateInvoice──► invoice-service ──InvoiceCreated──┬──► payment-service ──PaymentReceived──┐
+//!   │                           ┆ tap                         └──► shipping-service ◄─────────────────┘
+//!   │                           ▼                                         │
+//!   │                         audit                                  ShipmentSent ──► client
+//!   ├──GetInvoice──► invoice-queries ──InvoiceDocument──► client
+//!   └──TemperatureReading──► thermometer (at most once)
+//! ```
+//!
+//! `cargo run -p samples` runs all of it in one process, without a broker, and shows whether the numbers agree.
+//!
+//! # Where to read
+//!
+//! | file | shows |
+//! |---|---|
+//! | [`contracts`] | messages: a command, events, a query and its document |
+//! | [`invoice`] | commands and queries; a command that comes twice makes one invoice |
+//! | [`payment`] | a subscriber; instances that compete for the work |
+//! | [`shipping`] | two events that are needed both, in whichever order they come |
+//! | [`audit`] | a wire tap, which overhears and disturbs nobody |
+//! | [`thermometer`] | messages that are handled at most once |
+//! | [`client`] | who sends, subscribes and asks |
+//! | [`service`] | the life of a service process: start, signals, stop |
+//! | [`demo`] | all of them at once, with consumers that fail and commands that come twice |
+
+pub mod audit;
+pub mod client;
+pub mod contracts;
+pub mod demo;
+pub mod invoice;
+pub mod logging;
+pub mod payment;
+pub mod service;
+pub mod share;
+pub mod shipping;
+pub mod signals;
+pub mod thermometer;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bus_core::Retry;
+
+/// How often a service tries a failed message again before it goes to the error queue.
+pub const RETRIES: u32 = 8;
+
+/// How the services try again: soon at first, then ever more slowly.
+pub fn retry() -> Retry {
+    Retry::exponential(
+        RETRIES,
+        Duration::from_millis(10),
+        Duration::from_millis(500),
+    )
+}
+
+/// What a mutex guards. A consumer that panicked left it whole: nothing here panics halfway through a change.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus_core::topology::{Binding, Node};
 use bus_core::transport::StreamOffset;
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message, StartError};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, HeaderValue, Message, StartError};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Ordered, Place, Told};
 use bus_tests::{Broker, Recorder, eventually, numbers, within};
@@ -320,6 +320,72 @@ async fn a_foreign_exchange_feeds_an_endpoint_that_is_bound_to_it() {
     let heard = recorder.next().await;
     assert_eq!(heard.incoming().body.as_ref(), b"21.5");
     assert_eq!(heard.incoming().routing_key, key);
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_values_of_every_amqp_type_do_no_harm() {
+    let broker = Broker::shared().await;
+    let queue = unique("odd-headers");
+    let recorder = Recorder::<Place>::failing();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(recorder.clone());
+    let kept = Recorder::<bus_core::RawMessage>::new();
+    let keeper = Endpoint::new(format!("{queue}_error")).consume_any(kept.clone());
+    let bus = Bus::builder(RabbitMq::new(broker.url())).endpoint(endpoint);
+    let bus = bus.endpoint(keeper).start().await.unwrap();
+    let connection = Connection::connect(broker.url(), ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut inner = FieldTable::default();
+    inner.insert("a".into(), AMQPValue::Boolean(true));
+    let values = [
+        AMQPValue::Boolean(true),
+        AMQPValue::ShortShortInt(-1),
+        AMQPValue::ShortShortUInt(255),
+        AMQPValue::ShortInt(-300),
+        AMQPValue::ShortUInt(60_000),
+        AMQPValue::LongInt(-70_000),
+        AMQPValue::LongUInt(4_000_000_000),
+        AMQPValue::LongLongInt(i64::MIN),
+        AMQPValue::Float(1.5),
+        AMQPValue::Double(-2.5),
+        AMQPValue::DecimalValue(lapin::types::DecimalValue {
+            scale: 2,
+            value: 1995,
+        }),
+        AMQPValue::LongString("text".into()),
+        AMQPValue::LongString(vec![0xff, 0xfe].into()),
+        AMQPValue::FieldArray(vec![AMQPValue::Void, AMQPValue::LongInt(1)].into()),
+        AMQPValue::Timestamp(u64::MAX),
+        AMQPValue::FieldTable(inner),
+        AMQPValue::ByteArray(vec![1, 2, 255].into()),
+        AMQPValue::Void,
+    ];
+    let mut headers = FieldTable::default();
+    for (index, value) in values.into_iter().enumerate() {
+        headers.insert(format!("h{index:02}").into(), value);
+    }
+    let body = br#"{"messageType":["urn:message:Conformance:Place"],"message":{"number":3}}"#;
+    let properties = lapin::BasicProperties::default().with_headers(headers);
+    let to_queue = lapin::options::BasicPublishOptions::default();
+    channel
+        .basic_publish("".into(), queue.as_str().into(), to_queue, body, properties)
+        .await
+        .unwrap();
+    let call = recorder.next().await;
+    assert_eq!(call.message().number, 3);
+    let header = |name: &str| call.incoming().headers.get(name).cloned();
+    assert_eq!(header("h02"), Some(255.into()));
+    assert_eq!(header("h06"), Some(4_000_000_000u32.into()));
+    assert_eq!(header("h10"), Some(19.95.into()));
+    assert_eq!(header("h12"), Some(HeaderValue::Bytes(vec![0xff, 0xfe])));
+    assert_eq!(call.incoming().headers.len(), 18);
+    let moved = kept.next().await;
+    assert_eq!(moved.incoming().body.as_ref(), body);
+    assert_eq!(moved.headers().text("MT-Reason"), Some("fault"));
     bus.shutdown().await.unwrap();
 }
 

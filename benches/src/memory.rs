@@ -1,0 +1,81 @@
+//! The in-memory transport, beside the same envelopes over a channel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bus_core::codec::{decode_message, encode_message};
+use bus_core::transport::Incoming;
+use bus_core::{Bus, Codec, ConsumeContext, ConsumeResult, Endpoint, Envelope, Message};
+use bus_inmemory::InMemory;
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+use crate::figures::{Figures, Watch};
+use crate::load::{IN_FLIGHT, OrderPlaced};
+
+pub(crate) async fn bus(count: usize) -> Figures {
+    let (consumed, complete) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (counter, completed) = (Arc::clone(&consumed), Arc::clone(&complete));
+    let consume = move |_: ConsumeContext<OrderPlaced>| {
+        if counter.fetch_add(1, Ordering::Relaxed) + 1 == count {
+            completed.notify_one();
+        }
+        std::future::ready(ConsumeResult::Ok(()))
+    };
+    let bus = Bus::builder(InMemory::new())
+        .endpoint(Endpoint::new("orders").concurrency(64).consumer(consume))
+        .start()
+        .await
+        .expect("the bus starts");
+    let watch = Watch::start();
+    let publish = |number| {
+        let bus = &bus;
+        async move { bus.publish(&OrderPlaced::new(number)).await.expect("sent") }
+    };
+    let mut sent = stream::iter(0..count as u64)
+        .map(publish)
+        .buffer_unordered(IN_FLIGHT);
+    while sent.next().await.is_some() {}
+    complete.notified().await;
+    let figures = watch.stop(count);
+    bus.shutdown().await.expect("stopped");
+    figures
+}
+
+/// The same envelope, written and read, over a channel between two tasks.
+pub(crate) async fn channel(count: usize) -> Figures {
+    let (sender, mut receiver) = mpsc::channel::<Incoming>(IN_FLIGHT);
+    let watch = Watch::start();
+    let receiving = tokio::spawn(async move {
+        let mut sum = 0u64;
+        while let Some(incoming) = receiver.recv().await {
+            let envelope = Codec::MassTransit.decode(&incoming).expect("an envelope");
+            let order: OrderPlaced = decode_message(&envelope.message).expect("an order");
+            sum += order.number;
+        }
+        sum
+    });
+    for number in 0..count as u64 {
+        let envelope = Envelope {
+            message_id: Some(Uuid::now_v7()),
+            conversation_id: Some(Uuid::now_v7()),
+            message_types: vec![OrderPlaced::message_type().urn().into()].into(),
+            message: encode_message(&OrderPlaced::new(number)).expect("JSON"),
+            host: Some(bus_core::HostInfo::current_json().clone()),
+            ..Envelope::default()
+        };
+        let encoded = Codec::MassTransit.encode(&envelope);
+        let incoming = Incoming {
+            body: encoded.body,
+            headers: encoded.headers,
+            ..Incoming::default()
+        };
+        sender.send(incoming).await.expect("received");
+    }
+    drop(sender);
+    let sum = receiving.await.expect("received");
+    assert!(count < 2 || sum > 0);
+    watch.stop(count)
+}

@@ -1,0 +1,118 @@
+//! Messages as a transport moves them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::headers::Headers;
+use crate::topology::Topology;
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// An exchange. With a topology, that is declared before the first send; without one, the exchange must exist and
+    /// is never declared: that is how an address from the wire is used.
+    Exchange {
+        /// Its name.
+        name: Cow<'static, str>,
+        /// What to declare before the first send.
+        topology: Option<Arc<Topology>>,
+    },
+    /// The exchange of a queue, with the same name. Both are declared, durable and classic, only if the queue is not there.
+    Queue(Cow<'static, str>),
+    /// A queue itself, past every exchange, never declared. A queue that is gone is [`TransportErrorKind::Unroutable`].
+    Inbox(Cow<'static, str>),
+}
+
+impl Target {
+    /// The name of the exchange or queue.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Exchange { name, .. } | Self::Queue(name) | Self::Inbox(name) => name,
+        }
+    }
+}
+
+/// One message on its way to the broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub target: Target,
+    /// For direct and topic exchanges; at most 255 bytes.
+    pub routing_key: Cow<'static, str>,
+    /// The bytes to move.
+    pub body: Bytes,
+    /// The media type of the body.
+    pub content_type: Option<Cow<'static, str>>,
+    /// The id as text; ids of foreign producers need not be UUIDs.
+    pub message_id: Option<String>,
+    /// The correlation id as text.
+    pub correlation_id: Option<String>,
+    /// Transport headers.
+    pub headers: Headers,
+    /// How long the broker may keep it waiting.
+    pub ttl: Option<Duration>,
+    /// Served before lower ones, where the queue has priorities.
+    pub priority: Option<u8>,
+    /// Written to disk.
+    pub durable: bool,
+    /// An error if no queue takes it.
+    pub mandatory: bool,
+    /// Delivered no earlier than after this; needs [`Capabilities::delayed_delivery`].
+    pub delay: Option<Duration>,
+    /// When the sender gives up; `send` returns by then.
+    pub deadline: Option<Instant>,
+}
+
+impl Outgoing {
+    /// A durable message without properties.
+    pub fn new(target: Target, body: Bytes) -> Self {
+        Self {
+            target,
+            routing_key: Cow::Borrowed(""),
+            body,
+            content_type: None,
+            message_id: None,
+            correlation_id: None,
+            headers: Headers::new(),
+            ttl: None,
+            priority: None,
+            durable: true,
+            mandatory: false,
+            delay: None,
+            deadline: None,
+        }
+    }
+}
+
+/// One message as it came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incoming {
+    /// The bytes, untouched.
+    pub body: Bytes,
+    /// The media type of the body.
+    pub content_type: Option<String>,
+    /// The id as text.
+    pub message_id: Option<String>,
+    /// The correlation id as text.
+    pub correlation_id: Option<String>,
+    /// Transport headers, without the transport's own bookkeeping.
+    pub headers: Headers,
+    /// The exchange it was published to.
+    pub exchange: String,
+    /// The key it was published with.
+    pub routing_key: String,
+    /// It was delivered before, perhaps to somebody else.
+    pub redelivered: bool,
+    /// How often it was delivered before, where the queue counts.
+    pub delivery_count: Option<u32>,
+    /// Its priority.
+    pub priority: Option<u8>,
+    /// How long the broker might have kept it waiting.
+    pub ttl: Option<Duration>,
+    /// It was written to disk.
+    pub durable: bool,
+}

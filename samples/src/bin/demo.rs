@@ -1,0 +1,42 @@
+//! `cargo run -p samples --bin demo -- --commands 1000 --instances 3 --fail-rate 0.2 --duplicates 0.1`
+//!
+//! All services in one process, on the in-memory transport or, with `--amqp`, on RabbitMQ. Ends with a table of what
+//! happened; the exit status is 0 only if its numbers agree.
+#![allow(clippy::print_stdout)] // the table is the output of the program
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use samples::demo::{self, Options};
+use samples::signals::Signals;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    // Attempts that fail on purpose are no news here; the report tells of those that should not have.
+    options
+        .log
+        .install(Targets::new().with_target("bus_rabbitmq", LevelFilter::WARN));
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&error),
+    };
+    tokio::select! {
+        outcome = demo::run(&options) => match outcome {
+            Ok(report) => {
+                println!("{report}");
+                if report.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => failed(&error),
+        },
+        // Dropped here, the buses stop, and a broker drops what the run had declared.
+        signal = signals.next() => failed(&format!("stopped by {signal} before the end")),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("the demo failed: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,86 @@
+//! Who did how much: counts what the instances of the services consume.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bus_core::{ConsumeError, Consumed, Observer};
+
+use crate::locked;
+
+/// Counts by endpoint and instance. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<Mutex<BTreeMap<String, Work>>>);
+
+/// What one endpoint has done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work {
+    /// How many deliveries each instance handled, duplicates included.
+    pub(super) by_instance: BTreeMap<u32, usize>,
+    /// How many of them had been handled before, and were not again.
+    pub(super) duplicates: usize,
+    /// How often it tried again.
+    pub(super) retries: usize,
+    /// How many failed for good.
+    pub(super) faults: usize,
+    /// Why the first of them did.
+    pub(super) first_fault: Option<String>,
+}
+
+impl Work {
+    /// How many deliveries were handled, duplicates excluded.
+    pub(super) fn done(&self) -> usize {
+        self.by_instance.values().sum::<usize>() - self.duplicates
+    }
+}
+
+impl Tally {
+    /// The observer of one instance, from 1.
+    pub(super) fn of_instance(&self, instance: u32) -> InstanceTally {
+        InstanceTally {
+            tally: self.clone(),
+            instance,
+        }
+    }
+
+    /// What an endpoint has done.
+    pub(super) fn of(&self, endpoint: &str) -> Work {
+        locked(&self.0).get(endpoint).cloned().unwrap_or_default()
+    }
+
+    /// What each endpoint has done.
+    pub(super) fn all(&self) -> BTreeMap<String, Work> {
+        locked(&self.0).clone()
+    }
+}
+
+/// Counts for one instance.
+#[derive(Debug)]
+pub(super) struct InstanceTally {
+    tally: Tally,
+    instance: u32,
+}
+
+impl InstanceTally {
+    fn count(&self, consumed: &Consumed<'_>, count: impl FnOnce(&mut Work)) {
+        let mut work = locked(&self.tally.0);
+        let work = work.entry(consumed.endpoint.to_owned()).or_default();
+        work.retries += consumed.attempts.saturating_sub(1) as usize;
+        count(work);
+    }
+}
+
+impl Observer for InstanceTally {
+    fn consumed(&self, consumed: &Consumed<'_>) {
+        self.count(consumed, |work| {
+            *work.by_instance.entry(self.instance).or_default() += 1;
+            work.duplicates += usize::from(consumed.duplicate);
+        });
+    }
+
+    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
+        self.count(consumed, |work| {
+            work.faults += 1;
+            work.first_fault.get_or_insert_with(|| error.to_string());
+        });
+    }
+}

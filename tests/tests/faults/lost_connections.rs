@@ -1,0 +1,158 @@
+//! Connections are cut, silent, or gone for a while.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_cut_under_load_lose_nothing() {
+    const COUNT: u32 = 10_000;
+    let proxy = proxy().await;
+    let (queue, ledger) = (unique("cut"), Ledger::default());
+    let bus = Bus::builder(quick(&proxy.url()))
+        .endpoint(ledger.endpoint(&queue).concurrency(64))
+        .start()
+        .await
+        .unwrap();
+    let sending = {
+        let (bus, queue) = (bus.clone(), queue.clone());
+        tokio::spawn(async move { send_all(&bus, &queue, 0..COUNT).await })
+    };
+    for part in 1..=5 {
+        eventually("some messages arrived", async || {
+            ledger.len() >= part * 1000
+        })
+        .await;
+        proxy.cut();
+    }
+    finished(sending).await;
+    ledger.is_complete(COUNT).await;
+    assert!(proxy.cuts() >= 10, "both connections, five times");
+    assert!(proxy.connections() >= 12);
+    let (_, consumers) = look(&client(Broker::shared().await.url()).await, &queue).await;
+    assert_eq!(consumers, 1, "subscribed again, once");
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_is_waited_for_until_the_deadline() {
+    let proxy = proxy().await;
+    let queue = unique("away");
+    let bus = Bus::builder(quick(&proxy.url())).start().await.unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    eventually("the loss is noticed", async || {
+        matches!(bus.health().transport, Health::Down(_))
+    })
+    .await;
+    let error = bus
+        .send_to(address(&queue), &Place { number: 1 })
+        .deadline(Duration::from_millis(300))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Unreachable, "{error}");
+    let patient = {
+        let (bus, to) = (bus.clone(), address(&queue));
+        tokio::spawn(async move { bus.send_to(to.as_str(), &Place { number: 2 }).await })
+    };
+    proxy.refuse(false);
+    within("the patient sender", patient)
+        .await
+        .unwrap()
+        .unwrap();
+    let (ready, _) = look(&client(Broker::shared().await.url()).await, &queue).await;
+    assert_eq!(ready, 1, "what was given up was not sent");
+    eventually("all is well", async || bus.health().transport == Health::Up).await;
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_noticed_by_its_heartbeat() {
+    let proxy = proxy().await;
+    let (queue, ledger) = (unique("silent"), Ledger::default());
+    let transport = quick(&proxy.url())
+        .heartbeat(Duration::from_secs(1))
+        .connect_timeout(Duration::from_secs(1));
+    let bus = Bus::builder(transport)
+        .endpoint(ledger.endpoint(&queue))
+        .start()
+        .await
+        .unwrap();
+    proxy.freeze(true);
+    within("the silence is noticed", async {
+        while bus.health().transport == Health::Up {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    proxy.freeze(false);
+    bus.send_to(address(&queue), &Place { number: 0 })
+        .await
+        .unwrap();
+    ledger.is_complete(1).await;
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_temporary_endpoint_is_there_again_after_a_cut() {
+    let proxy = proxy().await;
+    let recorder = Recorder::<Ordered>::new();
+    let exchange = unique("Ordered");
+    let topology = || bus_core::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
+    let bus = Bus::builder(quick(&proxy.url()))
+        .publish_topology(topology())
+        .endpoint(Endpoint::per_instance("cache").consumer(recorder.clone()))
+        .start()
+        .await
+        .unwrap();
+    let connections = proxy.connections();
+    proxy.cut();
+    eventually("both connections are back", async || {
+        proxy.connections() >= connections + 2 && bus.health().is_healthy()
+    })
+    .await;
+    eventually("it is subscribed again", async || {
+        let published = bus.publish(&Ordered { number: 1 }).mandatory().await;
+        published.is_ok()
+    })
+    .await;
+    assert_eq!(recorder.next().await.message().number, 1);
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_does_not_wait_for_a_broker_that_is_away() {
+    let proxy = proxy().await;
+    let (queue, ledger) = (unique("leaving"), Ledger::default());
+    let bus = Bus::builder(quick(&proxy.url()))
+        .endpoint(ledger.endpoint(&queue))
+        .start()
+        .await
+        .unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    eventually("the loss is noticed", async || {
+        matches!(bus.health().transport, Health::Down(_))
+    })
+    .await;
+    let pending = {
+        let (bus, to) = (bus.clone(), address(&queue));
+        tokio::spawn(async move { bus.send_to(to.as_str(), &Place { number: 1 }).await })
+    };
+    let started = Instant::now();
+    bus.shutdown().await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let error = within("the sender is told", pending)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            SendErrorKind::Closed | SendErrorKind::Unreachable
+        ),
+        "{error}"
+    );
+}

@@ -1,0 +1,139 @@
+//! RabbitMQ fails: connections are cut, confirms are lost, queues vanish, the broker dies. Nothing is lost.
+
+mod consuming;
+mod dead_broker;
+mod lost_connections;
+mod publishing;
+mod requests;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bus_core::transport::Health;
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind};
+use bus_rabbitmq::RabbitMq;
+use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
+use bus_tests::{Broker, Gate, Proxy, Recorder, eventually, with, within};
+use futures_util::future::join_all;
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How often each number arrived.
+#[derive(Clone, Debug, Default)]
+struct Ledger(Arc<Mutex<BTreeMap<u32, usize>>>);
+
+impl Ledger {
+    fn note(&self, number: u32) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(number).or_default() += 1;
+    }
+
+    fn counts(&self) -> BTreeMap<u32, usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits until all of `0..count` were there.
+    async fn is_complete(&self, count: u32) {
+        let all = count as usize;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.len() < all {
+            assert!(
+                Instant::now() < deadline,
+                "{} of {all} messages arrived",
+                self.len()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn endpoint(&self, queue: &str) -> Endpoint {
+        Endpoint::new(queue).without_subscriptions().consumer(with(
+            self.clone(),
+            async |ledger: Ledger, ctx: ConsumeContext<Place>| -> ConsumeResult {
+                ledger.note(ctx.message().number);
+                Ok(())
+            },
+        ))
+    }
+}
+
+fn unique(purpose: &str) -> String {
+    format!("{purpose}-{}", Uuid::new_v4().simple())
+}
+
+fn address(queue: &str) -> String {
+    format!("queue:{queue}")
+}
+
+/// Comes back quickly, so that tests do.
+fn quick(url: &str) -> RabbitMq {
+    RabbitMq::new(url).reconnect_backoff(Duration::from_millis(50), Duration::from_millis(500))
+}
+
+async fn proxy() -> Proxy {
+    Proxy::start(Broker::shared().await.host()).await
+}
+
+async fn client(url: &str) -> Channel {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .expect("the broker is up");
+    connection.create_channel().await.expect("a channel")
+}
+
+/// How many messages are ready in a queue, and how many consumers it has.
+async fn look(channel: &Channel, queue: &str) -> (u32, u32) {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await
+        .expect("the queue is there");
+    (found.message_count(), found.consumer_count())
+}
+
+/// Waits for a task that a fault may have stopped for ever.
+async fn finished(task: tokio::task::JoinHandle<()>) {
+    let finished = tokio::time::timeout(Duration::from_secs(120), task).await;
+    finished.expect("the senders end").expect("no panic");
+}
+
+/// Sends `numbers` to a queue, many at a time, each until it is confirmed.
+async fn send_all(bus: &Bus, queue: &str, numbers: std::ops::Range<u32>) {
+    let mut tasks = JoinSet::new();
+    let next = Arc::new(AtomicUsize::new(numbers.start as usize));
+    for _ in 0..50 {
+        let (bus, to, next) = (bus.clone(), address(queue), Arc::clone(&next));
+        let end = numbers.end;
+        tasks.spawn(async move {
+            loop {
+                let number = u32::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("few");
+                if number >= end {
+                    return;
+                }
+                let sent = bus.send_to(to.as_str(), &Place { number }).await;
+                sent.expect("confirmed within its deadline");
+            }
+        });
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        outcome.expect("no panic");
+    }
+}
