@@ -109,7 +109,7 @@ async fn dotnet_stops_waiting_for_rust_in_time_and_passes_over_the_late_answer()
     let bus = host
         .serve(Endpoint::new("rs-stock").concurrency(1).consumer(consumer))
         .await;
-    let slow = Command::request("CheckStock", &check("A-1")).with("timeoutMs", 1500);
+    let slow = Command::request("CheckStock", &check("A-1")).with("timeoutMs", 2500);
     let (outcome, ()) = tokio::join!(peer.run(slow), gate.holds(1));
     assert!(matches!(outcome, Ok(Answer::Timeout)), "{outcome:?}");
     let next = Command::request("CheckStock", &check("A-22"));
