@@ -1,8 +1,11 @@
 # `make demo` needs Rust alone; `make test` finds or installs what else the tests need.
 
 CARGO ?= cargo
+DOTNET ?= dotnet
+# The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
+MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: demo test lint doc bench
+.PHONY: demo test interop interop-where interop-peer lint doc bench
 
 # The sample services in one process, on the in-memory transport.
 demo:
@@ -11,6 +14,20 @@ demo:
 # Every test. The broker is the first of AMQP_URL, an installed rabbitmq-server, Docker.
 test:
 	features="$$(scripts/find-broker)" && $(CARGO) test --workspace --no-fail-fast $$features
+
+# Ours and a real MassTransit on one broker. Needs the program; interop/README.md says how to get it.
+interop:
+	@test -x "$(MASSTRANSIT_PEER)" || { echo "no MassTransit to run against: set MASSTRANSIT_PEER, or build it with 'make interop-peer'" >&2; exit 1; }
+	features="$$(scripts/find-broker)" && MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) test --package bus-tests --test interop $$features --features bus-tests/interop
+
+# Prints the program that `make interop` would run; nothing if there is none.
+interop-where:
+	@echo "$(wildcard $(MASSTRANSIT_PEER))"
+
+# Needs the .NET SDK 10; what it builds runs without it.
+interop-peer:
+	@command -v $(DOTNET) >/dev/null 2>&1 || { echo "the .NET SDK 10 is needed: no '$(DOTNET)' on the path" >&2; exit 1; }
+	$(DOTNET) publish interop --configuration Release --runtime linux-x64 --self-contained -p:PublishSingleFile=true --output target/interop
 
 lint:
 	$(CARGO) fmt --all --check

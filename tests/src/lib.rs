@@ -24,6 +24,7 @@ mod gate;
 mod in_memory;
 mod node;
 mod outcome;
+pub mod peer;
 mod proxy;
 mod rabbitmq;
 mod recorder;
@@ -38,6 +39,7 @@ pub use conformance::run;
 pub use gate::Gate;
 pub use in_memory::InMemoryStage;
 pub use outcome::{Failure, Outcome};
+pub use peer::Peer;
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMqStage;
 pub use recorder::{Recorder, numbers, with};
@@ -52,4 +54,6 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../docs/concepts.md")]
     mod concepts {}
+    #[doc = include_str!("../../docs/interop.md")]
+    mod interop {}
 }

@@ -109,8 +109,12 @@ impl DecodeError {
         )
     }
 
-    pub(super) fn of_message<M: Message>(error: &serde_json::Error) -> Self {
+    pub(super) fn of_message<M: Message>(error: &serde_json::Error, path: &str) -> Self {
         let contract = Contract::of::<M>();
+        let place = match path {
+            "." => String::new(),
+            path => format!(" at `{path}`"),
+        };
         let (kind, reason) = if error.is_data() {
             (DecodeErrorKind::WrongShape, "does not fit")
         } else {
@@ -119,7 +123,7 @@ impl DecodeError {
         Self::new(
             kind,
             &format!(
-                "the message {reason} `{}` ({}): {error}",
+                "the message {reason} `{}` ({}){place}: {error}",
                 contract.message_type, contract.rust_name
             ),
         )
@@ -143,5 +147,48 @@ impl EncodeError {
             rust_name: contract.rust_name,
             source: source.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use crate::codec::{DecodeErrorKind, decode_message};
+    use crate::message::Message;
+
+    #[derive(Debug, Serialize, Deserialize, bus_core::Message)]
+    #[message("Tests.Codec:Order")]
+    struct Order {
+        lines: Vec<Line>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Line {
+        quantity: u32,
+    }
+
+    #[test]
+    fn the_member_that_does_not_fit_is_named() {
+        for (json, place) in [
+            (
+                r#"{"lines":[{"quantity":1},{"quantity":"2"}]}"#,
+                "at `lines[1].quantity`: invalid type",
+            ),
+            (r#"{"lines":null}"#, "at `lines`: invalid type"),
+            ("{}", "Order): missing field `lines`"),
+            ("[[", "Order)"),
+        ] {
+            let error = decode_message::<Order>(json.as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(place), "{json}: {error}");
+            assert!(
+                error.contains(&Order::message_type().to_string()),
+                "{error}"
+            );
+        }
+        let error = decode_message::<Order>(br#"{"lines":[{"quantity":"2"}]}"#).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::WrongShape);
     }
 }

@@ -170,7 +170,15 @@ pub fn decode_message<M: Message>(json: &[u8]) -> Result<M, DecodeError> {
     if json.trim_ascii() == b"null" {
         return Err(DecodeError::null_message::<M>());
     }
-    serde_json::from_slice(json).map_err(|error| DecodeError::of_message::<M>(&error))
+    serde_json::from_slice(json)
+        .map_err(|error| DecodeError::of_message::<M>(&error, &misfit::<M>(json)))
+}
+
+/// The path of the member that does not fit, `.` for the message itself. Reads again: only failures pay for the path.
+fn misfit<M: Message>(json: &[u8]) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    serde_path_to_error::deserialize::<_, M>(&mut reader)
+        .map_or_else(|error| error.path().to_string(), |_| ".".to_owned())
 }
 
 /// Whether the bytes are one JSON value. Nothing is built, and no depth of nesting is too much.
