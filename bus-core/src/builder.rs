@@ -20,13 +20,13 @@ use crate::middleware::{
 };
 use crate::names;
 use crate::observer::{Observer, Observers};
+use crate::outbound::{Outbound, OutboundSettings};
 use crate::outgoing::OutgoingHook;
 use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Policy, QueueShape};
 use crate::publish_topology::{PublishTopologies, PublishTopology};
 use crate::receiver::{Consumers, Receiver};
 use crate::request::Requests;
-use crate::sending::{Outbound, OutboundSettings};
 use crate::start_error::{Mistakes, StartError};
 use crate::topology::Topology;
 use crate::transport::{ListenSpec, Transport};

@@ -12,10 +12,11 @@ use crate::builder::BusBuilder;
 use crate::context::request_draft;
 use crate::lanes::Runner;
 use crate::message::Message;
+use crate::outbound::Outbound;
 use crate::reply::Reply;
 use crate::request::{Requesting, Requests};
 use crate::send_error::SendError;
-use crate::sending::{Outbound, Sending};
+use crate::sending::Sending;
 use crate::transport::{Health, Transport, TransportError};
 
 /// A running bus. Clones share it; dropping the last one without [`shutdown`](Self::shutdown) stops its endpoints, and

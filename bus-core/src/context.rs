@@ -14,11 +14,12 @@ use crate::dispatch::{Dispatch, Held};
 use crate::envelope::Envelope;
 use crate::headers::{HeaderValue, Headers};
 use crate::message::Message;
+use crate::outbound::{Origin, Outbound};
 use crate::outgoing::{Draft, Intent};
 use crate::reply::Reply;
 use crate::request::{Requesting, Requests};
 use crate::send_error::{SendError, SendErrorKind};
-use crate::sending::{Origin, Outbound, Sending};
+use crate::sending::Sending;
 use crate::trace::TraceContext;
 use crate::transport::Incoming;
 

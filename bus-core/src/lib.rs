@@ -99,6 +99,7 @@ mod message;
 pub mod middleware;
 mod names;
 mod observer;
+mod outbound;
 mod outgoing;
 mod pause;
 mod plan;

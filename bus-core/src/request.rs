@@ -18,11 +18,11 @@ use crate::address::{Address, InvalidAddress};
 use crate::codec::Codec;
 use crate::envelope::Envelope;
 use crate::headers::HeaderValue;
+use crate::outbound::Outbound;
 use crate::outgoing::{Draft, Intent};
 use crate::reply::{Reply, Response};
 use crate::request_error::{RemoteFault, RequestError};
 use crate::send_error::{SendError, SendErrorKind};
-use crate::sending::Outbound;
 use crate::topology::{Binding, Exchange, Node, Queue, Topology};
 use crate::transport::{Delivery, ListenSpec, Listener, Settlement, Target, TransportError};
 
