@@ -1,6 +1,6 @@
 //! A RabbitMQ in Docker.
 
-use testcontainers::core::{ExecCommand, IntoContainerPort, WaitFor};
+use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
@@ -46,14 +46,13 @@ impl Container {
 
     pub(crate) async fn control(&self, arguments: &[&str]) -> String {
         let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
-        let mut result = self
-            .container
-            .exec(ExecCommand::new(command.map(str::to_owned)))
-            .await
-            .expect("rabbitmqctl runs in the container");
+        let command = ExecCommand::new(command.map(str::to_owned))
+            .with_cmd_ready_condition(CmdWaitFor::exit_code(0));
+        let mut result = match self.container.exec(command).await {
+            Ok(result) => result,
+            Err(error) => panic!("rabbitmqctl {arguments:?}: {error}"),
+        };
         let output = result.stdout_to_vec().await.expect("output");
-        let code = result.exit_code().await.expect("it ended");
-        assert_eq!(code, Some(0), "rabbitmqctl {arguments:?}");
         String::from_utf8_lossy(&output).into_owned()
     }
 
