@@ -23,7 +23,8 @@ pub enum Target {
     },
     /// The exchange of a queue, with the same name. Both are declared, durable and classic, only if the queue is not there.
     Queue(Cow<'static, str>),
-    /// A queue itself, past every exchange, never declared. A queue that is gone is [`TransportErrorKind::Unroutable`].
+    /// A queue itself, past every exchange, never declared. A queue that is gone is
+    /// [`Unroutable`](super::TransportErrorKind::Unroutable).
     Inbox(Cow<'static, str>),
 }
 
@@ -61,7 +62,7 @@ pub struct Outgoing {
     pub durable: bool,
     /// An error if no queue takes it.
     pub mandatory: bool,
-    /// Delivered no earlier than after this; needs [`Capabilities::delayed_delivery`].
+    /// Delivered no earlier than after this; needs [`delayed_delivery`](super::Capabilities::delayed_delivery).
     pub delay: Option<Duration>,
     /// When the sender gives up; `send` returns by then.
     pub deadline: Option<Instant>,
