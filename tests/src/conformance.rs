@@ -302,6 +302,7 @@ macro_rules! conformance {
                     a_stopped_bus_refuses_to_ask,
                     a_reply_that_cannot_be_read_is_an_error,
                     a_panicking_responder_answers_with_a_fault,
+                    a_request_that_fails_at_most_once_is_answered_with_a_fault,
                     a_request_expires_with_its_timeout,
                 }
             }

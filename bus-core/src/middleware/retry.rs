@@ -238,6 +238,7 @@ impl Middleware for RetryStep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::send_error::{SendError, SendErrorKind};
 
     fn millis(retry: &Retry) -> Vec<u128> {
         retry.waits().map(|wait| wait.as_millis()).collect()
@@ -289,5 +290,17 @@ mod tests {
                 .allows(&ConsumeError::from("other"))
         );
         assert!(!Retry::immediate(1).allows(&ConsumeError::permanent("no")));
+    }
+
+    #[test]
+    fn an_absent_broker_is_no_failed_attempt() {
+        for (kind, retried) in [
+            (SendErrorKind::Unreachable, false),
+            (SendErrorKind::TimedOut, false),
+            (SendErrorKind::Nacked, true),
+        ] {
+            let error = ConsumeError::from(SendError::new(kind, "not sent"));
+            assert_eq!(Retry::immediate(1).allows(&error), retried, "{kind:?}");
+        }
     }
 }

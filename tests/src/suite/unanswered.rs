@@ -337,6 +337,28 @@ pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
+/// A requester is told of a failure also where nothing failed is kept or published.
+pub async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
+    stage: &dyn Stage,
+) -> Outcome {
+    let queue = stage.name("responder");
+    let endpoint = Endpoint::new(&queue)
+        .at_most_once()
+        .consumer(Recorder::<Ask>::failing());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let outcome = bus
+        .request::<Told>(&Ask { number: 7 })
+        .timeout(PATIENCE)
+        .await;
+    assert!(
+        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("broken")),
+        "{outcome:?}"
+    );
+    bus.shutdown().await?;
+    assert_eq!(stage.depth(&format!("{queue}_error")).await, None);
+    Ok(())
+}
+
 /// A request that nobody took in time leaves its queue: no responder works for a requester who has given up.
 pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("silent");
