@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -185,6 +186,15 @@ impl TryFrom<String> for Address {
     type Error = InvalidAddress;
 
     fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        text.parse()
+    }
+}
+
+/// As an envelope holds it.
+impl TryFrom<Arc<str>> for Address {
+    type Error = InvalidAddress;
+
+    fn try_from(text: Arc<str>) -> Result<Self, InvalidAddress> {
         text.parse()
     }
 }

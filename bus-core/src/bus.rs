@@ -175,7 +175,7 @@ impl Bus {
 
     fn sending(&self, draft: Result<crate::outgoing::Draft, SendError>) -> Sending {
         let outbound = &self.inner.outbound;
-        Sending::new(draft, Arc::clone(outbound), Arc::clone(&outbound.direct))
+        Sending::new(draft, Arc::clone(outbound), outbound.direct())
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Received {
 /// Where it is consumed: what all deliveries of an endpoint share.
 pub(crate) struct Site {
     pub(crate) endpoint: String,
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) codec: Codec,
     /// A tap overhears: it must not answer the addresses of others.
     pub(crate) is_tap: bool,
@@ -72,7 +72,7 @@ struct Scope {
 
 impl ConsumeContext {
     pub(crate) fn new(received: Arc<Received>, message: Arc<AnyMessage>) -> Self {
-        let dispatch = Arc::clone(&received.site.outbound.direct);
+        let dispatch = received.site.outbound.direct();
         Self {
             scope: Arc::new(Scope {
                 received,
@@ -298,7 +298,7 @@ pub(crate) fn request_draft<Q: Message>(
 /// the requester waits.
 pub(crate) fn address_reply(
     draft: &mut Draft,
-    address: &str,
+    address: &Arc<str>,
     request: &Envelope,
 ) -> Result<(), SendError> {
     let parsed: Address = address.parse().map_err(|error: InvalidAddress| {
@@ -307,7 +307,7 @@ pub(crate) fn address_reply(
     draft.target = parsed.reply_target();
     draft.mandatory = true;
     draft.routing_key = "".into();
-    draft.envelope.destination_address = Some(address.to_owned());
+    draft.envelope.destination_address = Some(Arc::clone(address));
     draft.ttl = request.expiration_time.map(|until| {
         let left = until
             .duration_since(std::time::SystemTime::now())

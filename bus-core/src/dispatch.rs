@@ -18,7 +18,7 @@ use crate::transport::Transport;
 /// decides about it.
 ///
 /// ```
-/// use std::sync::Mutex;
+/// use std::sync::{Arc, Mutex};
 /// use bus_core::{Dispatch, Parcel, SendError, async_trait};
 ///
 /// /// Keeps what a unit of work sends, until it is known whether the work counts.
@@ -27,7 +27,7 @@ use crate::transport::Transport;
 ///
 /// #[async_trait]
 /// impl Dispatch for Kept {
-///     async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+///     async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
 ///         self.0.lock().unwrap().push(parcel);
 ///         Ok(())
 ///     }
@@ -36,7 +36,7 @@ use crate::transport::Transport;
 #[async_trait]
 pub trait Dispatch: Send + Sync + fmt::Debug {
     /// Takes one message.
-    async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError>;
+    async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError>;
 }
 
 /// Sends at once.
@@ -57,7 +57,7 @@ impl Direct {
 
 #[async_trait]
 impl Dispatch for Direct {
-    async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+    async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
         let Parcel {
             mut outgoing,
             envelope,
@@ -65,14 +65,13 @@ impl Dispatch for Direct {
             deadline,
         } = parcel;
         outgoing.deadline = Some(Instant::now() + deadline);
-        if self.observers.is_empty() {
-            return Ok(self.transport.send(outgoing).await?);
-        }
-        let sent = self.transport.send(outgoing).await;
-        if sent.is_ok() {
+        // Kept while it is on its way only if somebody is told of it.
+        let observed = (!self.observers.is_empty()).then(|| Box::new(envelope));
+        self.transport.send(outgoing).await?;
+        if let Some(envelope) = observed {
             self.observers.sent(&envelope, intent);
         }
-        Ok(sent?)
+        Ok(())
     }
 }
 
@@ -112,7 +111,7 @@ impl Outbox {
 
 #[async_trait]
 impl Dispatch for Outbox {
-    async fn dispatch(&self, parcel: Parcel) -> Result<(), SendError> {
+    async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = held.as_mut() else {
             return Err(SendError::new(

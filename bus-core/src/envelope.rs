@@ -1,6 +1,7 @@
 //! What travels around a message: ids, addresses, headers.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -24,13 +25,13 @@ pub struct Envelope {
     /// The correlation id of the message that caused this one, else its request id.
     pub initiator_id: Option<Uuid>,
     /// The endpoint that sent it.
-    pub source_address: Option<String>,
+    pub source_address: Option<Arc<str>>,
     /// Where it was sent.
-    pub destination_address: Option<String>,
+    pub destination_address: Option<Arc<str>>,
     /// Where a reply goes.
-    pub response_address: Option<String>,
+    pub response_address: Option<Arc<str>>,
     /// Where a fault goes.
-    pub fault_address: Option<String>,
+    pub fault_address: Option<Arc<str>>,
     /// URNs: the type itself first, then its base contracts.
     pub message_types: Cow<'static, [Cow<'static, str>]>,
     /// The message part, as the JSON text that came or goes.

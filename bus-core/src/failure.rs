@@ -64,7 +64,7 @@ async fn deliver(received: &Received, draft: Draft) -> Result<(), SendError> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let mut refused = 0;
     loop {
-        match outbound.direct.dispatch(parcel.clone()).await {
+        match outbound.direct().dispatch(parcel.clone()).await {
             Err(error) if error.is_broker_away() => backoff.wait().await,
             Err(error) if error.kind() == SendErrorKind::Nacked && refused < FAULT_TRIES => {
                 refused += 1;
@@ -179,7 +179,7 @@ fn publish_to_types(draft: &mut Draft, types: &[MessageType], base: &str) {
         ..Topology::default()
     };
     draft.envelope.destination_address =
-        Some(crate::address::Address::exchange(first.clone()).to_uri(base));
+        Some(crate::address::Address::exchange(first.clone()).to_uri(base).into());
     draft.target = Target::Exchange {
         name: Cow::Owned(first.clone()),
         topology: Some(Arc::new(topology)),
@@ -198,7 +198,7 @@ pub(crate) fn error_headers(failure: &Failure<'_>) -> Headers {
     headers.insert("MT-Fault-Message", info.message.as_str());
     headers.insert(
         "MT-Fault-InputAddress",
-        failure.received.site.address.as_str(),
+        failure.received.site.address.as_ref(),
     );
     headers.insert("MT-Fault-Timestamp", now());
     if !std::ptr::eq(innermost, &raw const info) {

@@ -2,7 +2,10 @@
 
 mod json;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
@@ -100,7 +103,11 @@ impl From<SystemTime> for HeaderValue {
     }
 }
 
-/// Headers by name. Names keep their case; look-ups ignore ASCII case, as MassTransit's do.
+/// The name of a header.
+pub type HeaderName = Cow<'static, str>;
+
+/// Headers by name. Names keep their case; look-ups ignore ASCII case, as MassTransit's do. A clone shares what it was
+/// made of until one of the two is changed.
 ///
 /// ```
 /// use bus_core::Headers;
@@ -109,32 +116,53 @@ impl From<SystemTime> for HeaderValue {
 /// headers.insert("Tenant", "north");
 /// assert_eq!(headers.text("tenant"), Some("north"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Headers(BTreeMap<String, HeaderValue>);
+#[derive(Clone, Default)]
+pub struct Headers {
+    /// Ordered by name; absent rather than empty as long as nothing was inserted.
+    entries: Option<Arc<Vec<Entry>>>,
+}
+
+type Entry = (HeaderName, HeaderValue);
 
 impl Headers {
     /// No headers. Allocates nothing.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { entries: None }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.entries.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        Arc::make_mut(self.entries.get_or_insert_default())
+    }
+
+    /// Where a header is: with exactly this name, else with one that differs in case only.
+    fn find(&self, name: &str) -> Option<usize> {
+        let entries = self.entries();
+        entries
+            .binary_search_by(|(key, _)| key.as_ref().cmp(name))
+            .ok()
+            .or_else(|| {
+                entries
+                    .iter()
+                    .position(|(key, _)| key.eq_ignore_ascii_case(name))
+            })
     }
 
     /// Sets a header; one with the same name in any case is replaced.
-    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<HeaderValue>) {
+    pub fn insert(&mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) {
         let name = name.into();
-        if !self.0.contains_key(&name) {
-            self.remove(&name);
-        }
-        self.0.insert(name, value.into());
+        self.remove(&name);
+        let entries = self.entries_mut();
+        let place = entries.partition_point(|(key, _)| *key < name);
+        entries.insert(place, (name, value.into()));
     }
 
     /// The value of a header.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
-        self.0.get(name).or_else(|| {
-            self.0
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value)
-        })
+        self.find(name).map(|place| &self.entries()[place].1)
     }
 
     /// The value of a header that is text.
@@ -144,43 +172,53 @@ impl Headers {
 
     /// Takes a header out.
     pub fn remove(&mut self, name: &str) -> Option<HeaderValue> {
-        self.0.remove(name).or_else(|| {
-            let key = self
-                .0
-                .keys()
-                .find(|key| key.eq_ignore_ascii_case(name))?
-                .clone();
-            self.0.remove(&key)
-        })
+        let place = self.find(name)?;
+        Some(self.entries_mut().remove(place).1)
     }
 
     /// Whether a header is there.
     pub fn contains(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.find(name).is_some()
     }
 
     /// All headers, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.entries()
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value))
     }
 
     /// How many headers there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries().is_empty()
     }
 
     /// Keeps the headers for which `keep` says yes.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &HeaderValue) -> bool) {
-        self.0.retain(|name, value| keep(name, value));
+        if !self.is_empty() {
+            self.entries_mut().retain(|(name, value)| keep(name, value));
+        }
     }
 }
 
-impl<N: Into<String>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<N: Into<HeaderName>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut headers = Self::new();
         headers.extend(pairs);
@@ -188,7 +226,7 @@ impl<N: Into<String>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
     }
 }
 
-impl<N: Into<String>, V: Into<HeaderValue>> Extend<(N, V)> for Headers {
+impl<N: Into<HeaderName>, V: Into<HeaderValue>> Extend<(N, V)> for Headers {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
         for (name, value) in pairs {
             self.insert(name, value);
@@ -197,10 +235,42 @@ impl<N: Into<String>, V: Into<HeaderValue>> Extend<(N, V)> for Headers {
 }
 
 impl IntoIterator for Headers {
-    type Item = (String, HeaderValue);
-    type IntoIter = std::collections::btree_map::IntoIter<String, HeaderValue>;
+    type Item = (HeaderName, HeaderValue);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.entries
+            .map(Arc::unwrap_or_clone)
+            .unwrap_or_default()
+            .into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_and_differ_by_more_than_case() {
+        let mut headers: Headers = [("b", 1), ("a", 2), ("B", 3), ("c", 4)].into_iter().collect();
+        let names: Vec<_> = headers.iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, ["B", "a", "c"]);
+        assert_eq!(headers.get("b"), Some(&3.into()));
+        assert_eq!(headers.remove("A"), Some(2.into()));
+        assert_eq!(headers.remove("A"), None);
+        headers.retain(|name, _| name == "c");
+        assert_eq!(headers, [("c", 4)].into_iter().collect());
+    }
+
+    #[test]
+    fn a_changed_clone_leaves_the_other_as_it_was() {
+        let first: Headers = [("a", 1)].into_iter().collect();
+        let mut second = first.clone();
+        second.insert("a", 2);
+        assert_eq!(first.get("a"), Some(&1.into()));
+        assert_eq!(second.get("a"), Some(&2.into()));
+        second.remove("a");
+        assert!(second.is_empty());
+        assert_eq!(second, Headers::new(), "no headers are no headers");
     }
 }

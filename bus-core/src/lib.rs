@@ -132,7 +132,7 @@ pub use endpoint::Endpoint;
 pub use envelope::Envelope;
 pub use error::{ConsumeError, ConsumeResult, FailureKind};
 pub use fault::Fault;
-pub use headers::{HeaderValue, Headers};
+pub use headers::{HeaderName, HeaderValue, Headers};
 pub use host::HostInfo;
 pub use idempotency::{
     Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
@@ -146,6 +146,6 @@ pub use reply::{OneOf2, OneOf3, Reply, Response};
 pub use request::Requesting;
 pub use request_error::{RemoteFault, RequestError};
 pub use send_error::{SendError, SendErrorKind};
-pub use sending::Sending;
+pub use sending::{SendFuture, Sending};
 pub use start_error::{Mistakes, StartError};
 pub use trace::TraceContext;

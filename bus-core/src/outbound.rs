@@ -25,7 +25,7 @@ use crate::transport::{Outgoing, Target, Transport};
 /// What every sender of a bus shares.
 pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) direct: Arc<dyn Dispatch>,
+    direct: Arc<dyn Dispatch>,
     pub(crate) base: String,
     pub(crate) topologies: PublishTopologies,
     pub(crate) observers: Observers,
@@ -35,7 +35,7 @@ pub(crate) struct Outbound {
 
 /// What the builder of a bus says about sending.
 pub(crate) struct OutboundSettings {
-    pub(crate) source: String,
+    pub(crate) source: Arc<str>,
     pub(crate) codec: Codec,
     pub(crate) deadline: Duration,
     pub(crate) routes: HashMap<TypeId, Address>,
@@ -51,7 +51,7 @@ struct PublishTarget {
 /// The message being consumed, to which what is sent owes its ids.
 pub(crate) struct Origin<'a> {
     pub(crate) envelope: &'a Envelope,
-    pub(crate) address: &'a str,
+    pub(crate) address: &'a Arc<str>,
     pub(crate) trace: &'a TraceContext,
     pub(crate) priority: Option<u8>,
     pub(crate) codec: Codec,
@@ -90,6 +90,11 @@ impl Outbound {
         &self.settings.source
     }
 
+    /// Past every outbox.
+    pub(crate) fn direct(&self) -> Arc<dyn Dispatch> {
+        Arc::clone(&self.direct)
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.settings.deadline
     }
@@ -102,7 +107,7 @@ impl Outbound {
     ) -> Result<Draft, SendError> {
         let mut draft = self.draft(message, Intent::Publish, origin)?;
         let published = self.publish_target::<M>();
-        draft.envelope.destination_address = Some(published.address.as_ref().to_owned());
+        draft.envelope.destination_address = Some(published.address);
         draft.target = published.target;
         if let Some(key_of) = self.topologies.key_of(TypeId::of::<M>()) {
             draft.routing_key = Cow::Owned(key_of(message as &(dyn Any + Send + Sync)));
@@ -122,7 +127,7 @@ impl Outbound {
         })?;
         let mut draft = self.draft(message, Intent::Send, origin)?;
         draft.mandatory = matches!(address.target(), Target::Queue(_) | Target::Inbox(_));
-        draft.envelope.destination_address = Some(address.to_uri(&self.base));
+        draft.envelope.destination_address = Some(address.to_uri(&self.base).into());
         draft.target = address.target();
         Ok(draft)
     }
@@ -170,7 +175,7 @@ impl Outbound {
     ) -> Draft {
         let envelope = Envelope {
             message_id: Some(Uuid::now_v7()),
-            source_address: Some(self.settings.source.clone()),
+            source_address: Some(Arc::clone(&self.settings.source)),
             message_types,
             message,
             sent_time: Some(SystemTime::now()),
@@ -258,10 +263,10 @@ impl Origin<'_> {
         let (from, to) = (self.envelope, &mut draft.envelope);
         to.conversation_id = from.conversation_id.or_else(|| Some(Uuid::now_v7()));
         to.initiator_id = from.correlation_id.or(from.request_id);
-        to.source_address = Some(self.address.to_owned());
+        to.source_address = Some(Arc::clone(self.address));
         for (name, value) in from.headers.iter().filter(|(name, _)| is_user_header(name)) {
             if !to.headers.contains(name) {
-                to.headers.insert(name, value.clone());
+                to.headers.insert(name.to_owned(), value.clone());
             }
         }
         self.trace.child().write(&mut to.headers);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::address::{Address, InvalidAddress};
 use crate::codec::Codec;
 use crate::envelope::Envelope;
-use crate::headers::HeaderValue;
+use crate::headers::{HeaderName, HeaderValue};
 use crate::outbound::Outbound;
 use crate::outgoing::{Draft, Intent};
 use crate::reply::{Reply, Response};
@@ -40,7 +40,7 @@ pub(crate) struct Requests {
 }
 
 struct Inbox {
-    address: String,
+    address: Arc<str>,
     listener: Arc<dyn Listener>,
     pump: JoinHandle<()>,
 }
@@ -97,7 +97,7 @@ impl Requests {
         let listener = transport.listen(spec).await?;
         let pump = tokio::spawn(pump(Arc::clone(&listener), Arc::clone(&self.pending)));
         Ok(Inbox {
-            address: Address::temporary(self.queue.clone()).to_uri(&self.outbound.base),
+            address: Address::temporary(self.queue.clone()).to_uri(&self.outbound.base).into(),
             listener,
             pump,
         })
@@ -264,7 +264,7 @@ impl<R: Reply> Requesting<R> {
     }
 
     /// Adds a header.
-    pub fn header(self, name: impl Into<String>, value: impl Into<HeaderValue>) -> Self {
+    pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.set(|draft| draft.envelope.headers.insert(name, value))
     }
 
@@ -282,7 +282,7 @@ impl<R: Reply> Requesting<R> {
     pub fn to<A: TryInto<Address, Error: Into<InvalidAddress>>>(mut self, address: A) -> Self {
         match address.try_into().map_err(Into::into) {
             Ok(address) => {
-                let uri = address.to_uri(&self.outbound.base);
+                let uri = address.to_uri(&self.outbound.base).into();
                 self.set(|draft| {
                     draft.intent = Intent::Send;
                     draft.mandatory =
@@ -357,7 +357,7 @@ async fn ask(
             }
             return answered.map_err(|_| RequestError::Stopped);
         }
-        sent = outbound.direct.dispatch(parcel) => sent?,
+        sent = outbound.direct().dispatch(parcel) => sent?,
     }
     reply.await.map_err(|_| RequestError::Stopped)
 }

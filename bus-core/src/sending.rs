@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::IntoFuture;
+use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -14,7 +16,7 @@ use crate::address::{Address, InvalidAddress};
 use crate::codec::Codec;
 use crate::dispatch::Dispatch;
 use crate::envelope::Envelope;
-use crate::headers::HeaderValue;
+use crate::headers::{HeaderName, HeaderValue};
 use crate::outbound::Outbound;
 use crate::outgoing::Draft;
 use crate::send_error::{SendError, SendErrorKind};
@@ -57,11 +59,11 @@ impl Sending {
     fn address(
         mut self,
         address: Result<Address, InvalidAddress>,
-        set: fn(&mut Envelope) -> &mut Option<String>,
+        set: fn(&mut Envelope) -> &mut Option<Arc<str>>,
     ) -> Self {
         match (address, &mut self.draft) {
             (Ok(address), Ok(draft)) => {
-                *set(&mut draft.envelope) = Some(address.to_uri(&self.outbound.base));
+                *set(&mut draft.envelope) = Some(address.to_uri(&self.outbound.base).into());
             }
             (Err(error), Ok(_)) => {
                 self.draft =
@@ -74,7 +76,7 @@ impl Sending {
     }
 
     /// Adds a header.
-    pub fn header(self, name: impl Into<String>, value: impl Into<HeaderValue>) -> Self {
+    pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.set(|draft| draft.envelope.headers.insert(name, value))
     }
 
@@ -155,21 +157,57 @@ impl Sending {
 
     /// Sent at once, even if the consumer that sends it fails later: past its outbox.
     pub fn immediately(mut self) -> Self {
-        self.dispatch = Arc::clone(&self.outbound.direct);
+        self.dispatch = self.outbound.direct();
         self
     }
 }
 
 impl IntoFuture for Sending {
     type Output = Result<(), SendError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = SendFuture;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move {
-            let parcel = self.outbound.pack(self.draft?)?;
-            self.dispatch.dispatch(parcel).await
+        SendFuture(State::Unsent(self))
+    }
+}
+
+/// A message on its way: the future of a [`Sending`]. Nothing is sent before it is polled.
+#[must_use = "nothing is sent unless it is awaited"]
+pub struct SendFuture(State);
+
+/// The draft lies in the future itself: one allocation less for each message than a boxed future of everything.
+enum State {
+    Unsent(Sending),
+    Sent(BoxFuture<'static, Result<(), SendError>>),
+    Over,
+}
+
+impl Future for SendFuture {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Sent(sent) = &mut self.0 {
+            return sent.as_mut().poll(cx);
         }
-        .boxed()
+        let State::Unsent(sending) = mem::replace(&mut self.0, State::Over) else {
+            panic!("polled after it was ready");
+        };
+        let Sending {
+            draft,
+            outbound,
+            dispatch,
+        } = sending;
+        let parcel = outbound.pack(draft?)?;
+        let mut sent = dispatch.dispatch(parcel);
+        let outcome = sent.as_mut().poll(cx);
+        self.0 = State::Sent(sent);
+        outcome
+    }
+}
+
+impl fmt::Debug for SendFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendFuture").finish_non_exhaustive()
     }
 }
 

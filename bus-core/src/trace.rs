@@ -10,6 +10,9 @@ use crate::headers::Headers;
 const ACTIVITY_ID: &str = "MT-Activity-Id";
 /// The header of everybody else, from the W3C recommendation "Trace Context".
 const TRACEPARENT: &str = "traceparent";
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// How many bytes the text of a context has.
+const LENGTH: usize = 55;
 /// The bit of `flags` that says that the trace is recorded.
 const SAMPLED: u8 = 1;
 
@@ -59,7 +62,7 @@ impl TraceContext {
     ///
     /// Of a later version the four parts known today are read.
     pub fn parse(text: &str) -> Option<Self> {
-        let (known, rest) = text.split_at_checked(55)?;
+        let (known, rest) = text.split_at_checked(LENGTH)?;
         let [version] = hex(known.get(0..2)?)?;
         let goes_on = rest.starts_with('-');
         if version == 0xff || !(rest.is_empty() || version > 0 && goes_on) {
@@ -84,17 +87,32 @@ impl TraceContext {
 
     /// Writes both headers.
     pub fn write(&self, headers: &mut Headers) {
-        let text = self.to_string();
-        headers.insert(ACTIVITY_ID, text.as_str());
+        let text = self.text();
+        let text = str::from_utf8(&text).expect("digits and dashes");
+        headers.insert(ACTIVITY_ID, text);
         headers.insert(TRACEPARENT, text);
+    }
+
+    /// `00-<trace>-<span>-<flags>`: written for every message, so without the machinery of `format!`.
+    fn text(&self) -> [u8; LENGTH] {
+        let mut text = *b"00-tttttttttttttttttttttttttttttttt-ssssssssssssssss-ff";
+        write_hex(&mut text[3..35], &self.trace_id);
+        write_hex(&mut text[36..52], &self.span_id);
+        write_hex(&mut text[53..], &[self.flags]);
+        text
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let trace = u128::from_be_bytes(self.trace_id);
-        let span = u64::from_be_bytes(self.span_id);
-        write!(f, "00-{trace:032x}-{span:016x}-{:02x}", self.flags)
+        f.write_str(str::from_utf8(&self.text()).expect("digits and dashes"))
+    }
+}
+
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

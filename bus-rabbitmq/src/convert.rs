@@ -106,7 +106,7 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
                 let count = value.as_i64().and_then(|count| u32::try_from(count).ok());
                 delivery_count = delivery_count.max(count);
             }
-            name => headers.insert(name, value),
+            name => headers.insert(name.to_owned(), value),
         }
     }
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);

@@ -1,6 +1,6 @@
 //! Messages that wait for their confirm, and which of them the broker gave back.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use tokio::time::Instant;
@@ -28,8 +28,12 @@ pub(crate) struct Returned {
 /// attributed; one that comes with somebody else's return proves nothing yet.
 #[derive(Default)]
 pub(crate) struct Flight {
-    next: u64,
-    jobs: BTreeMap<u64, Box<Job>>,
+    /// The order of the first place.
+    first: u64,
+    /// In the order of writing; what is confirmed leaves its place empty until all before it are confirmed.
+    places: VecDeque<Option<Box<Job>>>,
+    /// How many places are taken.
+    taken: usize,
     /// Confirmed, but perhaps returned.
     undecided: Vec<Job>,
     /// Jobs nobody waits for any more, whose fate is open.
@@ -39,22 +43,34 @@ pub(crate) struct Flight {
 impl Flight {
     /// How many of the window's places are taken.
     pub(crate) fn len(&self) -> usize {
-        self.jobs.len()
+        self.taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+        self.taken == 0
     }
 
+    /// Takes the next place; gives its number.
     pub(crate) fn insert(&mut self, job: Box<Job>) -> u64 {
-        self.next += 1;
-        self.jobs.insert(self.next, job);
-        self.next
+        self.places.push_back(Some(job));
+        self.taken += 1;
+        self.first + self.places.len() as u64 - 1
+    }
+
+    fn remove(&mut self, order: u64) -> Option<Box<Job>> {
+        let place = usize::try_from(order.checked_sub(self.first)?).ok()?;
+        let job = self.places.get_mut(place)?.take()?;
+        self.taken -= 1;
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
+        Some(job)
     }
 
     /// Takes a confirm.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
-        let Some(mut job) = self.jobs.remove(&order) else {
+        let Some(mut job) = self.remove(order) else {
             return;
         };
         self.forsaken -= usize::from(job.is_forsaken());
@@ -74,14 +90,14 @@ impl Flight {
         } else {
             self.undecided.push(*job);
         }
-        if none_waiting || self.jobs.is_empty() {
+        if none_waiting || self.is_empty() {
             self.undecided.drain(..).for_each(Job::confirm);
         }
     }
 
     fn attribute(&mut self, returned: Returned) {
         let of_mark = |job: &&mut Box<Job>| job.mark == Some(returned.mark);
-        if let Some(job) = self.jobs.values_mut().find(of_mark) {
+        if let Some(job) = self.places.iter_mut().flatten().find(of_mark) {
             job.returned = Some(returned.reason);
         } else if let Some(index) = self
             .undecided
@@ -96,7 +112,7 @@ impl Flight {
 
     /// Lets go of those whose time is up. They keep their places, as the broker may still take them.
     pub(crate) fn expire(&mut self, now: Instant) {
-        for job in self.jobs.values_mut().filter(|job| job.is_due(now)) {
+        for job in self.places.iter_mut().flatten().filter(|job| job.is_due(now)) {
             let text = format!(
                 "RabbitMQ has not confirmed the message to {} in time; it may have arrived",
                 job.target()
@@ -111,7 +127,7 @@ impl Flight {
         if self.forsaken == 0 {
             return Some(job);
         }
-        match self.jobs.values_mut().find(|other| other.is_same(&job)) {
+        match self.places.iter_mut().flatten().find(|other| other.is_same(&job)) {
             Some(other) => {
                 other.adopt(*job);
                 self.forsaken -= 1;
@@ -125,8 +141,11 @@ impl Flight {
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
         self.undecided.drain(..).for_each(Job::confirm);
         self.forsaken = 0;
-        std::mem::take(&mut self.jobs)
-            .into_values()
+        self.taken = 0;
+        self.first += self.places.len() as u64;
+        std::mem::take(&mut self.places)
+            .into_iter()
+            .flatten()
             .filter(|job| !job.is_forsaken())
     }
 }

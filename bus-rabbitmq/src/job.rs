@@ -11,10 +11,8 @@ use crate::convert::{properties, short};
 /// A message, who waits for it, and what is known of it.
 pub(crate) struct Job {
     pub(crate) outgoing: Outgoing,
-    exchange: ShortString,
-    routing_key: ShortString,
     /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
-    properties: Option<BasicProperties>,
+    parts: Option<Box<Parts>>,
     done: Option<oneshot::Sender<Result<(), TransportError>>>,
     /// Tells it from the others should it come back; mandatory messages only.
     pub(crate) mark: Option<u64>,
@@ -24,13 +22,15 @@ pub(crate) struct Job {
     pub(crate) refusals: u32,
 }
 
-impl Job {
-    /// Checks everything that can be checked without the broker.
-    pub(crate) fn new(
-        outgoing: Outgoing,
-        mark: u64,
-        done: oneshot::Sender<Result<(), TransportError>>,
-    ) -> Result<Self, TransportError> {
+/// What the client takes beside the body.
+pub(crate) struct Parts {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) properties: BasicProperties,
+}
+
+impl Parts {
+    fn of(outgoing: &Outgoing, mark: Option<u64>) -> Result<Box<Self>, TransportError> {
         let (exchange, routing_key) = match &outgoing.target {
             Target::Exchange { name, .. } => (
                 short("exchange name", name)?,
@@ -42,6 +42,21 @@ impl Job {
             ),
             Target::Inbox(name) => (ShortString::default(), short("queue name", name)?),
         };
+        Ok(Box::new(Self {
+            exchange,
+            routing_key,
+            properties: properties(outgoing, mark)?,
+        }))
+    }
+}
+
+impl Job {
+    /// Checks everything that can be checked without the broker.
+    pub(crate) fn new(
+        outgoing: Outgoing,
+        mark: u64,
+        done: oneshot::Sender<Result<(), TransportError>>,
+    ) -> Result<Self, TransportError> {
         if outgoing.delay.is_some() {
             return Err(TransportError::new(
                 TransportErrorKind::Unsupported,
@@ -52,12 +67,10 @@ impl Job {
             ));
         }
         let mark = outgoing.mandatory.then_some(mark);
-        let properties = Some(properties(&outgoing, mark)?);
+        let parts = Some(Parts::of(&outgoing, mark)?);
         Ok(Self {
             outgoing,
-            exchange,
-            routing_key,
-            properties,
+            parts,
             done: Some(done),
             mark,
             returned: None,
@@ -66,19 +79,26 @@ impl Job {
     }
 
     /// What the client writes.
-    pub(crate) fn take_parts(
-        &mut self,
-    ) -> Result<(ShortString, ShortString, BasicProperties), TransportError> {
-        let properties = match self.properties.take() {
-            Some(made) => made,
-            None => properties(&self.outgoing, self.mark)?,
-        };
-        Ok((self.exchange.clone(), self.routing_key.clone(), properties))
+    pub(crate) fn take_parts(&mut self) -> Result<Box<Parts>, TransportError> {
+        match self.parts.take() {
+            Some(made) => Ok(made),
+            None => Parts::of(&self.outgoing, self.mark),
+        }
     }
 
     /// The exchange that the broker sees.
     pub(crate) fn exchange(&self) -> &str {
-        self.exchange.as_str()
+        match &self.outgoing.target {
+            Target::Exchange { name, .. } | Target::Queue(name) => name,
+            Target::Inbox(_) => "",
+        }
+    }
+
+    fn routing_key(&self) -> &str {
+        match &self.outgoing.target {
+            Target::Exchange { .. } | Target::Queue(_) => &self.outgoing.routing_key,
+            Target::Inbox(name) => name,
+        }
     }
 
     /// Where it goes, in words.
@@ -139,7 +159,7 @@ impl Job {
                 format!(
                     "no queue took the message to {} with routing key `{}`: {reason}",
                     self.target(),
-                    self.routing_key
+                    self.routing_key()
                 ),
             )),
         };

@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_core::transport::{Backoff, Outgoing, Target, TransportError, TransportErrorKind};
-use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryFutureExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, Error};
+use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -20,7 +18,7 @@ use crate::connection::{Link, Live};
 use crate::convert::sequence_of;
 use crate::error::{closed, failed};
 use crate::flight::{Confirmed, Flight, Returned};
-use crate::job::Job;
+use crate::job::{Job, Parts};
 use crate::refusal::Refusal;
 use crate::topology;
 
@@ -35,6 +33,9 @@ pub(crate) struct Publisher {
     inbox: mpsc::UnboundedSender<Order>,
     marks: AtomicU64,
 }
+
+/// Resolves to what became of a message.
+pub(crate) type Outcome = oneshot::Receiver<Result<(), TransportError>>;
 
 enum Order {
     Publish(Box<Job>),
@@ -60,13 +61,14 @@ impl Publisher {
         }
     }
 
-    /// Sends one message; `Ok` when the broker has confirmed it.
-    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+    /// Takes one message; its outcome is `Ok` when the broker has confirmed it. An outcome that never comes means that
+    /// the publisher was closed.
+    pub(crate) fn hand_over(&self, outgoing: Outgoing) -> Result<Outcome, TransportError> {
         let (done, outcome) = oneshot::channel();
         let mark = self.marks.fetch_add(1, Ordering::Relaxed);
         let job = Box::new(Job::new(outgoing, mark, done)?);
         self.inbox.send(Order::Publish(job)).map_err(|_| closed())?;
-        outcome.await.unwrap_or_else(|_| Err(closed()))
+        Ok(outcome)
     }
 
     /// Waits until everything that was handed over has its outcome; takes nothing more.
@@ -139,7 +141,7 @@ impl Lane {
         while let Some(live) = self.connected().await {
             let end = match live.ask(open(&live)).await {
                 Ok(channel) => {
-                    self.publish_on(&live, Arc::new(channel), &mut backoff)
+                    self.publish_on(&live, &channel, &mut backoff)
                         .await
                 }
                 Err(error) => {
@@ -200,7 +202,7 @@ impl Lane {
     async fn publish_on(
         &mut self,
         live: &Live,
-        channel: Arc<Channel>,
+        channel: &Channel,
         backoff: &mut Backoff,
     ) -> End {
         let mut confirms = FuturesUnordered::new();
@@ -214,7 +216,7 @@ impl Lane {
                     break;
                 };
                 match self.ready(live, job).await {
-                    Ready::Write(job) => confirms.extend(self.write(&channel, job)),
+                    Ready::Write(job) => confirms.extend(self.write(channel, job)),
                     Ready::Dropped => {}
                     Ready::Lost => return End::Lost(None),
                 }
@@ -284,12 +286,12 @@ impl Lane {
     }
 
     /// Hands a message to the client. Its bytes are queued at the first poll, so in this order.
-    fn write(
+    fn write<'a>(
         &mut self,
-        channel: &Arc<Channel>,
+        channel: &'a Channel,
         mut job: Box<Job>,
-    ) -> Option<impl Future<Output = (u64, Result<Confirmation, Error>)> + use<>> {
-        let (exchange, routing_key, properties) = match job.take_parts() {
+    ) -> Option<impl Future<Output = (u64, Result<Confirmation, Error>)> + use<'a>> {
+        let parts = match job.take_parts() {
             Ok(parts) => parts,
             Err(error) => {
                 job.finish(Err(error));
@@ -297,19 +299,21 @@ impl Lane {
             }
         };
         let body = job.outgoing.body.clone();
-        let mandatory = job.outgoing.mandatory;
+        let options = BasicPublishOptions {
+            mandatory: job.outgoing.mandatory,
+            ..BasicPublishOptions::default()
+        };
         let order = self.flight.insert(job);
-        let channel = Arc::clone(channel);
         Some(async move {
-            let publish = publish(
-                &channel,
+            // Taken apart in here: what a future captures and hands on lies in it twice.
+            let Parts {
                 exchange,
                 routing_key,
-                mandatory,
-                &body,
                 properties,
-            );
-            (order, publish.await)
+            } = *parts;
+            let written = channel.basic_publish(exchange, routing_key, options, &body, properties);
+            let confirmed = written.and_then(std::convert::identity);
+            (order, confirmed.await)
         })
     }
 
@@ -415,24 +419,6 @@ async fn open(live: &Live) -> Result<Channel, TransportError> {
         .await;
     confirming.map_err(|error| failed("publisher confirms cannot be switched on", error))?;
     Ok(channel)
-}
-
-async fn publish(
-    channel: &Channel,
-    exchange: ShortString,
-    routing_key: ShortString,
-    mandatory: bool,
-    body: &Bytes,
-    properties: BasicProperties,
-) -> Result<Confirmation, Error> {
-    let options = BasicPublishOptions {
-        mandatory,
-        ..BasicPublishOptions::default()
-    };
-    let confirm = channel
-        .basic_publish(exchange, routing_key, options, body, properties)
-        .await?;
-    confirm.await
 }
 
 fn read(confirmation: Confirmation) -> Confirmed {

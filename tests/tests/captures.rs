@@ -46,7 +46,7 @@ fn incoming(name: &str) -> Incoming {
         exchange: text(&description["exchange"]).unwrap_or_default(),
         headers: headers
             .iter()
-            .map(|(name, header)| (name.as_str(), amqp_value(header)))
+            .map(|(name, header)| (name.clone(), amqp_value(header)))
             .collect(),
         body: body.into(),
         ..Incoming::default()

@@ -1,6 +1,7 @@
 //! Properties of the wire format: what is written is read again, and no bytes of strangers can do harm.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus_core::codec::{decode_message, encode_message};
@@ -101,7 +102,7 @@ prop_compose! {
     ) -> (Envelope, Anything) {
         let mut addresses = addresses.into_iter();
         let [message_id, request_id, correlation_id, conversation_id, initiator_id] = ids;
-        let mut next = || addresses.next().flatten();
+        let mut next = || addresses.next().flatten().map(Arc::from);
         let envelope = Envelope {
             message_id, request_id, correlation_id, conversation_id, initiator_id,
             source_address: next(),

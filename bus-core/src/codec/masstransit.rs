@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -39,8 +40,9 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
         (b",\"responseAddress\":", &envelope.response_address),
         (b",\"faultAddress\":", &envelope.fault_address),
     ] {
+        let address = address.as_deref();
         json.extend_from_slice(name);
-        append_json(&mut json, address);
+        append_json(&mut json, &address);
     }
     json.extend_from_slice(b",\"messageType\":");
     append_json(&mut json, &envelope.message_types);
@@ -69,7 +71,7 @@ fn estimate(envelope: &Envelope) -> usize {
         &envelope.response_address,
         &envelope.fault_address,
     ];
-    let addresses: usize = addresses.into_iter().flatten().map(String::len).sum();
+    let addresses: usize = addresses.into_iter().flatten().map(|address| address.len()).sum();
     let types: usize = envelope.message_types.iter().map(|urn| urn.len() + 3).sum();
     let host = envelope.host.as_ref().map_or(0, Bytes::len);
     600 + addresses + types + host + envelope.message.len() + 64 * envelope.headers.len()
@@ -115,10 +117,10 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
         correlation_id: read_id("correlationId", parts.correlation_id)?,
         conversation_id: read_id("conversationId", parts.conversation_id)?,
         initiator_id: read_id("initiatorId", parts.initiator_id)?,
-        source_address: parts.source_address.map(Cow::into_owned),
-        destination_address: parts.destination_address.map(Cow::into_owned),
-        response_address: parts.response_address.map(Cow::into_owned),
-        fault_address: parts.fault_address.map(Cow::into_owned),
+        source_address: parts.source_address.map(Arc::from),
+        destination_address: parts.destination_address.map(Arc::from),
+        response_address: parts.response_address.map(Arc::from),
+        fault_address: parts.fault_address.map(Arc::from),
         message_types: parts.message_types.into(),
         message,
         expiration_time: read_time(parts.expiration_time),

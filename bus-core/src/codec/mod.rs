@@ -142,6 +142,9 @@ impl Codec {
     }
 }
 
+/// A message part grows out of its first buffer only if it is longer, in bytes.
+const USUAL_MESSAGE: usize = 512;
+
 /// A message ready for a transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
@@ -156,9 +159,9 @@ pub struct Encoded {
 /// # Errors
 /// [`EncodeError`] if the type's `Serialize` fails, as it does for a map whose keys are not text.
 pub fn encode_message<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
-    serde_json::to_vec(message)
-        .map(Bytes::from)
-        .map_err(|error| EncodeError::new::<M>(error))
+    let mut json = Vec::with_capacity(USUAL_MESSAGE);
+    serde_json::to_writer(&mut json, message).map_err(|error| EncodeError::new::<M>(error))?;
+    Ok(json.into())
 }
 
 /// Reads the message part.

@@ -1,5 +1,7 @@
 //! The bare message as the body; its metadata in transport headers, with MassTransit's names.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -71,7 +73,7 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
 /// Cannot fail: whoever sends bare JSON need not know our headers, so an odd one counts as absent.
 pub(super) fn decode(incoming: &Incoming) -> Envelope {
     let from = &incoming.headers;
-    let text = |name| from.text(name).map(str::to_owned);
+    let text = |name| from.text(name).map(Arc::from);
     let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text).ok());
     let types = from.text(MESSAGE_TYPE).unwrap_or_default().split(';');
     let host = from.text(HOST_INFO).map(str::as_bytes);

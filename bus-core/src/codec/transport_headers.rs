@@ -1,5 +1,7 @@
 //! Which headers travel outside the body, and which of those that came are the user's.
 
+use std::borrow::Cow;
+
 use crate::envelope::Envelope;
 use crate::headers::{HeaderValue, Headers};
 use crate::iso8601;
@@ -33,7 +35,7 @@ const NOISE: &[&str] = &[
 ///
 /// Lists and maps stay behind, in the envelope; `false` is left out, as .NET does.
 pub(super) fn mirror(envelope: &Envelope) -> Headers {
-    copy(envelope, |value| match value {
+    copy(&envelope.headers, |value| match value {
         HeaderValue::Bool(false) | HeaderValue::List(_) | HeaderValue::Map(_) => None,
         value => simple(value),
     })
@@ -41,36 +43,41 @@ pub(super) fn mirror(envelope: &Envelope) -> Headers {
 
 /// Copies the envelope's headers for a format in which they travel nowhere else: nothing but `null` is left out.
 pub(super) fn carry(envelope: &Envelope) -> Headers {
-    copy(envelope, simple)
+    copy(&envelope.headers, simple)
 }
 
 /// Adds to `headers` what came beside the body and is not there yet.
 pub(super) fn adopt(headers: &mut Headers, transport: &Headers, skip: impl Fn(&str) -> bool) {
     for (name, value) in transport.iter() {
         if !is_noise(name) && !skip(name) && !headers.contains(name) {
-            headers.insert(name, value.clone());
+            headers.insert(name.to_owned(), value.clone());
         }
     }
 }
 
-fn copy(envelope: &Envelope, spell: impl Fn(&HeaderValue) -> Option<HeaderValue>) -> Headers {
-    let mut copied = Headers::new();
-    for (name, value) in envelope.headers.iter().filter(|(name, _)| !is_noise(name)) {
-        if let Some(value) = spell(value) {
-            copied.insert(name, value);
-        }
+/// Shares the headers where all of them travel as they are.
+fn copy(headers: &Headers, spell: fn(&HeaderValue) -> Option<Cow<'_, HeaderValue>>) -> Headers {
+    let travels_as_it_is =
+        |(name, value)| !is_noise(name) && matches!(spell(value), Some(Cow::Borrowed(_)));
+    if headers.iter().all(travels_as_it_is) {
+        return headers.clone();
     }
-    copied
+    headers
+        .iter()
+        .filter(|(name, _)| !is_noise(name))
+        .filter_map(|(name, value)| Some((name.to_owned(), spell(value)?.into_owned())))
+        .collect()
 }
 
-fn simple(value: &HeaderValue) -> Option<HeaderValue> {
+fn simple(value: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     match value {
         HeaderValue::Null => None,
-        HeaderValue::Bool(truth) => Some(if *truth { "True" } else { "False" }.into()),
-        HeaderValue::Timestamp(seconds) if *seconds < 0 => {
-            iso8601::from_seconds(*seconds).map(|time| iso8601::format(time).as_str().into())
+        HeaderValue::Bool(truth) => {
+            Some(Cow::Owned(if *truth { "True" } else { "False" }.into()))
         }
-        value => Some(value.clone()),
+        HeaderValue::Timestamp(seconds) if *seconds < 0 => iso8601::from_seconds(*seconds)
+            .map(|time| Cow::Owned(iso8601::format(time).as_str().into())),
+        value => Some(Cow::Borrowed(value)),
     }
 }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::{HeaderValue, Headers, MAX_HEADERS};
+use super::{HeaderName, HeaderValue, Headers, MAX_HEADERS};
 use crate::iso8601;
 
 impl Serialize for Headers {
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
         let mut headers = Headers::new();
-        while let Some((name, value)) = map.next_entry::<String, HeaderValue>()? {
+        while let Some((name, value)) = map.next_entry::<HeaderName, HeaderValue>()? {
             headers.insert(name, value);
             if headers.len() > MAX_HEADERS {
                 let limit = format_args!("more than {MAX_HEADERS} headers");

@@ -76,11 +76,11 @@ async fn flush(received: &Received, mut parcels: Vec<Parcel>) -> ConsumeResult {
 
 /// All at once: the transport keeps the order in which they were handed over.
 async fn send_all(received: &Received, parcels: &[Parcel]) -> Vec<Result<(), SendError>> {
-    let direct = &received.site.outbound.direct;
+    let outbound = &received.site.outbound;
     if let [only] = parcels {
-        return vec![direct.dispatch(only.clone()).await];
+        return vec![outbound.direct().dispatch(only.clone()).await];
     }
-    join_all(parcels.iter().map(|parcel| direct.dispatch(parcel.clone()))).await
+    join_all(parcels.iter().map(|parcel| outbound.direct().dispatch(parcel.clone()))).await
 }
 
 fn is_requester_gone(parcel: &Parcel, error: &SendError) -> bool {

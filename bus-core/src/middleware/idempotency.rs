@@ -290,7 +290,7 @@ async fn answer(received: &Received, replies: Vec<StoredReply>) -> ConsumeResult
     let Some(address) = received
         .envelope
         .response_address
-        .as_deref()
+        .as_ref()
         .filter(|_| !received.site.is_tap)
     else {
         return Ok(());
@@ -303,7 +303,7 @@ async fn answer(received: &Received, replies: Vec<StoredReply>) -> ConsumeResult
         received.origin().apply(&mut draft);
         draft.envelope.request_id = received.envelope.request_id;
         address_reply(&mut draft, address, &received.envelope).map_err(ConsumeError::permanent)?;
-        match outbound.direct.dispatch(outbound.pack(draft)?).await {
+        match outbound.direct().dispatch(outbound.pack(draft)?).await {
             Err(error) if error.kind() != SendErrorKind::Unroutable => return Err(error.into()),
             _ => {}
         }

@@ -194,7 +194,7 @@ impl RetryStep {
     async fn attempt(&self, ctx: &ConsumeContext, number: u32, next: &Next) -> ConsumeResult {
         let received = ctx.received();
         if !self.outbox {
-            let direct = Arc::clone(&received.site.outbound.direct);
+            let direct = received.site.outbound.direct();
             return next.run(ctx.attempt_with(number, direct)).await;
         }
         let outbox = Arc::new(Outbox::open());

@@ -33,7 +33,7 @@ pub struct Peer {
 struct Process {
     child: Child,
     input: ChildStdin,
-    address: String,
+    address: Arc<str>,
     listening: JoinHandle<()>,
 }
 
@@ -174,7 +174,7 @@ impl Peer {
     ///
     /// # Panics
     /// If it does not run.
-    pub async fn address(&self) -> String {
+    pub async fn address(&self) -> Arc<str> {
         let process = self.process.lock().await;
         process.as_ref().expect("it runs").address.clone()
     }
@@ -233,7 +233,7 @@ fn masstransit() -> PathBuf {
     }
 }
 
-async fn listen(output: ChildStdout, up: oneshot::Sender<String>, heard: Arc<Heard>) {
+async fn listen(output: ChildStdout, up: oneshot::Sender<Arc<str>>, heard: Arc<Heard>) {
     let mut up = Some(up);
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -245,7 +245,7 @@ async fn listen(output: ChildStdout, up: oneshot::Sender<String>, heard: Arc<Hea
             event["event"].as_str().unwrap_or_default(),
             event["address"].as_str(),
         ) {
-            let _ = up.take().map(|up| up.send(address.to_owned()));
+            let _ = up.take().map(|up| up.send(address.into()));
         } else {
             heard.hear(event);
         }

@@ -1,6 +1,7 @@
 //! What a peer is told, and what it tells: one JSON object a line.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bus_core::serde_helpers::DateTime;
 use bus_core::{ConsumeContext, Headers, Message};
@@ -88,7 +89,7 @@ pub struct Replied {
     /// What caused it.
     pub initiator_id: Option<Uuid>,
     /// Who answered.
-    pub source_address: Option<String>,
+    pub source_address: Option<Arc<str>>,
 }
 
 /// A message that a consumer got, with all metadata, as .NET read it.
@@ -113,13 +114,13 @@ pub struct Consumed {
     /// What caused it.
     pub initiator_id: Option<Uuid>,
     /// Who sent it.
-    pub source_address: Option<String>,
+    pub source_address: Option<Arc<str>>,
     /// Where it was sent.
-    pub destination_address: Option<String>,
+    pub destination_address: Option<Arc<str>>,
     /// Where a reply goes.
-    pub response_address: Option<String>,
+    pub response_address: Option<Arc<str>>,
     /// Where a fault goes.
-    pub fault_address: Option<String>,
+    pub fault_address: Option<Arc<str>>,
     /// Until when it is of use.
     pub expiration_time: Option<DateTime>,
     /// When it was sent.

@@ -96,7 +96,7 @@ async fn dotnet_consumes_what_rust_gave_up() {
     );
     assert_eq!(
         header(properties, "MT-Fault-InputAddress"),
-        host.address("mt-orders")
+        host.address("mt-orders").as_ref()
     );
     service.shutdown().await.unwrap();
 

@@ -230,7 +230,7 @@ async fn a_fault_of_rust_goes_to_the_address_that_dotnet_names() {
         .unwrap();
     let (own, other) = (order("own"), order("published"));
     let address = host.address("mt-faults?bind=true");
-    peer.does(Command::publish("SubmitOrder", &own).with("faultAddress", address.as_str()))
+    peer.does(Command::publish("SubmitOrder", &own).with("faultAddress", address.as_ref()))
         .await;
     let fault = peer.consumed("mt-faults").await;
     assert_eq!(fault.message["message"]["orderId"], json!(own.order_id));

@@ -42,8 +42,8 @@ impl Host {
     }
 
     /// An address on this host, as it travels.
-    pub(crate) fn address(&self, rest: &str) -> String {
-        format!("{}{rest}", self.base)
+    pub(crate) fn address(&self, rest: &str) -> Arc<str> {
+        format!("{}{rest}", self.base).into()
     }
 
     /// MassTransit with these of its endpoints.

@@ -107,7 +107,7 @@ async fn dotnet_reads_every_kind_of_value_that_rust_sends() {
     );
     assert_alike(&sent.only(), &consumed);
     let source = consumed.source_address.expect("a source");
-    assert!(source.starts_with(&host.address("")), "{source}");
+    assert!(source.starts_with(&*host.address("")), "{source}");
     assert!(source.ends_with("?temporary=true"), "{source}");
     assert_eq!(
         consumed.destination_address,
