@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::observer::Observers;
@@ -55,9 +56,12 @@ impl Direct {
     }
 }
 
-#[async_trait]
 impl Dispatch for Direct {
-    async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
+    // Without the macro, as the future would hold the whole parcel to its end.
+    fn dispatch<'a>(self: Arc<Self>, parcel: Parcel) -> Dispatching<'a>
+    where
+        Self: 'a,
+    {
         let Parcel {
             mut outgoing,
             envelope,
@@ -67,13 +71,17 @@ impl Dispatch for Direct {
         outgoing.deadline = Some(Instant::now() + deadline);
         // Kept while it is on its way only if somebody is told of it.
         let observed = (!self.observers.is_empty()).then(|| Box::new(envelope));
-        self.transport.send(outgoing).await?;
-        if let Some(envelope) = observed {
-            self.observers.sent(&envelope, intent);
-        }
-        Ok(())
+        Box::pin(async move {
+            self.transport.send(outgoing).await?;
+            if let Some(envelope) = observed {
+                self.observers.sent(&envelope, intent);
+            }
+            Ok(())
+        })
     }
 }
+
+type Dispatching<'a> = BoxFuture<'a, Result<(), SendError>>;
 
 /// What is kept of a delivery until a later step takes it.
 #[derive(Debug, Default)]

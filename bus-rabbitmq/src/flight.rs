@@ -35,7 +35,7 @@ pub(crate) struct Flight {
     /// How many places are taken.
     taken: usize,
     /// Confirmed, but perhaps returned.
-    undecided: Vec<Job>,
+    undecided: Vec<Box<Job>>,
     /// Jobs nobody waits for any more, whose fate is open.
     forsaken: usize,
 }
@@ -88,7 +88,7 @@ impl Flight {
         } else if job.returned.is_some() || job.mark.is_none() || none_waiting {
             job.confirm();
         } else {
-            self.undecided.push(*job);
+            self.undecided.push(job);
         }
         if none_waiting || self.is_empty() {
             self.undecided.drain(..).for_each(Job::confirm);

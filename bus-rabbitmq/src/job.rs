@@ -151,7 +151,7 @@ impl Job {
     }
 
     /// The broker has it, or gave it back.
-    pub(crate) fn confirm(mut self) {
+    pub(crate) fn confirm(mut self: Box<Self>) {
         let outcome = match self.returned.take() {
             None => Ok(()),
             Some(reason) => Err(TransportError::new(
@@ -166,7 +166,7 @@ impl Job {
         self.finish(outcome);
     }
 
-    pub(crate) fn finish(mut self, outcome: Result<(), TransportError>) {
+    pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {
         if let Some(done) = self.done.take() {
             // A waiter that is gone does not care.
             let _ = done.send(outcome);

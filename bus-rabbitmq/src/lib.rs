@@ -58,6 +58,7 @@ mod listener;
 mod publisher;
 mod refusal;
 mod session;
+mod slots;
 mod tls;
 mod topology;
 mod transport;

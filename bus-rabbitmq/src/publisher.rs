@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_core::transport::{Backoff, Outgoing, Target, TransportError, TransportErrorKind};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, TryFutureExt};
+use futures_util::{FutureExt, TryFutureExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +19,7 @@ use crate::error::{closed, failed};
 use crate::flight::{Confirmed, Flight, Returned};
 use crate::job::{Job, Parts};
 use crate::refusal::Refusal;
+use crate::slots::Slots;
 use crate::topology;
 
 /// How exactly deadlines are kept.
@@ -133,8 +133,6 @@ enum End {
     Closed,
 }
 
-type Confirms<F> = FuturesUnordered<F>;
-
 impl Lane {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
@@ -205,7 +203,7 @@ impl Lane {
         channel: &Channel,
         backoff: &mut Backoff,
     ) -> End {
-        let mut confirms = FuturesUnordered::new();
+        let mut confirms = Slots::new();
         let mut blocked = live.blocked();
         let mut tick = ticks();
         let lost = live.lost();
@@ -216,7 +214,11 @@ impl Lane {
                     break;
                 };
                 match self.ready(live, job).await {
-                    Ready::Write(job) => confirms.extend(self.write(channel, job)),
+                    Ready::Write(job) => {
+                        if let Some(publish) = self.write(channel, job) {
+                            confirms.push(publish);
+                        }
+                    }
                     Ready::Dropped => {}
                     Ready::Lost => return End::Lost(None),
                 }
@@ -320,7 +322,7 @@ impl Lane {
     /// Takes the confirms that arrived before the channel was lost.
     fn drain<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
         &mut self,
-        confirms: &mut Confirms<F>,
+        confirms: &mut Slots<F>,
     ) {
         for _ in 0..confirms.len() {
             match confirms.next().now_or_never() {

@@ -5,6 +5,7 @@
 //! no trailing commas; no serializer writes them.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,12 +20,22 @@ use crate::headers::Headers;
 use crate::iso8601;
 use crate::transport::Incoming;
 
-use super::{DecodeError, Encoded, append_json, transport_headers};
+use super::{DecodeError, Encoded, append_json, blocks, transport_headers};
 
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
-    let mut json = Vec::with_capacity(estimate(envelope));
+    let Ok(body) = blocks::collect(|json| {
+        write(json, envelope);
+        Ok::<_, Infallible>(())
+    });
+    Encoded {
+        body,
+        headers: transport_headers::mirror(envelope),
+    }
+}
+
+fn write(json: &mut Vec<u8>, envelope: &Envelope) {
     json.extend_from_slice(b"{\"messageId\":");
-    write_id(&mut json, envelope.message_id);
+    write_id(json, envelope.message_id);
     for (name, id) in [
         (&b",\"requestId\":"[..], envelope.request_id),
         (b",\"correlationId\":", envelope.correlation_id),
@@ -32,7 +43,7 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
         (b",\"initiatorId\":", envelope.initiator_id),
     ] {
         json.extend_from_slice(name);
-        write_id(&mut json, id);
+        write_id(json, id);
     }
     for (name, address) in [
         (&b",\"sourceAddress\":"[..], &envelope.source_address),
@@ -42,39 +53,21 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     ] {
         let address = address.as_deref();
         json.extend_from_slice(name);
-        append_json(&mut json, &address);
+        append_json(json, &address);
     }
     json.extend_from_slice(b",\"messageType\":");
-    append_json(&mut json, &envelope.message_types);
+    append_json(json, &envelope.message_types);
     json.extend_from_slice(b",\"message\":");
-    write_raw(&mut json, Some(&envelope.message));
+    write_raw(json, Some(&envelope.message));
     json.extend_from_slice(b",\"expirationTime\":");
-    write_time(&mut json, envelope.expiration_time);
+    write_time(json, envelope.expiration_time);
     json.extend_from_slice(b",\"sentTime\":");
-    write_time(&mut json, envelope.sent_time);
+    write_time(json, envelope.sent_time);
     json.extend_from_slice(b",\"headers\":");
-    append_json(&mut json, &envelope.headers);
+    append_json(json, &envelope.headers);
     json.extend_from_slice(b",\"host\":");
-    write_raw(&mut json, envelope.host.as_ref());
+    write_raw(json, envelope.host.as_ref());
     json.push(b'}');
-    Encoded {
-        body: json.into(),
-        headers: transport_headers::mirror(envelope),
-    }
-}
-
-/// A little above the usual length, so that the buffer grows only for unusual headers.
-fn estimate(envelope: &Envelope) -> usize {
-    let addresses = [
-        &envelope.source_address,
-        &envelope.destination_address,
-        &envelope.response_address,
-        &envelope.fault_address,
-    ];
-    let addresses: usize = addresses.into_iter().flatten().map(|address| address.len()).sum();
-    let types: usize = envelope.message_types.iter().map(|urn| urn.len() + 3).sum();
-    let host = envelope.host.as_ref().map_or(0, Bytes::len);
-    600 + addresses + types + host + envelope.message.len() + 64 * envelope.headers.len()
 }
 
 fn write_id(json: &mut Vec<u8>, id: Option<Uuid>) {

@@ -9,6 +9,7 @@
 //!
 //! Reading the metadata never reads the message part: that stays a slice of the body until a consumer wants it.
 
+mod blocks;
 mod error;
 mod masstransit;
 mod raw_json;
@@ -142,9 +143,6 @@ impl Codec {
     }
 }
 
-/// A message part grows out of its first buffer only if it is longer, in bytes.
-const USUAL_MESSAGE: usize = 512;
-
 /// A message ready for a transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
@@ -159,9 +157,8 @@ pub struct Encoded {
 /// # Errors
 /// [`EncodeError`] if the type's `Serialize` fails, as it does for a map whose keys are not text.
 pub fn encode_message<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
-    let mut json = Vec::with_capacity(USUAL_MESSAGE);
-    serde_json::to_writer(&mut json, message).map_err(|error| EncodeError::new::<M>(error))?;
-    Ok(json.into())
+    blocks::collect(|json| serde_json::to_writer(json, message))
+        .map_err(|error| EncodeError::new::<M>(error))
 }
 
 /// Reads the message part.
