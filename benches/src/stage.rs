@@ -3,22 +3,6 @@
 use bus_tests::Broker;
 use uuid::Uuid;
 
-/// How the queue of a load stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    Classic,
-    Quorum,
-}
-
-impl Store {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Quorum => "quorum",
-        }
-    }
-}
-
 /// A virtual host with nothing in it.
 pub(crate) struct Stage {
     vhost: String,
