@@ -134,7 +134,8 @@ impl Curves {
 
 /// The outcome at a point, with the bar that the point before sets.
 fn beside(before: Option<&Outcome>, outcome: Outcome) -> Outcome {
-    let bar = before.map_or(CLIFF, |before| before.ratio() * CLIFF);
+    // A share above the client's own is luck or a short run of the client; no point must live up to it.
+    let bar = before.map_or(1.0, |before| before.ratio().min(1.0)) * CLIFF;
     Outcome {
         bar: Bar::AtLeast((bar * 100.0).round() / 100.0),
         ..outcome
@@ -163,6 +164,8 @@ mod tests {
         assert!(first.meets_its_bar());
         assert!(!beside(Some(&first), point(40.0, 100.0)).meets_its_bar());
         assert!(!beside(None, point(40.0, 100.0)).meets_its_bar());
+        let lucky = point(130.0, 100.0);
+        assert!(beside(Some(&lucky), point(51.0, 100.0)).meets_its_bar());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::load::{IN_FLIGHT, Load, Store, Work};
 use crate::raw::{self, Sample};
 
 /// Bytes of text in its messages: its bodies are then as long as ours.
-const TEXT: usize = 100;
+const TEXT: usize = 130;
 
 /// The queue that it starts up for.
 const SHIPPED: &str = "mt-shipped";

@@ -122,7 +122,9 @@ impl Plot {
             .y_label_formatter(&|y| short(*y))
             .draw()?;
         for (index, series) in self.series.iter().enumerate() {
-            let style = COLOURS[index / 2 % COLOURS.len()].stroke_width(series.width);
+            let style = COLOURS[index / 2 % COLOURS.len()]
+                .filled()
+                .stroke_width(series.width);
             let points = series.points.iter().map(|(x, y)| (as_float(*x), *y));
             let line = LineSeries::new(points, style).point_size(3);
             let drawn = chart.draw_series(line)?.label(&series.label);
