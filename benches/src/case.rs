@@ -66,7 +66,7 @@ impl Case {
 
     /// The lines that a plan asks for; nothing if there is none.
     pub(crate) fn selected(mut self, plan: &Plan) -> Option<Self> {
-        let present = |against| against != Contender::MassTransit || plan.masstransit.is_some();
+        let present = |against| against != Contender::MassTransit || plan.masstransit;
         let names = self.measures.iter().map(|measure| self.line_name(measure));
         let asked: Vec<_> = names.map(|name| name.contains(&plan.filter)).collect();
         let mut asked = asked.into_iter();
@@ -138,7 +138,7 @@ mod tests {
             filter: filter.to_owned(),
             rounds: 1,
             messages: 1000,
-            masstransit: masstransit.then(Default::default),
+            masstransit,
         }
     }
 

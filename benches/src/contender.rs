@@ -15,6 +15,9 @@ use crate::{child, masstransit};
 /// How often the memory of a process is looked at. The kernel keeps the peak, so only the last moment can be missed.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Longer than any load takes on a slow machine; what hangs ends the run.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Contender {
     Bus,
@@ -81,8 +84,10 @@ async fn measured(mut command: Command) -> Figures {
     let process = running.id().expect("it runs");
     let mut peak = 0.0_f64;
     let mut ended = std::pin::pin!(running.wait_with_output());
+    let limit = tokio::time::Instant::now() + LIMIT;
     let output = loop {
         tokio::select! {
+            () = tokio::time::sleep_until(limit) => panic!("{command:?} did not end within {LIMIT:?}"),
             output = &mut ended => break output.expect("its output"),
             () = tokio::time::sleep(LOOK) => peak = peak.max(peak_memory(process).unwrap_or_default()),
         }

@@ -180,7 +180,7 @@ mod tests {
             filter: filter.to_owned(),
             rounds: 1,
             messages: 1000,
-            masstransit: None,
+            masstransit: false,
         };
         let selected = |filter| {
             let plan = plan(filter);

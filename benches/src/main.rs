@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
 async fn run() -> ExitCode {
     let started = Instant::now();
     let plan = Plan::from_environment();
-    if plan.masstransit.is_none() {
+    if !plan.masstransit {
         eprintln!(
             "MassTransit is left out: MASSTRANSIT_PEER names no program. 'make interop-peer' builds it."
         );

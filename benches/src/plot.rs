@@ -98,17 +98,18 @@ impl Plot {
         R::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
         let points = self.series.iter().flat_map(|series| &series.points);
-        let (mut from, mut to) = (f64::MAX, 1.0_f64);
-        for (x, _) in points {
-            from = from.min(as_float(*x));
-            to = to.max(as_float(*x));
-        }
+        let mut ticks: Vec<f64> = points.map(|(x, _)| as_float(*x)).collect();
+        ticks.sort_by(f64::total_cmp);
+        ticks.dedup();
+        let from = ticks.first().copied().unwrap_or(1.0) / 1.2;
+        let to = ticks.last().copied().unwrap_or(1.0) * 1.2;
+        let work = (from..to).log_scale().with_key_points(ticks);
         let mut chart = ChartBuilder::on(area)
             .caption(self.title, text(20))
             .margin(16)
             .x_label_area_size(48)
             .y_label_area_size(72)
-            .build_cartesian_2d((from / 1.2..to * 1.2).log_scale(), rates)?;
+            .build_cartesian_2d(work, rates)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
