@@ -67,11 +67,11 @@ impl Case {
     /// The lines that a plan asks for; nothing if there is none.
     pub(crate) fn selected(mut self, plan: &Plan) -> Option<Self> {
         let present = |against| against != Contender::MassTransit || plan.masstransit;
-        let names = self.measures.iter().map(|measure| self.line_name(measure));
-        let asked: Vec<_> = names.map(|name| name.contains(&plan.filter)).collect();
-        let mut asked = asked.into_iter();
-        self.measures
-            .retain(|measure| asked.next() == Some(true) && present(measure.against));
+        let mut measures = std::mem::take(&mut self.measures);
+        measures.retain(|measure| {
+            self.line_name(measure).contains(&plan.filter) && present(measure.against)
+        });
+        self.measures = measures;
         (!self.measures.is_empty()).then_some(self)
     }
 
