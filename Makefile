@@ -36,6 +36,6 @@ lint:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps
 
-# What the bus costs beside the raw client. One case: make bench CASE=publish-quorum
+# What the bus costs beside the raw client, and beside MassTransit where it is. One case: make bench CASE=publish-quorum
 bench:
-	CASE="$(CASE)" $(CARGO) run --release --package bus-bench
+	features="$$(scripts/find-broker)" && CASE="$(CASE)" MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) run --release --package bus-bench $$features

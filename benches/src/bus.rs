@@ -1,114 +1,96 @@
-//! The bus, with its default policies.
+//! The bus, with its default policies, under the loads of a broker.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::figures::{Figures, Watch};
-use crate::load::{GetStock, IN_FLIGHT, OrderPlaced, Stock};
-use crate::stage::Store;
-
-/// The queue of the loads.
-pub(crate) const QUEUE: &str = "orders";
+use crate::load::{Load, Share, Store, Work};
+use crate::message::OrderPlaced;
 
 /// Counts what is consumed, and tells when all of it was.
 #[derive(Clone, Default)]
-pub(crate) struct Counter {
-    consumed: Arc<AtomicUsize>,
-    expected: Arc<AtomicUsize>,
-    complete: Arc<Notify>,
+pub(crate) struct Counter(Arc<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    consumed: AtomicUsize,
+    expected: AtomicUsize,
+    first: Mutex<Option<Watch>>,
+    complete: Notify,
 }
 
 impl Counter {
-    fn expect(&self, count: usize) {
-        self.consumed.store(0, Ordering::Relaxed);
-        self.expected.store(count, Ordering::Relaxed);
+    pub(crate) fn expecting(count: usize) -> Self {
+        let counter = Self::default();
+        counter.expect(count);
+        counter
     }
 
-    fn count(&self) {
-        let consumed = self.consumed.fetch_add(1, Ordering::Relaxed) + 1;
-        if consumed == self.expected.load(Ordering::Relaxed) {
-            self.complete.notify_one();
+    fn expect(&self, count: usize) {
+        self.0.consumed.store(0, Ordering::Relaxed);
+        self.0.expected.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) {
+        let before = self.0.consumed.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+            *first = Some(Watch::start());
         }
+        if before + 1 == self.0.expected.load(Ordering::Relaxed) {
+            self.0.complete.notify_one();
+        }
+    }
+
+    pub(crate) async fn complete(&self) {
+        self.0.complete.notified().await;
+    }
+
+    /// Started by the first message.
+    fn watch(&self) -> Watch {
+        let first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.expect("something was consumed")
     }
 }
 
-/// A bus with one endpoint that counts.
+/// A bus with an endpoint for each queue of a load, which counts.
 pub(crate) struct Subject {
     bus: Bus,
+    load: Load,
     counter: Counter,
 }
 
 impl Subject {
-    pub(crate) async fn start(url: &str, store: Store) -> Self {
-        let counter = Counter::default();
-        let counting = counter.clone();
-        let consume = move |_: ConsumeContext<OrderPlaced>| {
-            counting.count();
-            std::future::ready(ConsumeResult::Ok(()))
-        };
-        let prefetch = u16::try_from(IN_FLIGHT).expect("it fits");
-        let endpoint = Endpoint::new(QUEUE).prefetch(prefetch).concurrency(64);
-        let endpoint = match store {
-            Store::Classic => endpoint,
-            Store::Quorum => endpoint.plain_quorum(),
-        };
-        let bus = Bus::builder(RabbitMq::new(url))
-            .endpoint(endpoint.consumer(consume))
-            .start()
-            .await
-            .expect("the bus starts");
-        let subject = Self { bus, counter };
-        subject.endpoint().pause().await;
-        subject
+    pub(crate) async fn start(url: &str, load: Load, counter: Counter) -> Self {
+        let mut builder = Bus::builder(RabbitMq::new(url));
+        for queue in load.queue_names() {
+            builder = builder.endpoint(endpoint(queue, &load, &counter));
+        }
+        let bus = builder.start().await.expect("the bus starts");
+        Self { bus, load, counter }
     }
 
-    fn endpoint(&self) -> bus_core::EndpointHandle {
-        self.bus.endpoint(QUEUE).expect("it is there")
-    }
-
-    pub(crate) async fn publish(&self, count: usize) -> Figures {
-        let watch = Watch::start();
-        self.publish_all(count).await;
-        watch.stop(count)
-    }
-
-    async fn publish_all(&self, count: usize) {
-        let publish = |number| async move {
-            let order = OrderPlaced::new(number);
-            self.bus.publish(&order).await.expect("confirmed");
-        };
-        let mut sent = stream::iter(0..count as u64)
-            .map(publish)
-            .buffer_unordered(IN_FLIGHT);
-        while sent.next().await.is_some() {}
-    }
-
-    pub(crate) async fn consume(&self, count: usize) -> Figures {
-        self.counter.expect(count);
-        let watch = Watch::start();
-        self.endpoint().resume().await.expect("resumed");
-        self.counter.complete.notified().await;
-        // Until the last acknowledgement is written.
-        self.endpoint().pause().await;
-        watch.stop(count)
-    }
-
+    /// Publishes and consumes so many.
     pub(crate) async fn end_to_end(&self, count: usize) -> Figures {
         self.counter.expect(count);
-        self.endpoint().resume().await.expect("resumed");
         let watch = Watch::start();
-        self.publish_all(count).await;
-        self.counter.complete.notified().await;
-        let figures = watch.stop(count);
-        self.endpoint().pause().await;
-        figures
+        publish_all(&self.bus, &self.load, count).await;
+        self.counter.complete().await;
+        watch.stop(count)
+    }
+
+    /// Until the last acknowledgement is written.
+    async fn pause(&self) {
+        let queues = self.load.queue_names();
+        let endpoints = queues.iter().filter_map(|queue| self.bus.endpoint(queue));
+        join_all(endpoints.map(|endpoint| async move { endpoint.pause().await })).await;
     }
 
     pub(crate) async fn stop(self) {
@@ -116,57 +98,94 @@ impl Subject {
     }
 }
 
-async fn answer(ctx: ConsumeContext<GetStock>) -> ConsumeResult {
-    let number = ctx.message().number;
-    ctx.respond(&Stock { number }).await?;
-    Ok(())
+fn endpoint(queue: String, load: &Load, counter: &Counter) -> Endpoint {
+    let counter = counter.clone();
+    let consume = move |_: ConsumeContext<OrderPlaced>| {
+        counter.count();
+        std::future::ready(ConsumeResult::Ok(()))
+    };
+    let endpoint = Endpoint::new(queue)
+        .prefetch(load.prefetch())
+        .concurrency(64)
+        .consumer(consume);
+    let endpoint = match load.store {
+        Store::Classic => endpoint,
+        Store::Quorum => endpoint.plain_quorum(),
+    };
+    match load.work {
+        Work::Spread => endpoint.without_subscriptions(),
+        _ => endpoint,
+    }
 }
 
-/// Two buses: one asks, the other answers.
-pub(crate) async fn request(url: &str, count: usize, in_flight: usize) -> Figures {
-    let endpoint = Endpoint::new("stock").concurrency(in_flight.max(16));
-    let answering = Bus::builder(RabbitMq::new(url))
-        .endpoint(endpoint.consumer(answer))
-        .start()
-        .await
-        .expect("the bus starts");
-    let asking = Bus::builder(RabbitMq::new(url))
-        .route::<GetStock>("queue:stock")
-        .start()
-        .await
-        .expect("the bus starts");
-    let _first: Stock = asking
-        .request(&GetStock { number: 0 })
-        .await
-        .expect("answered");
+/// A bus that consumes nothing.
+async fn sender(url: &str) -> Bus {
+    let bus = Bus::builder(RabbitMq::new(url)).start().await;
+    bus.expect("the bus starts")
+}
+
+/// Declares the queues of a load.
+pub(crate) async fn declare(url: &str, load: Load) {
+    let subject = Subject::start(url, load, Counter::default()).await;
+    subject.stop().await;
+}
+
+pub(crate) async fn publish(url: &str, load: Load, count: usize) -> Figures {
+    let bus = sender(url).await;
     let watch = Watch::start();
-    let ask = |number| {
-        let asking = &asking;
-        async move {
-            let started = Instant::now();
-            let stock: Stock = asking
-                .request(&GetStock { number })
-                .await
-                .expect("answered");
-            assert_eq!(stock.number, number);
-            started.elapsed()
-        }
-    };
-    let asked = stream::iter(0..count as u64)
-        .map(ask)
-        .buffer_unordered(in_flight);
-    let latencies: Vec<_> = asked.collect().await;
-    let mut figures = watch.stop(count);
-    figures.latency = middle(latencies);
-    asking.shutdown().await.expect("stopped");
-    answering.shutdown().await.expect("stopped");
+    publish_all(&bus, &load, count).await;
+    let figures = watch.stop(count);
+    bus.shutdown().await.expect("stopped");
     figures
 }
 
-/// The middle one, in microseconds.
-pub(crate) fn middle(mut latencies: Vec<Duration>) -> f64 {
-    latencies.sort_unstable();
-    latencies
-        .get(latencies.len() / 2)
-        .map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
+/// Consumes what is in the queue. The watch runs from the first message.
+pub(crate) async fn consume(url: &str, load: Load, count: usize) -> Figures {
+    let counter = Counter::expecting(count);
+    let subject = Subject::start(url, load, counter.clone()).await;
+    counter.complete().await;
+    subject.pause().await;
+    let figures = counter.watch().stop(count);
+    subject.stop().await;
+    figures
+}
+
+pub(crate) async fn end_to_end(url: &str, load: Load, count: usize) -> Figures {
+    let subject = Subject::start(url, load, Counter::default()).await;
+    let figures = subject.end_to_end(count).await;
+    subject.pause().await;
+    subject.stop().await;
+    figures
+}
+
+async fn publish_all(bus: &Bus, load: &Load, count: usize) {
+    let tasks = load
+        .shares(count)
+        .into_iter()
+        .map(|share| tokio::spawn(publish_share(bus.clone(), *load, share)));
+    for task in join_all(tasks).await {
+        task.expect("published");
+    }
+}
+
+async fn publish_share(bus: Bus, load: Load, share: Share) {
+    let queues: Vec<Address> = match load.work {
+        Work::Spread => load.queue_names().into_iter().map(Address::queue).collect(),
+        _ => Vec::new(),
+    };
+    let publish = |number: usize| {
+        let (bus, queues) = (&bus, &queues);
+        async move {
+            let order = OrderPlaced::new(number as u64, load.text);
+            let sending = match queues.len() {
+                0 => bus.publish(&order),
+                length => bus.send_to(queues[number % length].clone(), &order),
+            };
+            sending.await.expect("confirmed");
+        }
+    };
+    let mut sent = stream::iter(0..share.count)
+        .map(publish)
+        .buffer_unordered(share.in_flight);
+    while sent.next().await.is_some() {}
 }

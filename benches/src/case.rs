@@ -1,235 +1,207 @@
-//! The cases, their baselines and their bars.
+//! A case: a load, and what is compared with whom.
 
-use std::fmt;
+use crate::contender::Contender;
+use crate::figures::{Figures, Middle};
+use crate::load::Load;
+use crate::outcome::{Bar, Outcome, Quantity};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::round;
 
-use crate::bus::{self, QUEUE, Subject};
-use crate::figures::{Figures, median_and_spread};
-use crate::memory;
-use crate::raw::{self, Acks};
-use crate::stage::{Stage, Store};
-
-/// How much of it is run.
-pub(crate) struct Plan {
-    /// Only cases whose names contain this text.
-    pub(crate) filter: String,
-    pub(crate) rounds: usize,
-    pub(crate) count: usize,
-}
-
-impl Plan {
-    pub(crate) fn from_environment() -> Self {
-        let number = |name: &str, default| {
-            let text = std::env::var(name).ok();
-            text.and_then(|text| text.parse().ok()).unwrap_or(default)
-        };
-        Self {
-            filter: std::env::var("CASE").unwrap_or_default(),
-            rounds: number("ROUNDS", 5).max(1),
-            count: number("MESSAGES", 200_000).max(1000),
-        }
-    }
-}
-
-/// What a case measures.
-#[derive(Clone, Copy, Debug)]
-enum Load {
-    Publish(Store),
-    Consume(Store, Acks),
-    EndToEnd(Store),
-    Request(usize),
-    Memory,
-}
-
-/// One comparison.
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
-    load: Load,
-    /// The least share of the baseline's rate.
-    rate: f64,
-    /// The most processor time, in multiples of the baseline's, where it is compared.
-    cpu: Option<f64>,
-    /// The most latency, in multiples of the baseline's, where it is compared.
-    latency: Option<f64>,
+    pub(crate) load: Load,
+    pub(crate) measures: Vec<Measure>,
+    once: bool,
 }
 
-/// What is compared in one line.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    name: String,
-    unit: &'static str,
-    ours: (f64, f64),
-    baseline: (f64, f64),
-    /// A ratio of at least this, or at most.
-    bar: Bar,
-}
-
+/// One line of a case.
 #[derive(Clone, Copy, Debug)]
-enum Bar {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-/// Every case.
-pub(crate) fn all() -> Vec<Case> {
-    let case = |name: String, load, rate| Case {
-        name,
-        load,
-        rate,
-        cpu: None,
-        latency: None,
-    };
-    let mut cases = Vec::new();
-    for store in [Store::Quorum, Store::Classic] {
-        let name = |what: &str| format!("{what}-{}", store.name());
-        let batch = if store == Store::Quorum { 0.7 } else { 0.75 };
-        cases.push(Case {
-            cpu: Some(1.6),
-            ..case(name("publish"), Load::Publish(store), 0.9)
-        });
-        cases.push(Case {
-            cpu: Some(2.0),
-            ..case(name("consume"), Load::Consume(store, Acks::Each), 1.0)
-        });
-        let fifty = Load::Consume(store, Acks::Every(50));
-        cases.push(case(name("consume-acks50"), fifty, batch));
-        cases.push(case(name("end-to-end"), Load::EndToEnd(store), 0.85));
-    }
-    cases.push(case("request-100".to_owned(), Load::Request(100), 0.75));
-    cases.push(Case {
-        latency: Some(1.25),
-        ..case("request-1".to_owned(), Load::Request(1), 0.0)
-    });
-    cases.push(case("memory".to_owned(), Load::Memory, 0.5));
-    cases
+pub(crate) struct Measure {
+    pub(crate) quantity: Quantity,
+    pub(crate) against: Contender,
+    pub(crate) bar: Bar,
 }
 
 impl Case {
-    /// Runs ours and the baseline in turn.
-    pub(crate) async fn run(&self, plan: &Plan) -> Vec<Outcome> {
-        let (mut ours, mut baseline) = (Vec::new(), Vec::new());
-        for _ in 0..plan.rounds {
-            let (bus, raw) = self.round(plan.count).await;
-            ours.push(bus);
-            baseline.push(raw);
+    pub(crate) fn new(name: impl Into<String>, load: Load) -> Self {
+        Self {
+            name: name.into(),
+            load,
+            measures: Vec::new(),
+            once: false,
         }
-        self.outcomes(&ours, &baseline)
     }
 
-    async fn round(&self, count: usize) -> (Figures, Figures) {
-        if let Load::Memory = self.load {
-            return (memory::bus(count).await, memory::channel(count).await);
-        }
-        let stage = Stage::open().await;
-        let figures = match self.load {
-            Load::Request(in_flight) => {
-                // A request is several messages.
-                let count = count / if in_flight == 1 { 50 } else { 5 };
-                let ours = bus::request(stage.url(), count, in_flight).await;
-                (ours, raw::request(stage.url(), count, in_flight).await)
-            }
-            _ => self.broker_round(stage.url(), count).await,
-        };
-        stage.close().await;
-        figures
+    /// Ours must be at least so many times the other's.
+    pub(crate) fn least(self, quantity: Quantity, against: Contender, ratio: f64) -> Self {
+        self.measure(quantity, against, Bar::AtLeast(ratio))
     }
 
-    async fn broker_round(&self, url: &str, count: usize) -> (Figures, Figures) {
-        let (Load::Publish(store) | Load::Consume(store, _) | Load::EndToEnd(store)) = self.load
-        else {
-            unreachable!("the other loads have no queue");
-        };
-        let subject = Subject::start(url, store).await;
-        subject.publish(1).await;
-        let sample = raw::sample(url, QUEUE).await;
-        let figures = match self.load {
-            Load::Publish(_) => {
-                let ours = subject.publish(count).await;
-                purge(url).await;
-                let raw = raw::publish(url, QUEUE, &sample, count).await;
-                (ours, raw)
-            }
-            Load::Consume(_, acks) => {
-                raw::publish(url, QUEUE, &sample, count).await;
-                let ours = subject.consume(count).await;
-                raw::publish(url, QUEUE, &sample, count).await;
-                (ours, raw::consume(url, QUEUE, count, acks).await)
-            }
-            _ => {
-                let ours = subject.end_to_end(count).await;
-                (
-                    ours,
-                    raw::end_to_end(url, QUEUE, QUEUE, &sample, count).await,
-                )
-            }
-        };
-        purge(url).await;
-        subject.stop().await;
-        figures
+    /// Ours must be at most so many times the other's.
+    pub(crate) fn most(self, quantity: Quantity, against: Contender, ratio: f64) -> Self {
+        self.measure(quantity, against, Bar::AtMost(ratio))
     }
 
-    fn outcomes(&self, ours: &[Figures], baseline: &[Figures]) -> Vec<Outcome> {
-        let outcome = |what: &str, unit, of: fn(&Figures) -> f64, bar| Outcome {
-            name: format!("{}{what}", self.name),
-            unit,
-            ours: median_and_spread(ours.iter().map(of).collect()),
-            baseline: median_and_spread(baseline.iter().map(of).collect()),
+    fn measure(mut self, quantity: Quantity, against: Contender, bar: Bar) -> Self {
+        self.measures.push(Measure {
+            quantity,
+            against,
             bar,
+        });
+        self
+    }
+
+    /// One round is enough, as it takes long.
+    pub(crate) fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
+    pub(crate) fn line_name(&self, measure: &Measure) -> String {
+        let quantity = measure.quantity.suffix();
+        format!("{}{quantity}{}", self.name, measure.against.suffix())
+    }
+
+    /// The lines that a plan asks for; nothing if there is none.
+    pub(crate) fn selected(mut self, plan: &Plan) -> Option<Self> {
+        let present = |against| against != Contender::MassTransit || plan.masstransit;
+        let mut measures = std::mem::take(&mut self.measures);
+        measures.retain(|measure| {
+            self.line_name(measure).contains(&plan.filter) && present(measure.against)
+        });
+        self.measures = measures;
+        (!self.measures.is_empty()).then_some(self)
+    }
+
+    /// Ours, and whoever it is compared with.
+    fn contenders(&self) -> Vec<Contender> {
+        let mut contenders = vec![Contender::Bus];
+        for measure in &self.measures {
+            if measure.against != Contender::Earlier && !contenders.contains(&measure.against) {
+                contenders.push(measure.against);
+            }
+        }
+        contenders
+    }
+
+    /// Runs the contenders in turn, several times.
+    pub(crate) async fn run(&self, plan: &Plan) -> Vec<Outcome> {
+        let contenders = self.contenders();
+        let rounds = if self.once { 1 } else { plan.rounds };
+        let progress = Progress::of(self, rounds, plan.messages);
+        let mut figures = Vec::new();
+        for number in 0..rounds {
+            progress.round(number);
+            figures.push(round::run(self.load, &contenders, number, plan.messages).await);
+        }
+        progress.end();
+        self.outcomes(&contenders, &figures)
+    }
+
+    /// `figures` has the contenders' of each round.
+    fn outcomes(&self, contenders: &[Contender], figures: &[Vec<Figures>]) -> Vec<Outcome> {
+        let of = |contender: Contender, quantity: Quantity| {
+            let index = contenders.iter().position(|other| *other == contender);
+            let figures = figures.iter().map(|round| match index {
+                Some(index) => round[index],
+                None => round[0].before(),
+            });
+            Middle::of(figures.map(|figures| quantity.of(&figures)).collect())
         };
-        let mut outcomes = Vec::new();
-        if self.rate > 0.0 {
-            let bar = Bar::AtLeast(self.rate);
-            outcomes.push(outcome("", "/s", |figures| figures.rate, bar));
-        }
-        if let Some(most) = self.cpu {
-            let bar = Bar::AtMost(most);
-            outcomes.push(outcome("-cpu", "us", |figures| figures.cpu, bar));
-        }
-        if let Some(most) = self.latency {
-            let bar = Bar::AtMost(most);
-            outcomes.push(outcome("-latency", "us", |figures| figures.latency, bar));
-        }
-        outcomes
+        let outcome = |measure: &Measure| Outcome {
+            name: self.line_name(measure),
+            quantity: measure.quantity,
+            ours: of(Contender::Bus, measure.quantity),
+            baseline: of(measure.against, measure.quantity),
+            bar: measure.bar,
+        };
+        self.measures.iter().map(outcome).collect()
     }
 }
 
-async fn purge(url: &str) {
-    let (connection, channel) = raw::connect(url).await;
-    let options = lapin::options::QueuePurgeOptions::default();
-    channel
-        .queue_purge(QUEUE.into(), options)
-        .await
-        .expect("purged");
-    let _ = connection.close(200, "done".into()).await;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Store, Work};
 
-impl Outcome {
-    fn ratio(&self) -> f64 {
-        self.ours.0 / self.baseline.0
+    fn case() -> Case {
+        Case::new("publish-quorum", Load::new(Work::Publish, Store::Quorum))
+            .least(Quantity::Rate, Contender::LAPIN, 0.9)
+            .most(Quantity::Cpu, Contender::LAPIN, 1.6)
+            .least(Quantity::Rate, Contender::MassTransit, 2.3)
     }
 
-    pub(crate) fn meets_its_bar(&self) -> bool {
-        match self.bar {
-            Bar::AtLeast(least) => self.ratio() >= least,
-            Bar::AtMost(most) => self.ratio() <= most,
+    fn plan(filter: &str, masstransit: bool) -> Plan {
+        Plan {
+            filter: filter.to_owned(),
+            rounds: 1,
+            messages: 1000,
+            masstransit,
         }
     }
-}
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bus, bus_spread) = self.ours;
-        let (baseline, baseline_spread) = self.baseline;
-        let digits = usize::from(self.unit == "us");
-        write!(
-            f,
-            "case={} bus={bus:.digits$}{unit} (±{bus_spread:.0}%) baseline={baseline:.digits$}{unit} (±{baseline_spread:.0}%) ratio={:.2} bar{}",
-            self.name,
-            self.ratio(),
-            match self.bar {
-                Bar::AtLeast(least) => format!(">={least}"),
-                Bar::AtMost(most) => format!("<={most}"),
-            },
-            unit = self.unit,
-        )
+    fn names(case: Option<Case>) -> Vec<String> {
+        case.map_or_else(Vec::new, |case| {
+            let name = |measure| case.line_name(measure);
+            case.measures.iter().map(name).collect()
+        })
+    }
+
+    #[test]
+    fn lines_are_selected_by_a_part_of_their_names() {
+        let all = names(case().selected(&plan("quorum", true)));
+        let expected = [
+            "publish-quorum",
+            "publish-quorum-cpu",
+            "publish-quorum-vs-masstransit",
+        ];
+        assert_eq!(all, expected);
+        let one = names(case().selected(&plan("-cpu", true)));
+        assert_eq!(one, ["publish-quorum-cpu"]);
+        assert!(case().selected(&plan("consume", true)).is_none());
+    }
+
+    #[test]
+    fn a_baseline_that_is_absent_is_left_out() {
+        let left = names(case().selected(&plan("", false)));
+        assert_eq!(left, ["publish-quorum", "publish-quorum-cpu"]);
+        assert!(case().selected(&plan("vs-masstransit", false)).is_none());
+    }
+
+    #[test]
+    fn each_contender_is_compared_with_its_own_figures() {
+        let figures = |rate, cpu| Figures {
+            rate,
+            cpu,
+            ..Figures::default()
+        };
+        let contenders = case().contenders();
+        assert_eq!(
+            contenders,
+            [Contender::Bus, Contender::LAPIN, Contender::MassTransit]
+        );
+        let round = vec![figures(95.0, 8.0), figures(100.0, 4.0), figures(38.0, 40.0)];
+        let outcomes = case().outcomes(&contenders, &[round]);
+        let ratios: Vec<_> = outcomes.iter().map(Outcome::ratio).collect();
+        assert_eq!(ratios, [0.95, 2.0, 2.5]);
+        let met: Vec<_> = outcomes.iter().map(Outcome::meets_its_bar).collect();
+        assert_eq!(met, [true, false, true]);
+    }
+
+    #[test]
+    fn the_bus_is_compared_with_itself_earlier() {
+        let load = Load::new(Work::Resident, Store::Classic);
+        let case = Case::new("resident", load).most(Quantity::Resident, Contender::Earlier, 1.1);
+        let contenders = case.contenders();
+        assert_eq!(contenders, [Contender::Bus]);
+        let figures = Figures {
+            resident: 22.0,
+            resident_before: 20.0,
+            ..Figures::default()
+        };
+        let outcomes = case.outcomes(&contenders, &[vec![figures]]);
+        assert!((outcomes[0].ratio() - 1.1).abs() < 1e-9);
     }
 }

@@ -1,48 +1,163 @@
-//! The messages of the loads.
+//! What a contender is made to do.
 
-use bus_core::Message;
 use serde::{Deserialize, Serialize};
 
 /// How many messages are on their way at once.
 pub(crate) const IN_FLIGHT: usize = 1000;
 
-/// An event whose envelope has about 1000 bytes, 700 of them for others than the text.
-#[derive(Clone, Serialize, Deserialize, Message)]
-#[message("Bench.Orders:OrderPlaced")]
-pub(crate) struct OrderPlaced {
-    pub(crate) number: u64,
-    pub(crate) customer: String,
-    pub(crate) lines: Vec<Line>,
+/// Large bodies come in smaller numbers: so many bytes of text at most in one run.
+const BYTES: usize = 400_000_000;
+
+/// A load as data. It goes to the process of a contender as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) work: Work,
+    pub(crate) store: Store,
+    /// Bytes of text in each message, beside what all of them have.
+    pub(crate) text: usize,
+    /// Tasks that publish; they share [`IN_FLIGHT`].
+    pub(crate) tasks: usize,
+    /// Queues, each with an endpoint.
+    pub(crate) queues: usize,
+    /// Requests that wait for their answer at once.
+    pub(crate) asking: usize,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Line {
-    sku: String,
-    quantity: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Publish and await the confirms.
+    Publish,
+    /// Consume what is in a queue.
+    Consume,
+    /// Both at once.
+    EndToEnd,
+    /// Send to each queue in turn, and consume from all.
+    Spread,
+    /// Ask and answer.
+    Request,
+    /// Publish and consume without a broker.
+    InMemory,
+    /// Start, and consume the message that waits.
+    StartUp,
+    /// End to end, and ten times as long, with a look at the memory after each.
+    Resident,
 }
 
-#[derive(Serialize, Deserialize, Message)]
-#[message("Bench.Orders:GetStock")]
-pub(crate) struct GetStock {
-    pub(crate) number: u64,
+/// How a queue stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Store {
+    Classic,
+    Quorum,
 }
 
-#[derive(Serialize, Deserialize, Message)]
-#[message("Bench.Orders:Stock")]
-pub(crate) struct Stock {
-    pub(crate) number: u64,
-}
-
-impl OrderPlaced {
-    pub(crate) fn new(number: u64) -> Self {
-        let line = |sku: &str| Line {
-            sku: sku.to_owned(),
-            quantity: 3,
-        };
-        Self {
-            number,
-            customer: "Acme Trading Company".to_owned(),
-            lines: vec![line("A-1007"), line("B-2009"), line("C-3011")],
+impl Store {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
         }
+    }
+}
+
+impl Load {
+    pub(crate) fn new(work: Work, store: Store) -> Self {
+        Self {
+            work,
+            store,
+            text: 0,
+            tasks: 1,
+            queues: 1,
+            asking: 1,
+        }
+    }
+
+    /// How many messages, or requests, are measured where a plan has so many messages.
+    pub(crate) fn count(&self, messages: usize) -> usize {
+        match self.work {
+            // A median needs no more; at a millisecond each it would be minutes.
+            Work::Request if self.asking == 1 => messages / 40,
+            // A request is two messages.
+            Work::Request => messages / 2,
+            Work::StartUp => 1,
+            _ if self.text == 0 => messages,
+            _ => messages.min(BYTES / self.text),
+        }
+    }
+
+    /// The queues by name.
+    pub(crate) fn queue_names(&self) -> Vec<String> {
+        match self.queues {
+            1 => vec![QUEUE.to_owned()],
+            queues => (1..=queues)
+                .map(|number| format!("{QUEUE}-{number}"))
+                .collect(),
+        }
+    }
+
+    /// How many messages the broker may have on their way to each queue's consumer.
+    pub(crate) fn prefetch(&self) -> u16 {
+        u16::try_from(IN_FLIGHT / self.queues).unwrap_or(u16::MAX)
+    }
+
+    /// Each publishing task's part of the messages, and of what may be in flight.
+    pub(crate) fn shares(&self, count: usize) -> Vec<Share> {
+        let part =
+            |whole: usize, task: usize| whole * (task + 1) / self.tasks - whole * task / self.tasks;
+        (0..self.tasks)
+            .map(|task| Share {
+                count: part(count, task),
+                in_flight: part(IN_FLIGHT, task).max(1),
+            })
+            .collect()
+    }
+}
+
+/// The queue of the loads.
+pub(crate) const QUEUE: &str = "orders";
+
+/// What one of several publishing tasks does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) count: usize,
+    pub(crate) in_flight: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_the_tasks_are_the_whole() {
+        let load = Load {
+            tasks: 64,
+            ..Load::new(Work::Publish, Store::Quorum)
+        };
+        let shares = load.shares(200_003);
+        assert_eq!(shares.len(), 64);
+        assert_eq!(
+            shares.iter().map(|share| share.count).sum::<usize>(),
+            200_003
+        );
+        assert_eq!(
+            shares.iter().map(|share| share.in_flight).sum::<usize>(),
+            IN_FLIGHT
+        );
+    }
+
+    #[test]
+    fn large_bodies_come_in_smaller_numbers() {
+        let sized = |text| Load {
+            text,
+            ..Load::new(Work::Publish, Store::Quorum)
+        };
+        assert_eq!(sized(700).count(200_000), 200_000);
+        assert_eq!(sized(1_000_000).count(200_000), 400);
+    }
+
+    #[test]
+    fn a_load_survives_the_way_to_another_process() {
+        let load = Load::new(Work::Request, Store::Classic);
+        let text = serde_json::to_string(&load).expect("JSON");
+        assert_eq!(serde_json::from_str::<Load>(&text).expect("a load"), load);
     }
 }

@@ -1,27 +1,24 @@
 //! The in-memory transport, beside the same envelopes over a channel.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use bus_core::codec::{decode_message, encode_message};
 use bus_core::transport::Incoming;
 use bus_core::{Bus, Codec, ConsumeContext, ConsumeResult, Endpoint, Envelope, Message};
 use bus_inmemory::InMemory;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::bus::Counter;
 use crate::figures::{Figures, Watch};
-use crate::load::{IN_FLIGHT, OrderPlaced};
+use crate::load::IN_FLIGHT;
+use crate::message::OrderPlaced;
 
 pub(crate) async fn bus(count: usize) -> Figures {
-    let (consumed, complete) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-    let (counter, completed) = (Arc::clone(&consumed), Arc::clone(&complete));
+    let counter = Counter::expecting(count);
+    let counting = counter.clone();
     let consume = move |_: ConsumeContext<OrderPlaced>| {
-        if counter.fetch_add(1, Ordering::Relaxed) + 1 == count {
-            completed.notify_one();
-        }
+        counting.count();
         std::future::ready(ConsumeResult::Ok(()))
     };
     let bus = Bus::builder(InMemory::new())
@@ -32,13 +29,16 @@ pub(crate) async fn bus(count: usize) -> Figures {
     let watch = Watch::start();
     let publish = |number| {
         let bus = &bus;
-        async move { bus.publish(&OrderPlaced::new(number)).await.expect("sent") }
+        async move {
+            let order = OrderPlaced::new(number, 0);
+            bus.publish(&order).await.expect("sent");
+        }
     };
     let mut sent = stream::iter(0..count as u64)
         .map(publish)
         .buffer_unordered(IN_FLIGHT);
     while sent.next().await.is_some() {}
-    complete.notified().await;
+    counter.complete().await;
     let figures = watch.stop(count);
     bus.shutdown().await.expect("stopped");
     figures
@@ -58,15 +58,7 @@ pub(crate) async fn channel(count: usize) -> Figures {
         sum
     });
     for number in 0..count as u64 {
-        let envelope = Envelope {
-            message_id: Some(Uuid::now_v7()),
-            conversation_id: Some(Uuid::now_v7()),
-            message_types: vec![OrderPlaced::message_type().urn().into()].into(),
-            message: encode_message(&OrderPlaced::new(number)).expect("JSON"),
-            host: Some(bus_core::HostInfo::current_json().clone()),
-            ..Envelope::default()
-        };
-        let encoded = Codec::MassTransit.encode(&envelope);
+        let encoded = Codec::MassTransit.encode(&envelope(number));
         let incoming = Incoming {
             body: encoded.body,
             headers: encoded.headers,
@@ -78,4 +70,15 @@ pub(crate) async fn channel(count: usize) -> Figures {
     let sum = receiving.await.expect("received");
     assert!(count < 2 || sum > 0);
     watch.stop(count)
+}
+
+fn envelope(number: u64) -> Envelope {
+    Envelope {
+        message_id: Some(Uuid::now_v7()),
+        conversation_id: Some(Uuid::now_v7()),
+        message_types: vec![OrderPlaced::message_type().urn().into()].into(),
+        message: encode_message(&OrderPlaced::new(number, 0)).expect("JSON"),
+        host: Some(bus_core::HostInfo::current_json().clone()),
+        ..Envelope::default()
+    }
 }

@@ -1,25 +1,23 @@
 //! The client alone, moving bytes that are encoded already.
 
-use std::collections::HashMap;
-use std::time::Instant;
-
+use futures_util::future::join_all;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions,
+    ConfirmSelectOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::figures::{Figures, Watch};
-use crate::load::IN_FLIGHT;
+use crate::load::{Load, Share};
 
-/// A message as the bus sends it.
+/// A message as it was sent by somebody else.
+#[derive(Clone)]
 pub(crate) struct Sample {
-    body: Vec<u8>,
-    properties: BasicProperties,
+    pub(crate) body: Vec<u8>,
+    pub(crate) properties: BasicProperties,
 }
 
 pub(crate) async fn connect(url: &str) -> (Connection, Channel) {
@@ -30,73 +28,103 @@ pub(crate) async fn connect(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
+async fn confirming(url: &str) -> (Connection, Channel) {
+    let (connection, channel) = connect(url).await;
+    let options = ConfirmSelectOptions::default();
+    channel.confirm_select(options).await.expect("confirms");
+    (connection, channel)
+}
+
+pub(crate) async fn close(connection: Connection) {
+    // The broker may be quicker than the answer to this.
+    let _ = connection.close(200, "done".into()).await;
+}
+
 /// Takes one message out of a queue, to move the same bytes.
 pub(crate) async fn sample(url: &str, queue: &str) -> Sample {
-    let (_connection, channel) = connect(url).await;
+    let (connection, channel) = connect(url).await;
     let options = BasicGetOptions { no_ack: true };
     let message = channel.basic_get(queue.into(), options).await.expect("get");
     let message = message.expect("a message was published");
-    Sample {
+    let sample = Sample {
         body: message.data.clone(),
         properties: message.properties.clone(),
+    };
+    close(connection).await;
+    sample
+}
+
+/// Takes all messages out of a queue.
+pub(crate) async fn purge(url: &str, queue: &str) {
+    let (connection, channel) = connect(url).await;
+    let purged = channel.queue_purge(queue.into(), QueuePurgeOptions::default());
+    purged.await.expect("purged");
+    close(connection).await;
+}
+
+/// Publishes to the queues in turn, with confirms, many in flight.
+pub(crate) async fn publish(url: &str, load: Load, sample: &Sample, count: usize) -> Figures {
+    let (connection, channel) = confirming(url).await;
+    let watch = Watch::start();
+    publish_on(&channel, &load, sample, count).await;
+    let figures = watch.stop(count);
+    close(connection).await;
+    figures
+}
+
+/// Puts so many copies of a message into a queue.
+pub(crate) async fn fill(url: &str, queue: &str, sample: &Sample, count: usize) {
+    let (connection, channel) = confirming(url).await;
+    let share = Share {
+        count,
+        in_flight: crate::load::IN_FLIGHT,
+    };
+    publish_share(channel, vec![queue.to_owned()], sample.clone(), share).await;
+    close(connection).await;
+}
+
+async fn publish_on(channel: &Channel, load: &Load, sample: &Sample, count: usize) {
+    let tasks = load.shares(count).into_iter().map(|share| {
+        let (channel, sample) = (channel.clone(), sample.clone());
+        tokio::spawn(publish_share(channel, load.queue_names(), sample, share))
+    });
+    for task in join_all(tasks).await {
+        task.expect("published");
     }
 }
 
-/// Publishes with confirms, many in flight.
-pub(crate) async fn publish(url: &str, exchange: &str, sample: &Sample, count: usize) -> Figures {
-    let (connection, channel) = connect(url).await;
-    channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await
-        .expect("confirms");
-    let watch = Watch::start();
-    publish_on(&channel, exchange, sample, count).await;
-    let figures = watch.stop(count);
-    let _ = connection.close(200, "done".into()).await;
-    figures
-}
-
-async fn publish_on(channel: &Channel, exchange: &str, sample: &Sample, count: usize) {
-    let publish = |_| async {
-        let options = BasicPublishOptions::default();
-        let properties = sample.properties.clone();
-        let written = channel
-            .basic_publish(
-                exchange.into(),
-                "".into(),
-                options,
-                &sample.body,
-                properties,
-            )
-            .await;
-        assert!(written.expect("written").await.expect("confirmed").is_ack());
+async fn publish_share(channel: Channel, queues: Vec<String>, sample: Sample, share: Share) {
+    let publish = |number: usize| {
+        let (channel, sample) = (&channel, &sample);
+        let queue = queues[number % queues.len()].as_str();
+        async move {
+            let options = BasicPublishOptions::default();
+            let properties = sample.properties.clone();
+            let written =
+                channel.basic_publish("".into(), queue.into(), options, &sample.body, properties);
+            let confirm = written.await.expect("written").await.expect("confirmed");
+            assert!(confirm.is_ack());
+        }
     };
-    let mut confirms = stream::iter(0..count)
+    let mut confirms = stream::iter(0..share.count)
         .map(publish)
-        .buffer_unordered(IN_FLIGHT);
+        .buffer_unordered(share.in_flight);
     while confirms.next().await.is_some() {}
 }
 
-/// How a raw consumer acknowledges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acks {
-    Each,
-    Every(u64),
-}
-
-/// Consumes and acknowledges what is in a queue.
-pub(crate) async fn consume(url: &str, queue: &str, count: usize, acks: Acks) -> Figures {
+/// Consumes and acknowledges what is in a queue; acknowledges each message, or a batch at once. The watch runs from
+/// the first message.
+pub(crate) async fn consume(url: &str, load: Load, batch: usize, count: usize) -> Figures {
     let (connection, channel) = connect(url).await;
-    let watch = Watch::start();
-    let consumer = consumer(&channel, queue).await;
-    consume_on(&channel, consumer, count, acks).await;
+    let [queue] = load.queue_names().try_into().expect("one queue");
+    let consumer = consumer(&channel, &queue, load.prefetch()).await;
+    let watch = consume_on(channel, consumer, batch, count).await;
     let figures = watch.stop(count);
-    let _ = connection.close(200, "done".into()).await;
+    close(connection).await;
     figures
 }
 
-async fn consumer(channel: &Channel, queue: &str) -> Consumer {
-    let prefetch = u16::try_from(IN_FLIGHT).expect("it fits");
+pub(crate) async fn consumer(channel: &Channel, queue: &str, prefetch: u16) -> Consumer {
     channel
         .basic_qos(prefetch, BasicQosOptions::default())
         .await
@@ -112,18 +140,15 @@ async fn consumer(channel: &Channel, queue: &str) -> Consumer {
         .expect("a consumer")
 }
 
-async fn consume_on(channel: &Channel, mut consumer: Consumer, count: usize, acks: Acks) {
+async fn consume_on(channel: Channel, mut consumer: Consumer, batch: usize, count: usize) -> Watch {
+    let mut first = None;
     let mut waiting = FuturesUnordered::new();
     for handled in 1..=count {
         let delivery = consumer.next().await.expect("a delivery").expect("whole");
-        let tag = delivery.delivery_tag;
-        let due = match acks {
-            Acks::Each => true,
-            Acks::Every(batch) => tag % batch == 0 || handled == count,
-        };
-        if due {
-            let multiple = acks != Acks::Each;
-            waiting.push(channel.basic_ack(tag, BasicAckOptions { multiple }));
+        first.get_or_insert_with(Watch::start);
+        if handled % batch == 0 || handled == count {
+            let multiple = batch > 1;
+            waiting.push(channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple }));
         }
         while let Some(Some(acked)) = waiting.next().now_or_never() {
             acked.expect("acknowledged");
@@ -132,130 +157,29 @@ async fn consume_on(channel: &Channel, mut consumer: Consumer, count: usize, ack
     while let Some(acked) = waiting.next().await {
         acked.expect("acknowledged");
     }
+    first.unwrap_or_else(Watch::start)
 }
 
-/// Publishes and consumes at the same time.
-pub(crate) async fn end_to_end(
-    url: &str,
-    queue: &str,
-    exchange: &str,
-    sample: &Sample,
-    count: usize,
-) -> Figures {
-    let (out, publishing) = connect(url).await;
-    let (back, consuming) = connect(url).await;
-    publishing
-        .confirm_select(ConfirmSelectOptions::default())
-        .await
-        .expect("confirms");
-    let consumer = consumer(&consuming, queue).await;
-    let task = tokio::spawn(async move {
-        consume_on(&consuming, consumer, count, Acks::Each).await;
-    });
+/// Publishes and consumes at the same time; each queue has a channel and a task of its own.
+pub(crate) async fn end_to_end(url: &str, load: Load, sample: &Sample, count: usize) -> Figures {
+    let (out, publishing) = confirming(url).await;
+    let (back, _) = connect(url).await;
+    let queues = load.queue_names();
+    let mut tasks = Vec::new();
+    for (index, queue) in queues.iter().enumerate() {
+        let channel = back.create_channel().await.expect("a channel");
+        let consumer = consumer(&channel, queue, load.prefetch()).await;
+        // The first queues get one more where the number of queues does not divide the count.
+        let part = (count + queues.len() - 1 - index) / queues.len();
+        tasks.push(tokio::spawn(consume_on(channel, consumer, 1, part)));
+    }
     let watch = Watch::start();
-    publish_on(&publishing, exchange, sample, count).await;
-    task.await.expect("consumed");
+    publish_on(&publishing, &load, sample, count).await;
+    for task in tasks {
+        task.await.expect("consumed");
+    }
     let figures = watch.stop(count);
-    for connection in [out, back] {
-        let _ = connection.close(200, "done".into()).await;
-    }
+    close(out).await;
+    close(back).await;
     figures
-}
-
-/// Asks and answers, so many at once.
-pub(crate) async fn request(url: &str, count: usize, in_flight: usize) -> Figures {
-    let (out, asking) = connect(url).await;
-    let (back, answering) = connect(url).await;
-    // As ours: the questions survive the broker, the answers do not.
-    let declared = |channel: Channel, name: &'static str, durable| async move {
-        let declare = QueueDeclareOptions {
-            durable,
-            exclusive: !durable,
-            ..QueueDeclareOptions::default()
-        };
-        let queue = channel.queue_declare(name.into(), declare, FieldTable::default());
-        queue.await.expect("a queue");
-        consumer(&channel, name).await
-    };
-    let questions = declared(answering.clone(), "raw-questions", true).await;
-    let answers = declared(asking.clone(), "raw-answers", false).await;
-    let responder = tokio::spawn(respond(answering, questions));
-    let (register, pending) = mpsc::unbounded_channel();
-    let dispatcher = tokio::spawn(dispatch(asking.clone(), answers, pending));
-    let watch = Watch::start();
-    let ask = |number: usize| {
-        let (asking, register) = (asking.clone(), register.clone());
-        async move {
-            let started = Instant::now();
-            let id = number.to_string();
-            let (answered, answer) = oneshot::channel();
-            register.send((id.clone(), answered)).expect("registered");
-            let properties = BasicProperties::default()
-                .with_delivery_mode(2)
-                .with_correlation_id(id.into())
-                .with_reply_to("raw-answers".into());
-            let options = BasicPublishOptions::default();
-            asking
-                .basic_publish(
-                    "".into(),
-                    "raw-questions".into(),
-                    options,
-                    b"{}",
-                    properties,
-                )
-                .await
-                .expect("written");
-            answer.await.expect("answered");
-            started.elapsed()
-        }
-    };
-    let asked = stream::iter(0..count).map(ask).buffer_unordered(in_flight);
-    let latencies: Vec<_> = asked.collect().await;
-    let mut figures = watch.stop(count);
-    figures.latency = crate::bus::middle(latencies);
-    responder.abort();
-    dispatcher.abort();
-    for connection in [out, back] {
-        let _ = connection.close(200, "done".into()).await;
-    }
-    figures
-}
-
-async fn respond(channel: Channel, mut questions: Consumer) {
-    let mut waiting = FuturesUnordered::new();
-    while let Some(Ok(question)) = questions.next().await {
-        let id = question.properties.correlation_id().clone().expect("an id");
-        let to = question.properties.reply_to().clone().expect("an address");
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_correlation_id(id);
-        let channel = channel.clone();
-        waiting.push(async move {
-            let options = BasicPublishOptions::default();
-            let answer = channel.basic_publish("".into(), to, options, b"{}", properties);
-            answer.await.expect("written");
-            let ack = channel.basic_ack(question.delivery_tag, BasicAckOptions::default());
-            ack.await.expect("acknowledged");
-        });
-        while let Some(Some(())) = waiting.next().now_or_never() {}
-    }
-}
-
-type Pending = mpsc::UnboundedReceiver<(String, oneshot::Sender<()>)>;
-
-async fn dispatch(channel: Channel, mut answers: Consumer, mut pending: Pending) {
-    let mut waiting = HashMap::new();
-    let mut acks = FuturesUnordered::new();
-    while let Some(Ok(answer)) = answers.next().await {
-        while let Ok((id, answered)) = pending.try_recv() {
-            waiting.insert(id, answered);
-        }
-        let id = answer.properties.correlation_id().clone().expect("an id");
-        if let Some(answered) = waiting.remove(id.as_str()) {
-            let _ = answered.send(());
-        }
-        let (channel, tag) = (channel.clone(), answer.delivery_tag);
-        acks.push(async move { channel.basic_ack(tag, BasicAckOptions::default()).await });
-        while let Some(Some(_)) = acks.next().now_or_never() {}
-    }
 }

@@ -1,23 +1,10 @@
 //! Where a case runs: a virtual host of its own on the broker of the run.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bus_tests::Broker;
-use uuid::Uuid;
 
-/// How the queue of a load stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    Classic,
-    Quorum,
-}
-
-impl Store {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Quorum => "quorum",
-        }
-    }
-}
+static OPENED: AtomicUsize = AtomicUsize::new(1);
 
 /// A virtual host with nothing in it.
 pub(crate) struct Stage {
@@ -28,7 +15,8 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn open() -> Self {
         let broker = Broker::controlled().await;
-        let vhost = format!("bench-{}", Uuid::new_v4().simple());
+        // Short, as it is in the addresses of every body. The broker is ours, so a number is enough.
+        let vhost = format!("bench-{}", OPENED.fetch_add(1, Ordering::Relaxed));
         broker.control(&["add_vhost", &vhost]).await;
         broker
             .control(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"])
