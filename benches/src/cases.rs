@@ -73,9 +73,11 @@ fn requests() -> [Case; 2] {
     [
         Case::new("request-100", load(100))
             .least(Rate, LAPIN, 0.75)
+            .least(Rate, Contender::LapinAsSafe, 0.75)
             .least(Rate, MASSTRANSIT, 1.8),
         Case::new("request-latency", load(1))
             .most(Latency, LAPIN, 1.25)
+            .most(Latency, Contender::LapinAsSafe, 1.25)
             .most(Latency, MASSTRANSIT, 0.7),
     ]
 }

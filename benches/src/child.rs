@@ -10,7 +10,8 @@ use crate::figures::Figures;
 use crate::load::{Load, QUEUE, Work};
 use crate::process::resident_memory;
 use crate::raw::{self, Sample};
-use crate::{bus_request, memory, raw_request};
+use crate::raw_request::{self, Care};
+use crate::{bus_request, memory};
 
 /// The first argument of this program where it is a child.
 const CHILD: &str = "child";
@@ -47,7 +48,8 @@ impl Job {
     pub(crate) async fn run(self) {
         let figures = match self.contender {
             Contender::Channel => memory::channel(self.count).await,
-            Contender::Lapin { batch } => self.lapin(batch).await,
+            Contender::Lapin { batch } => self.lapin(batch, Care::Bare).await,
+            Contender::LapinAsSafe => self.lapin(1, Care::AsTheBus).await,
             _ => self.bus().await,
         };
         println!("{}", serde_json::to_string(&figures).expect("JSON"));
@@ -66,7 +68,7 @@ impl Job {
         }
     }
 
-    async fn lapin(&self, batch: usize) -> Figures {
+    async fn lapin(&self, batch: usize, care: Care) -> Figures {
         let (url, load, count) = (&self.url, self.load, self.count);
         match load.work {
             Work::Publish => raw::publish(url, load, &sample(url, load).await, count).await,
@@ -74,7 +76,7 @@ impl Job {
             Work::Request => {
                 bus_request::leave_a_question(url).await;
                 let question = raw::sample(url, bus_request::QUEUE).await;
-                raw_request::request(url, load, question, count).await
+                raw_request::request(url, load, care, question, count).await
             }
             _ => raw::end_to_end(url, load, &sample(url, load).await, count).await,
         }

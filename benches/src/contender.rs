@@ -25,6 +25,8 @@ pub(crate) enum Contender {
     Lapin {
         batch: usize,
     },
+    /// The client alone, with the same precautions as the bus; requests only.
+    LapinAsSafe,
     /// Encoding, decoding, and a channel between two tasks.
     Channel,
     MassTransit,
@@ -39,6 +41,7 @@ impl Contender {
     pub(crate) fn suffix(self) -> String {
         match self {
             Self::MassTransit => "-vs-masstransit".to_owned(),
+            Self::LapinAsSafe => "-as-safe".to_owned(),
             Self::Lapin { batch } if batch > 1 => format!("-acks{batch}"),
             _ => String::new(),
         }

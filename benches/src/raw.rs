@@ -28,7 +28,7 @@ pub(crate) async fn connect(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-async fn confirming(url: &str) -> (Connection, Channel) {
+pub(crate) async fn confirming(url: &str) -> (Connection, Channel) {
     let (connection, channel) = connect(url).await;
     let options = ConfirmSelectOptions::default();
     channel.confirm_select(options).await.expect("confirms");

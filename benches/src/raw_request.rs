@@ -8,46 +8,101 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Connection, Consumer, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::figures::{Figures, Watch};
 use crate::load::{IN_FLIGHT, Load};
-use crate::raw::{Sample, close, connect, consumer};
+use crate::raw::{Sample, close, confirming, connect, consumer};
 
 const QUESTIONS: &str = "raw-questions";
 const ANSWERS: &str = "raw-answers";
 
+/// What a side does for safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Writes on the connection that it reads from, and nobody awaits a confirm.
+    Bare,
+    /// As the bus: connections of its own to publish on, confirms, an error for what no queue takes, and a question is
+    /// acknowledged when its answer is confirmed.
+    AsTheBus,
+}
+
+impl Care {
+    fn options(self) -> BasicPublishOptions {
+        BasicPublishOptions {
+            mandatory: self == Self::AsTheBus,
+            ..BasicPublishOptions::default()
+        }
+    }
+}
+
+/// A side: what it reads from, and what it writes on.
+struct Side {
+    connections: Vec<Connection>,
+    reading: Channel,
+    writing: Channel,
+}
+
+impl Side {
+    async fn open(url: &str, care: Care) -> Self {
+        let (connection, reading) = connect(url).await;
+        if care == Care::Bare {
+            let writing = reading.clone();
+            let connections = vec![connection];
+            return Self {
+                connections,
+                reading,
+                writing,
+            };
+        }
+        let (other, writing) = confirming(url).await;
+        Self {
+            connections: vec![connection, other],
+            reading,
+            writing,
+        }
+    }
+}
+
 /// Asks and answers, so many at once; question and answer are the sample.
-pub(crate) async fn request(url: &str, load: Load, sample: Sample, count: usize) -> Figures {
-    let (out, asking) = connect(url).await;
-    let (back, answering) = connect(url).await;
+pub(crate) async fn request(
+    url: &str,
+    load: Load,
+    care: Care,
+    sample: Sample,
+    count: usize,
+) -> Figures {
+    let client = Side::open(url, care).await;
+    let server = Side::open(url, care).await;
     // As ours: the questions survive the broker, the answers do not.
-    let questions = declared(&answering, QUESTIONS, true).await;
-    let answers = declared(&asking, ANSWERS, false).await;
-    let responder = tokio::spawn(respond(answering, questions, sample.clone()));
+    let questions = declared(&server.reading, QUESTIONS, true).await;
+    let answers = declared(&client.reading, ANSWERS, false).await;
+    let channels = (server.reading, server.writing);
+    let responder = tokio::spawn(respond(channels, care, questions, sample.clone()));
     let (register, pending) = mpsc::unbounded_channel();
-    let dispatcher = tokio::spawn(dispatch(asking.clone(), answers, pending));
+    let dispatcher = tokio::spawn(dispatch(client.reading, answers, pending));
+    let (keep, kept) = mpsc::unbounded_channel();
+    let confirms = tokio::spawn(confirmed(kept));
     let watch = Watch::start();
     let ask = |number: usize| {
-        let (asking, register, sample) = (&asking, &register, &sample);
+        let (asking, register, keep) = (&client.writing, &register, &keep);
+        let sample = &sample;
         async move {
             let started = Instant::now();
             let (answered, answer) = oneshot::channel();
             register.send((number, answered)).expect("registered");
             let properties = sample.properties.clone().with_reply_to(ANSWERS.into());
             let properties = properties.with_correlation_id(number.to_string().into());
-            let options = BasicPublishOptions::default();
-            asking
-                .basic_publish(
-                    "".into(),
-                    QUESTIONS.into(),
-                    options,
-                    &sample.body,
-                    properties,
-                )
-                .await
-                .expect("written");
+            let written = asking.basic_publish(
+                "".into(),
+                QUESTIONS.into(),
+                care.options(),
+                &sample.body,
+                properties,
+            );
+            let confirm = written.await.expect("written");
+            assert!(keep.send(confirm).is_ok(), "it is kept");
             answer.await.expect("answered");
             started.elapsed()
         }
@@ -58,9 +113,23 @@ pub(crate) async fn request(url: &str, load: Load, sample: Sample, count: usize)
     let figures = watch.stop_with(asked.collect().await);
     responder.abort();
     dispatcher.abort();
-    close(out).await;
-    close(back).await;
+    confirms.abort();
+    for connection in client.connections.into_iter().chain(server.connections) {
+        close(connection).await;
+    }
     figures
+}
+
+/// Awaits confirms for those who wait for an answer: one that is dropped would stay with the client.
+async fn confirmed(mut kept: mpsc::UnboundedReceiver<PublisherConfirm>) {
+    let mut confirms = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(confirm) = kept.recv() => confirms.push(confirm),
+            Some(confirmed) = confirms.next() => assert!(!confirmed.expect("confirmed").is_nack()),
+            else => return,
+        }
+    }
 }
 
 async fn declared(channel: &Channel, name: &str, durable: bool) -> Consumer {
@@ -75,17 +144,24 @@ async fn declared(channel: &Channel, name: &str, durable: bool) -> Consumer {
     consumer(channel, name, prefetch).await
 }
 
-async fn respond(channel: Channel, mut questions: Consumer, sample: Sample) {
+async fn respond(
+    (reading, writing): (Channel, Channel),
+    care: Care,
+    mut questions: Consumer,
+    sample: Sample,
+) {
     let answer = |question: Delivery| {
-        let (channel, sample) = (&channel, &sample);
+        let (reading, writing, sample) = (&reading, &writing, &sample);
         async move {
             let id = question.properties.correlation_id().clone().expect("an id");
             let to = question.properties.reply_to().clone().expect("an address");
             let properties = sample.properties.clone().with_correlation_id(id);
-            let options = BasicPublishOptions::default();
-            let answer = channel.basic_publish("".into(), to, options, &sample.body, properties);
-            answer.await.expect("written");
-            let ack = channel.basic_ack(question.delivery_tag, BasicAckOptions::default());
+            let options = care.options();
+            let answer = writing.basic_publish("".into(), to, options, &sample.body, properties);
+            // Without confirms it is there at once.
+            let confirmed = answer.await.expect("written").await.expect("confirmed");
+            assert!(!confirmed.is_nack());
+            let ack = reading.basic_ack(question.delivery_tag, BasicAckOptions::default());
             ack.await.expect("acknowledged");
         }
     };

@@ -284,7 +284,9 @@ impl BusBuilder {
         let observers = Observers::new(std::mem::take(&mut self.observers));
         let reply_queue = names::temporary("bus");
         let settings = OutboundSettings {
-            source: Address::temporary(reply_queue.clone()).to_uri(&self.transport.base_address()).into(),
+            source: Address::temporary(reply_queue.clone())
+                .to_uri(&self.transport.base_address())
+                .into(),
             codec: self.policy.codec.unwrap_or_default(),
             deadline: self.deadline,
             routes: std::mem::take(&mut self.routes),
@@ -359,7 +361,9 @@ impl BusBuilder {
             stream_offset: endpoint.stream_offset,
         };
         let site = Arc::new(Site {
-            address: Address::exchange(endpoint.name.clone()).to_uri(&shared.outbound.base).into(),
+            address: Address::exchange(endpoint.name.clone())
+                .to_uri(&shared.outbound.base)
+                .into(),
             codec: policy.codec.unwrap_or_default(),
             is_tap: endpoint.is_tap(),
             endpoint: endpoint.name,

@@ -178,8 +178,11 @@ fn publish_to_types(draft: &mut Draft, types: &[MessageType], base: &str) {
             .collect(),
         ..Topology::default()
     };
-    draft.envelope.destination_address =
-        Some(crate::address::Address::exchange(first.clone()).to_uri(base).into());
+    draft.envelope.destination_address = Some(
+        crate::address::Address::exchange(first.clone())
+            .to_uri(base)
+            .into(),
+    );
     draft.target = Target::Exchange {
         name: Cow::Owned(first.clone()),
         topology: Some(Arc::new(topology)),

@@ -252,7 +252,9 @@ mod tests {
 
     #[test]
     fn names_are_ordered_and_differ_by_more_than_case() {
-        let mut headers: Headers = [("b", 1), ("a", 2), ("B", 3), ("c", 4)].into_iter().collect();
+        let mut headers: Headers = [("b", 1), ("a", 2), ("B", 3), ("c", 4)]
+            .into_iter()
+            .collect();
         let names: Vec<_> = headers.iter().map(|(name, _)| name.to_owned()).collect();
         assert_eq!(names, ["B", "a", "c"]);
         assert_eq!(headers.get("b"), Some(&3.into()));

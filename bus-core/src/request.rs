@@ -97,7 +97,9 @@ impl Requests {
         let listener = transport.listen(spec).await?;
         let pump = tokio::spawn(pump(Arc::clone(&listener), Arc::clone(&self.pending)));
         Ok(Inbox {
-            address: Address::temporary(self.queue.clone()).to_uri(&self.outbound.base).into(),
+            address: Address::temporary(self.queue.clone())
+                .to_uri(&self.outbound.base)
+                .into(),
             listener,
             pump,
         })
@@ -271,6 +273,12 @@ impl<R: Reply> Requesting<R> {
     /// Served before lower ones on a queue with priorities.
     pub fn priority(self, priority: u8) -> Self {
         self.set(|draft| draft.priority = Some(priority))
+    }
+
+    /// Kept in the broker's memory only: lost when it restarts, so that the wait ends in a timeout. Takes the broker's disk
+    /// off the way of the question; for questions that are quickly asked again.
+    pub fn transient(self) -> Self {
+        self.set(|draft| draft.durable = false)
     }
 
     /// Encoded otherwise than the endpoint or bus says.

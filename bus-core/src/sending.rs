@@ -175,7 +175,8 @@ impl IntoFuture for Sending {
 #[must_use = "nothing is sent unless it is awaited"]
 pub struct SendFuture(State);
 
-/// The draft lies in the future itself: one allocation less for each message than a boxed future of everything.
+/// The draft lies in the future itself: one allocation less for each message.
+#[expect(clippy::large_enum_variant, reason = "a box is what it saves")]
 enum State {
     Unsent(Sending),
     Sent(BoxFuture<'static, Result<(), SendError>>),

@@ -35,6 +35,7 @@ pub(crate) struct Flight {
     /// How many places are taken.
     taken: usize,
     /// Confirmed, but perhaps returned.
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
     undecided: Vec<Box<Job>>,
     /// Jobs nobody waits for any more, whose fate is open.
     forsaken: usize,
@@ -112,7 +113,12 @@ impl Flight {
 
     /// Lets go of those whose time is up. They keep their places, as the broker may still take them.
     pub(crate) fn expire(&mut self, now: Instant) {
-        for job in self.places.iter_mut().flatten().filter(|job| job.is_due(now)) {
+        for job in self
+            .places
+            .iter_mut()
+            .flatten()
+            .filter(|job| job.is_due(now))
+        {
             let text = format!(
                 "RabbitMQ has not confirmed the message to {} in time; it may have arrived",
                 job.target()
@@ -127,7 +133,12 @@ impl Flight {
         if self.forsaken == 0 {
             return Some(job);
         }
-        match self.places.iter_mut().flatten().find(|other| other.is_same(&job)) {
+        match self
+            .places
+            .iter_mut()
+            .flatten()
+            .find(|other| other.is_same(&job))
+        {
             Some(other) => {
                 other.adopt(*job);
                 self.forsaken -= 1;

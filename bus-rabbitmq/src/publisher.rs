@@ -138,10 +138,7 @@ impl Lane {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         while let Some(live) = self.connected().await {
             let end = match live.ask(open(&live)).await {
-                Ok(channel) => {
-                    self.publish_on(&live, &channel, &mut backoff)
-                        .await
-                }
+                Ok(channel) => self.publish_on(&live, &channel, &mut backoff).await,
                 Err(error) => {
                     tracing::debug!(%error, "no channel to publish on");
                     End::Lost(None)
@@ -197,12 +194,7 @@ impl Lane {
         }
     }
 
-    async fn publish_on(
-        &mut self,
-        live: &Live,
-        channel: &Channel,
-        backoff: &mut Backoff,
-    ) -> End {
+    async fn publish_on(&mut self, live: &Live, channel: &Channel, backoff: &mut Backoff) -> End {
         let mut confirms = Slots::new();
         let mut blocked = live.blocked();
         let mut tick = ticks();

@@ -80,7 +80,11 @@ mod tests {
             assert_eq!(slots.len(), 2);
             let outputs = [slots.next().await, slots.next().await];
             assert_eq!(outputs, [Some(round), Some(round + 10)]);
-            assert_eq!(slots.spare.len(), 2, "no more places than were needed at once");
+            assert_eq!(
+                slots.spare.len(),
+                2,
+                "no more places than were needed at once"
+            );
         }
         assert_eq!(slots.next().await, None);
     }

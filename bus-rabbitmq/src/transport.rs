@@ -198,7 +198,10 @@ impl Transport for RabbitMq {
             Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
             Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
         };
-        publisher.hand_over(outgoing)?.await.unwrap_or_else(|_| Err(closed()))
+        publisher
+            .hand_over(outgoing)?
+            .await
+            .unwrap_or_else(|_| Err(closed()))
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {

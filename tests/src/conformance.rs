@@ -214,6 +214,7 @@ macro_rules! conformance {
                 }
                 requests {
                     a_reply_carries_the_ids_of_its_request,
+                    a_request_is_durable_unless_transient,
                     a_request_goes_where_it_is_addressed,
                     parallel_requests_get_their_own_replies,
                     a_dropped_request_is_forgotten,

@@ -72,9 +72,7 @@ fn copy(headers: &Headers, spell: fn(&HeaderValue) -> Option<Cow<'_, HeaderValue
 fn simple(value: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     match value {
         HeaderValue::Null => None,
-        HeaderValue::Bool(truth) => {
-            Some(Cow::Owned(if *truth { "True" } else { "False" }.into()))
-        }
+        HeaderValue::Bool(truth) => Some(Cow::Owned(if *truth { "True" } else { "False" }.into())),
         HeaderValue::Timestamp(seconds) if *seconds < 0 => iso8601::from_seconds(*seconds)
             .map(|time| Cow::Owned(iso8601::format(time).as_str().into())),
         value => Some(Cow::Borrowed(value)),

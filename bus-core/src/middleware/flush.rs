@@ -80,7 +80,12 @@ async fn send_all(received: &Received, parcels: &[Parcel]) -> Vec<Result<(), Sen
     if let [only] = parcels {
         return vec![outbound.direct().dispatch(only.clone()).await];
     }
-    join_all(parcels.iter().map(|parcel| outbound.direct().dispatch(parcel.clone()))).await
+    join_all(
+        parcels
+            .iter()
+            .map(|parcel| outbound.direct().dispatch(parcel.clone())),
+    )
+    .await
 }
 
 fn is_requester_gone(parcel: &Parcel, error: &SendError) -> bool {

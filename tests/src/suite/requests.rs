@@ -67,6 +67,26 @@ pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcom
     Ok(())
 }
 
+/// A request survives the broker, as other messages do, unless the requester says otherwise.
+pub async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ask>::new();
+    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+        seen.clone(),
+        |seen, ctx: ConsumeContext<Ask>| async move {
+            seen.note(&ctx);
+            tell(ctx).await
+        },
+    ));
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let ask = |number| bus.request::<Told>(&Ask { number }).timeout(PATIENCE);
+    ask(1).response().await?;
+    assert!(seen.next().await.incoming().durable);
+    ask(2).transient().response().await?;
+    assert!(!seen.next().await.incoming().durable);
+    bus.shutdown().await?;
+    Ok(())
+}
+
 /// A request goes to the configured route, or to the address that the requester names.
 pub async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
     let answer = |number: u32| {
