@@ -68,6 +68,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn futures_are_first_polled_in_the_order_in_which_they_came() {
+        let polled = std::cell::RefCell::new(Vec::new());
+        let mut slots = Slots::new();
+        for round in 0..3 {
+            for number in 0..10 {
+                let polled = &polled;
+                slots.push(async move { polled.borrow_mut().push(number) });
+            }
+            while slots.next().await.is_some() {}
+            let expected: Vec<_> = (0..10).collect();
+            assert_eq!(polled.take(), expected, "round {round}");
+        }
+    }
+
+    #[tokio::test]
     async fn places_are_used_again() {
         let mut slots = Slots::new();
         let work = |number: u32| async move {
@@ -78,7 +93,9 @@ mod tests {
             slots.push(work(round));
             slots.push(work(round + 10));
             assert_eq!(slots.len(), 2);
-            let outputs = [slots.next().await, slots.next().await];
+            // In the order in which they were woken, which is nobody's promise.
+            let mut outputs = [slots.next().await, slots.next().await];
+            outputs.sort_unstable();
             assert_eq!(outputs, [Some(round), Some(round + 10)]);
             assert_eq!(
                 slots.spare.len(),
