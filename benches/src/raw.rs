@@ -7,15 +7,17 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 use crate::figures::{Figures, Watch};
-use crate::load::{Load, Share};
+use crate::load::{Load, Share, Work};
 
 /// A message as it was sent by somebody else.
 #[derive(Clone)]
 pub(crate) struct Sample {
+    /// Where it was published.
+    pub(crate) exchange: ShortString,
     pub(crate) body: Vec<u8>,
     pub(crate) properties: BasicProperties,
 }
@@ -47,6 +49,7 @@ pub(crate) async fn sample(url: &str, queue: &str) -> Sample {
     let message = channel.basic_get(queue.into(), options).await.expect("get");
     let message = message.expect("a message was published");
     let sample = Sample {
+        exchange: message.exchange.clone(),
         body: message.data.clone(),
         properties: message.properties.clone(),
     };
@@ -62,7 +65,7 @@ pub(crate) async fn purge(url: &str, queue: &str) {
     close(connection).await;
 }
 
-/// Publishes to the queues in turn, with confirms, many in flight.
+/// Publishes where the sample was published, with confirms, many in flight.
 pub(crate) async fn publish(url: &str, load: Load, sample: &Sample, count: usize) -> Figures {
     let (connection, channel) = confirming(url).await;
     let watch = Watch::start();
@@ -79,29 +82,62 @@ pub(crate) async fn fill(url: &str, queue: &str, sample: &Sample, count: usize) 
         count,
         in_flight: crate::load::IN_FLIGHT,
     };
-    publish_share(channel, vec![queue.to_owned()], sample.clone(), share).await;
+    publish_share(
+        channel,
+        Way::Direct(queue.to_owned()),
+        sample.clone(),
+        share,
+    )
+    .await;
     close(connection).await;
 }
 
 async fn publish_on(channel: &Channel, load: &Load, sample: &Sample, count: usize) {
     let tasks = load.shares(count).into_iter().map(|share| {
         let (channel, sample) = (channel.clone(), sample.clone());
-        tokio::spawn(publish_share(channel, load.queue_names(), sample, share))
+        tokio::spawn(publish_share(channel, Way::of(load), sample, share))
     });
     for task in join_all(tasks).await {
         task.expect("published");
     }
 }
 
-async fn publish_share(channel: Channel, queues: Vec<String>, sample: Sample, share: Share) {
+/// Through which exchanges messages go.
+enum Way {
+    /// The same as the sample, so that the broker has the same work.
+    AsTheSample,
+    /// The exchanges of the queues, in turn.
+    Turns(Vec<String>),
+    /// Into this queue, past all others.
+    Direct(String),
+}
+
+impl Way {
+    fn of(load: &Load) -> Self {
+        match load.work {
+            Work::Spread => Self::Turns(load.queue_names()),
+            _ => Self::AsTheSample,
+        }
+    }
+
+    /// Exchange and routing key of a message.
+    fn address(&self, sample: &Sample, number: usize) -> (ShortString, ShortString) {
+        match self {
+            Self::AsTheSample => (sample.exchange.clone(), "".into()),
+            Self::Turns(queues) => (queues[number % queues.len()].as_str().into(), "".into()),
+            Self::Direct(queue) => ("".into(), queue.as_str().into()),
+        }
+    }
+}
+
+async fn publish_share(channel: Channel, way: Way, sample: Sample, share: Share) {
     let publish = |number: usize| {
         let (channel, sample) = (&channel, &sample);
-        let queue = queues[number % queues.len()].as_str();
+        let (exchange, key) = way.address(sample, number);
         async move {
             let options = BasicPublishOptions::default();
             let properties = sample.properties.clone();
-            let written =
-                channel.basic_publish("".into(), queue.into(), options, &sample.body, properties);
+            let written = channel.basic_publish(exchange, key, options, &sample.body, properties);
             let confirm = written.await.expect("written").await.expect("confirmed");
             assert!(confirm.is_ack());
         }
