@@ -26,8 +26,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// A RabbitMQ broker, as a transport. Settings first; the bus connects it.
 ///
-/// Two connections are made, one to publish and one to consume, so that a broker that takes no messages for a while
-/// still takes acknowledgements. Both come back by themselves after a loss, with growing waits.
+/// One connection publishes. The first endpoint, or the first request, makes another one to consume, so that a broker
+/// that takes no messages for a while still takes acknowledgements. Both come back by themselves after a loss, with
+/// growing waits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -50,7 +51,8 @@ pub struct RabbitMq {
 struct Running {
     config: Arc<Config>,
     publishing: Arc<Link>,
-    consuming: Arc<Link>,
+    /// A process that only publishes has none: each one takes a thread and 8 MiB of the client's buffers.
+    consuming: OnceCell<Arc<Link>>,
     publisher: Publisher,
     /// For addresses that came with messages: a requester who is gone closes this channel, not the other one.
     replies: Publisher,
@@ -142,19 +144,24 @@ impl RabbitMq {
                 mistake,
             ));
         }
-        // One after the other: who waits for a broker is told of it once.
         let publishing = Link::start(Arc::clone(&config), "publish");
         publishing.up().await?;
-        let consuming = Link::start(Arc::clone(&config), "consume");
-        consuming.up().await?;
         let window = config.confirm_window;
         Ok(Running {
             publisher: Publisher::start(Arc::clone(&publishing), window),
             replies: Publisher::start(Arc::clone(&publishing), window),
             config,
             publishing,
-            consuming,
+            consuming: OnceCell::new(),
         })
+    }
+}
+
+impl Running {
+    /// The link to consume on, made for the first who wants it.
+    async fn consuming(&self) -> &Arc<Link> {
+        let start = || async { Link::start(Arc::clone(&self.config), "consume") };
+        self.consuming.get_or_init(start).await
     }
 }
 
@@ -178,13 +185,14 @@ impl Transport for RabbitMq {
     async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
         let running = self.running()?;
         let mut backoff = running.config.backoff();
+        // Exclusive queues belong to the connection that declares them, so to the one that consumes.
+        let consuming = running.consuming().await;
         loop {
-            // Exclusive queues belong to the connection that declares them, so to the one that consumes.
-            let live = running.consuming.up().await?;
+            let live = consuming.up().await?;
             match live.ask(topology::declare(&live, topology)).await {
                 Err(error) if error.kind().is_transient() => {
                     tracing::warn!(%error, "the topology cannot be declared yet");
-                    running.consuming.suspect();
+                    consuming.suspect();
                 }
                 outcome => return outcome,
             }
@@ -206,7 +214,8 @@ impl Transport for RabbitMq {
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
         let running = self.running()?;
-        let (link, config) = (Arc::clone(&running.consuming), Arc::clone(&running.config));
+        let link = Arc::clone(running.consuming().await);
+        let config = Arc::clone(&running.config);
         Ok(QueueListener::start(link, config, spec).await?)
     }
 
@@ -230,7 +239,9 @@ impl Transport for RabbitMq {
         let Ok(running) = self.running() else {
             return Health::Down("not connected".to_owned());
         };
-        match (running.publishing.health(), running.consuming.health()) {
+        let consuming = running.consuming.get();
+        let consuming = consuming.map_or(Health::Up, |link| link.health());
+        match (running.publishing.health(), consuming) {
             (Health::Up, Health::Up) => Health::Up,
             (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
             (Health::Up, degraded) | (degraded, _) => degraded,
@@ -248,7 +259,10 @@ impl Transport for RabbitMq {
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("messages without a confirm are left behind by shutdown");
         }
-        tokio::join!(running.publishing.close(), running.consuming.close());
+        running.publishing.close().await;
+        if let Some(consuming) = running.consuming.get() {
+            consuming.close().await;
+        }
     }
 }
 

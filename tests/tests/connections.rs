@@ -202,21 +202,45 @@ async fn connections_have_names_and_heartbeats() {
     let transport = RabbitMq::new(broker.url())
         .connection_name(&name)
         .heartbeat(Duration::from_secs(7));
-    let bus = Bus::builder(transport).start().await.unwrap();
-    let listed = broker
-        .control(&["-q", "list_connections", "client_properties", "timeout"])
-        .await;
-    let ours: Vec<_> = listed.lines().filter(|line| line.contains(&name)).collect();
+    let endpoint = Endpoint::new(unique("named")).consumer(Recorder::<Ordered>::new());
+    let bus = Bus::builder(transport)
+        .endpoint(endpoint)
+        .start()
+        .await
+        .unwrap();
+    let ours = connections_of(broker, &name).await;
     for role in ["publish", "consume"] {
         let line = ours
             .iter()
             .find(|line| line.contains(&format!("{name} {role}")));
         assert!(
             line.is_some_and(|line| line.trim_end().ends_with('7')),
-            "{listed}"
+            "{ours:?}"
         );
     }
     bus.shutdown().await.unwrap();
+}
+
+async fn connections_of(broker: &Broker, name: &str) -> Vec<String> {
+    let listed = broker
+        .control(&["-q", "list_connections", "client_properties", "timeout"])
+        .await;
+    let ours = listed.lines().filter(|line| line.contains(name));
+    ours.map(ToOwned::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_publishes_has_one_connection() {
+    let broker = Broker::controlled().await;
+    let name = unique("publishing");
+    let transport = RabbitMq::new(broker.url()).connection_name(&name);
+    let bus = Bus::builder(transport).start().await.unwrap();
+    bus.publish(&Ordered { number: 1 }).await.unwrap();
+    assert_eq!(bus.health().transport, Health::Up);
+    let ours = connections_of(broker, &name).await;
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    bus.shutdown().await.unwrap();
+    assert!(connections_of(broker, &name).await.is_empty());
 }
 
 /// Keeps what is logged.
