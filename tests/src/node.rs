@@ -106,6 +106,8 @@ impl Node {
             .env("RABBITMQ_PID_FILE", self.pid_file())
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder("enabled_plugins"))
             .env("RABBITMQ_CONFIG_FILE", folder("rabbitmq.conf"))
+            // A node that is killed would leave it in the directory of the tests.
+            .env("ERL_CRASH_DUMP", folder("erl_crash.dump"))
             .env("HOME", &self.folder);
     }
 
