@@ -31,6 +31,17 @@ pub(super) async fn responder(stage: &dyn Stage) -> Outcome<Bus> {
     Ok(stage.bus().endpoint(endpoint).start().await?)
 }
 
+/// The same, which notes what it is asked.
+fn noting_responder(stage: &dyn Stage, seen: &Recorder<Ask>) -> Endpoint {
+    Endpoint::new(stage.name("responder")).consumer(with(
+        seen.clone(),
+        |seen, ctx: ConsumeContext<Ask>| async move {
+            seen.note(&ctx);
+            tell(ctx).await
+        },
+    ))
+}
+
 async fn nothing_pending(bus: &Bus) {
     eventually("no request is pending", || async {
         bus.pending_requests() == 0
@@ -41,13 +52,7 @@ async fn nothing_pending(bus: &Bus) {
 /// RQ-01: a reply carries the ids of its request and its own headers.
 pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
-        seen.clone(),
-        |seen, ctx: ConsumeContext<Ask>| async move {
-            seen.note(&ctx);
-            tell(ctx).await
-        },
-    ));
+    let endpoint = noting_responder(stage, &seen);
     let server = stage.bus().endpoint(endpoint).start().await?;
     let client = stage.bus().start().await?;
     let reply = client
@@ -70,13 +75,7 @@ pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcom
 /// A request survives the broker, as other messages do, unless the requester says otherwise.
 pub async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
-        seen.clone(),
-        |seen, ctx: ConsumeContext<Ask>| async move {
-            seen.note(&ctx);
-            tell(ctx).await
-        },
-    ));
+    let endpoint = noting_responder(stage, &seen);
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let ask = |number| bus.request::<Told>(&Ask { number }).timeout(PATIENCE);
     ask(1).response().await?;
