@@ -259,10 +259,12 @@ impl Transport for RabbitMq {
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("messages without a confirm are left behind by shutdown");
         }
-        running.publishing.close().await;
-        if let Some(consuming) = running.consuming.get() {
-            consuming.close().await;
-        }
+        let consuming = async {
+            if let Some(consuming) = running.consuming.get() {
+                consuming.close().await;
+            }
+        };
+        tokio::join!(running.publishing.close(), consuming);
     }
 }
 
