@@ -23,9 +23,11 @@ pub(crate) struct Returned {
 
 /// The jobs that are written and not confirmed, in the order of writing.
 ///
-/// The broker returns a message before it confirms it, and the client takes a return out of its queue with each
-/// confirm. So a confirm that comes with no return proves that every message confirmed until then had its return
-/// attributed; one that comes with somebody else's return proves nothing yet.
+/// The broker returns a message before it confirms it, and the client hands out one return with each confirm, oldest
+/// first. So a confirm that comes without a return shows that the return of its own message, if there is one, went out
+/// with an earlier confirm; and of all messages that were confirmed before it. Confirms are not always taken in the
+/// order in which the client got them, though. That is why a message that may come back is decided at the end of a
+/// round: when all confirms that the client has were taken.
 #[derive(Default)]
 pub(crate) struct Flight {
     /// The order of the first place.
@@ -35,10 +37,19 @@ pub(crate) struct Flight {
     /// How many places are taken.
     taken: usize,
     /// Confirmed, but perhaps returned.
-    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
-    undecided: Vec<Box<Job>>,
+    undecided: Vec<Undecided>,
+    /// How many of the first of them were confirmed in earlier rounds.
+    earlier: usize,
+    /// A confirm of this round came without a return.
+    none_waiting: bool,
     /// Jobs nobody waits for any more, whose fate is open.
     forsaken: usize,
+}
+
+struct Undecided {
+    job: Box<Job>,
+    /// Its own confirm came without a return.
+    none_waiting: bool,
 }
 
 impl Flight {
@@ -76,6 +87,7 @@ impl Flight {
         };
         self.forsaken -= usize::from(job.is_forsaken());
         let none_waiting = confirmed.returned.is_none();
+        self.none_waiting |= none_waiting;
         if let Some(returned) = confirmed.returned {
             if job.mark == Some(returned.mark) {
                 job.returned = Some(returned.reason);
@@ -86,26 +98,37 @@ impl Flight {
         if !confirmed.acked {
             let error = nacked(&job);
             job.finish(Err(error));
-        } else if job.returned.is_some() || job.mark.is_none() || none_waiting {
+        } else if job.returned.is_some() || job.mark.is_none() {
             job.confirm();
         } else {
-            self.undecided.push(job);
-        }
-        if none_waiting || self.is_empty() {
-            self.undecided.drain(..).for_each(Job::confirm);
+            self.undecided.push(Undecided { job, none_waiting });
         }
     }
 
+    /// Ends a round: every confirm that the client had when the last one of the round was taken has been taken too.
+    pub(crate) fn end_round(&mut self) {
+        let all = self.is_empty();
+        let earlier = if std::mem::take(&mut self.none_waiting) {
+            self.earlier
+        } else {
+            0
+        };
+        let mut index = 0;
+        let decided = self.undecided.extract_if(.., |undecided| {
+            index += 1;
+            all || undecided.none_waiting || index <= earlier
+        });
+        decided.for_each(|decided| decided.job.confirm());
+        self.earlier = self.undecided.len();
+    }
+
     fn attribute(&mut self, returned: Returned) {
-        let of_mark = |job: &&mut Box<Job>| job.mark == Some(returned.mark);
-        if let Some(job) = self.places.iter_mut().flatten().find(of_mark) {
+        let is_it = |job: &Job| job.mark == Some(returned.mark);
+        if let Some(job) = self.places.iter_mut().flatten().find(|job| is_it(job)) {
             job.returned = Some(returned.reason);
-        } else if let Some(index) = self
-            .undecided
-            .iter()
-            .position(|job| job.mark == Some(returned.mark))
-        {
-            let mut job = self.undecided.swap_remove(index);
+        } else if let Some(index) = self.undecided.iter().position(|it| is_it(&it.job)) {
+            let mut job = self.undecided.remove(index).job;
+            self.earlier -= usize::from(index < self.earlier);
             job.returned = Some(returned.reason);
             job.confirm();
         }
@@ -150,7 +173,11 @@ impl Flight {
 
     /// Everything that has no confirm yet, in order: the channel is gone. What was confirmed has arrived.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
-        self.undecided.drain(..).for_each(Job::confirm);
+        self.undecided
+            .drain(..)
+            .for_each(|undecided| undecided.job.confirm());
+        self.earlier = 0;
+        self.none_waiting = false;
         self.forsaken = 0;
         self.taken = 0;
         self.first += self.places.len() as u64;
@@ -211,6 +238,7 @@ mod tests {
         let (one, two) = (flight.insert(first), flight.insert(second));
         // Both came back; the client handed each one the other's return.
         flight.confirm(one, acked(Some(2)));
+        flight.end_round();
         assert!(first_outcome.try_recv().is_err(), "not decided yet");
         flight.confirm(two, acked(Some(1)));
         assert_eq!(
@@ -231,7 +259,9 @@ mod tests {
         let (plain, mut plain_outcome) = job(None);
         let orders = [routed, returned, plain].map(|job| flight.insert(job));
         flight.confirm(orders[0], acked(Some(2)));
+        flight.end_round();
         flight.confirm(orders[2], acked(None));
+        flight.end_round();
         assert_eq!(kind(&mut routed_outcome), None);
         assert_eq!(kind(&mut plain_outcome), None);
         flight.confirm(orders[1], acked(None));
@@ -249,9 +279,51 @@ mod tests {
         let (routed, mut routed_outcome) = job(Some(2));
         let (one, two) = (flight.insert(returned), flight.insert(routed));
         flight.confirm(one, acked(None));
+        flight.end_round();
         assert_eq!(kind(&mut returned_outcome), None);
         flight.confirm(two, acked(Some(77)));
+        flight.end_round();
         assert_eq!(kind(&mut routed_outcome), None);
+    }
+
+    #[test]
+    fn a_return_that_is_taken_late_still_counts() {
+        let mut flight = Flight::default();
+        let (routed, mut routed_outcome) = job(Some(1));
+        let (returned, mut returned_outcome) = job(Some(2));
+        let (one, two) = (flight.insert(routed), flight.insert(returned));
+        // The client confirmed the first one before the second, and handed it the second one's return.
+        flight.confirm(two, acked(None));
+        assert!(returned_outcome.try_recv().is_err(), "not decided yet");
+        flight.confirm(one, acked(Some(2)));
+        flight.end_round();
+        assert_eq!(kind(&mut routed_outcome), None);
+        assert_eq!(
+            kind(&mut returned_outcome),
+            Some(TransportErrorKind::Unroutable)
+        );
+    }
+
+    #[test]
+    fn what_carried_a_strangers_return_waits_for_a_later_round() {
+        let mut flight = Flight::default();
+        let (carrier, mut carrier_outcome) = job(Some(1));
+        let (stranger, mut stranger_outcome) = job(Some(2));
+        let (open, mut open_outcome) = job(Some(3));
+        let orders = [carrier, stranger, open].map(|job| flight.insert(job));
+        // Nobody knows which of the two the client got first, so the empty one says nothing of the other.
+        flight.confirm(orders[0], acked(Some(2)));
+        flight.confirm(orders[1], acked(None));
+        flight.end_round();
+        assert!(carrier_outcome.try_recv().is_err(), "not decided yet");
+        assert_eq!(
+            kind(&mut stranger_outcome),
+            Some(TransportErrorKind::Unroutable)
+        );
+        flight.confirm(orders[2], acked(None));
+        flight.end_round();
+        assert_eq!(kind(&mut carrier_outcome), None);
+        assert_eq!(kind(&mut open_outcome), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_core::transport::{Backoff, Outgoing, Target, TransportError, TransportErrorKind};
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::TryFutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -220,16 +220,12 @@ impl Lane {
             }
             tokio::select! {
                 biased;
-                Some((order, confirmed)) = confirms.next(), if !confirms.is_empty() => match confirmed {
-                    Ok(confirmation) => {
-                        backoff.reset();
-                        self.flight.confirm(order, read(confirmation));
-                    }
-                    Err(error) => {
-                        self.drain(&mut confirms);
+                Some(first) = confirms.next(), if !confirms.is_empty() => {
+                    if let Some(error) = self.round(Some(first), &mut confirms) {
                         return End::Lost(Some(error));
                     }
-                },
+                    backoff.reset();
+                }
                 order = self.orders.recv() => {
                     let Some(order) = order else { return End::Closed };
                     self.take(order);
@@ -238,8 +234,7 @@ impl Lane {
                     }
                 }
                 () = &mut lost => {
-                    self.drain(&mut confirms);
-                    return End::Lost(None);
+                    return End::Lost(self.round(None, &mut confirms));
                 }
                 _ = blocked.changed() => {}
                 _ = tick.tick(), if !self.is_idle() => self.expire(blocked_reason(&blocked).as_deref()),
@@ -311,20 +306,29 @@ impl Lane {
         })
     }
 
-    /// Takes the confirms that arrived before the channel was lost.
-    fn drain<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
+    /// Takes all confirms that the client has. An error means that the channel is lost; the broker's own word for it, if
+    /// there is one.
+    fn round<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
         &mut self,
+        mut next: Option<F::Output>,
         confirms: &mut Slots<F>,
-    ) {
-        for _ in 0..confirms.len() {
-            match confirms.next().now_or_never() {
-                Some(Some((order, Ok(confirmation)))) => {
-                    self.flight.confirm(order, read(confirmation));
+    ) -> Option<Error> {
+        let mut cause: Option<Error> = None;
+        loop {
+            match next {
+                Some((order, Ok(confirmation))) => self.flight.confirm(order, read(confirmation)),
+                Some((_, Err(error))) if cause.as_ref().and_then(Refusal::of).is_none() => {
+                    cause = Some(error);
                 }
-                Some(Some((_, Err(_)))) => {}
-                Some(None) | None => break,
+                Some((_, Err(_))) | None => {}
+            }
+            next = confirms.take_ready();
+            if next.is_none() {
+                break;
             }
         }
+        self.flight.end_round();
+        cause
     }
 
     /// What was on its way goes again on the next channel, but for what closed this one.

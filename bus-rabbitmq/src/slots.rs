@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -12,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 pub(crate) struct Slots<F> {
     running: FuturesUnordered<Slot<F>>,
     spare: Vec<Pin<Box<F>>>,
+    wish: Arc<Wish>,
 }
 
 impl<F: Future> Slots<F> {
@@ -19,6 +22,7 @@ impl<F: Future> Slots<F> {
         Self {
             running: FuturesUnordered::new(),
             spare: Vec::new(),
+            wish: Arc::default(),
         }
     }
 
@@ -33,10 +37,6 @@ impl<F: Future> Slots<F> {
         self.running.push(Slot(Some(place)));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.running.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
@@ -46,6 +46,33 @@ impl<F: Future> Slots<F> {
         let (output, place) = self.running.next().await?;
         self.spare.push(place);
         Some(output)
+    }
+
+    /// The output of one that is ready now. `None` means that each one that was ready at the time of the call was taken,
+    /// which a single look would not show: the stream pauses at times.
+    pub(crate) fn take_ready(&mut self) -> Option<F::Output> {
+        let waker = Waker::from(Arc::clone(&self.wish));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match self.running.poll_next_unpin(&mut cx) {
+                Poll::Ready(Some((output, place))) => {
+                    self.spare.push(place);
+                    return Some(output);
+                }
+                Poll::Pending if self.wish.0.swap(false, Ordering::AcqRel) => {}
+                Poll::Ready(None) | Poll::Pending => return None,
+            }
+        }
+    }
+}
+
+/// Whether the stream wishes to be asked again.
+#[derive(Default)]
+struct Wish(AtomicBool);
+
+impl Wake for Wish {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -65,6 +92,8 @@ impl<F: Future> Future for Slot<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     #[tokio::test]
@@ -82,6 +111,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn whatever_is_ready_is_taken_however_much_is_not() {
+        let mut slots = Slots::new();
+        for number in 0..100 {
+            // Those that are not ready ask to be polled again for a while, which makes the stream pause.
+            let mut pauses = if number == 99 { 0 } else { 5 };
+            slots.push(poll_fn(move |cx| {
+                if pauses == 0 {
+                    return Poll::Ready(number);
+                }
+                pauses -= 1;
+                if pauses > 0 {
+                    cx.waker().wake_by_ref();
+                } else {
+                    pauses = usize::MAX;
+                }
+                Poll::Pending
+            }));
+        }
+        assert_eq!(slots.take_ready(), Some(99));
+        assert_eq!(slots.take_ready(), None);
+    }
+
     #[tokio::test]
     async fn places_are_used_again() {
         let mut slots = Slots::new();
@@ -92,7 +144,6 @@ mod tests {
         for round in 0..3 {
             slots.push(work(round));
             slots.push(work(round + 10));
-            assert_eq!(slots.len(), 2);
             // In the order in which they were woken, which is nobody's promise.
             let mut outputs = [slots.next().await, slots.next().await];
             outputs.sort_unstable();
