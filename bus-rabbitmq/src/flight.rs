@@ -1,6 +1,7 @@
 //! Messages that wait for their confirm, and which of them the broker gave back.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use tokio::time::Instant;
@@ -108,7 +109,7 @@ impl Flight {
     /// Ends a round: every confirm that the client had when the last one of the round was taken has been taken too.
     pub(crate) fn end_round(&mut self) {
         let all = self.is_empty();
-        let earlier = if std::mem::take(&mut self.none_waiting) {
+        let earlier = if mem::take(&mut self.none_waiting) {
             self.earlier
         } else {
             0
@@ -171,19 +172,18 @@ impl Flight {
         }
     }
 
-    /// Everything that has no confirm yet, in order: the channel is gone. What was confirmed has arrived.
+    /// Everything whose outcome is open, in order: the channel is gone, and with it the returns that nobody took. What
+    /// was confirmed, but perhaps returned, has to be sent again to find out.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
-        self.undecided
-            .drain(..)
-            .for_each(|undecided| undecided.job.confirm());
         self.earlier = 0;
         self.none_waiting = false;
         self.forsaken = 0;
         self.taken = 0;
         self.first += self.places.len() as u64;
-        std::mem::take(&mut self.places)
-            .into_iter()
-            .flatten()
+        let undecided = mem::take(&mut self.undecided).into_iter();
+        undecided
+            .map(|undecided| undecided.job)
+            .chain(mem::take(&mut self.places).into_iter().flatten())
             .filter(|job| !job.is_forsaken())
     }
 }
@@ -337,6 +337,21 @@ mod tests {
         };
         flight.confirm(order, confirmed);
         assert_eq!(kind(&mut outcome), Some(TransportErrorKind::Nacked));
+    }
+
+    #[test]
+    fn what_may_have_come_back_is_sent_again_when_the_channel_is_lost() {
+        let mut flight = Flight::default();
+        let (carrier, mut outcome) = job(Some(1));
+        let (open, _outcome) = job(Some(2));
+        let one = flight.insert(carrier);
+        flight.insert(open);
+        flight.confirm(one, acked(Some(77)));
+        flight.end_round();
+        let marks: Vec<_> = flight.abandon().map(|job| job.mark).collect();
+        assert_eq!(marks, [Some(1), Some(2)]);
+        assert!(outcome.try_recv().is_err(), "not decided");
+        assert!(flight.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
