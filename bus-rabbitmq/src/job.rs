@@ -150,6 +150,13 @@ impl Job {
         self.outgoing.deadline = other.outgoing.deadline;
     }
 
+    /// Its time was up while it waited, and why it did.
+    pub(crate) fn not_sent(&self, why: &str) -> TransportError {
+        let target = self.target();
+        let text = format!("the message to {target} was not sent before its deadline: {why}");
+        TransportError::new(TransportErrorKind::Unreachable, text)
+    }
+
     /// The broker has it, or gave it back.
     pub(crate) fn confirm(mut self: Box<Self>) {
         let outcome = match self.returned.take() {

@@ -51,6 +51,7 @@ mod acks;
 mod config;
 mod connection;
 mod convert;
+mod declared;
 mod error;
 mod flight;
 mod job;

@@ -1,12 +1,12 @@
 //! One confirm channel and the task that owns it: writes in order, many at a time, and knows the fate of each message.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bus_core::transport::{Backoff, Outgoing, Target, TransportError, TransportErrorKind};
+use bus_core::transport::{Backoff, Outgoing, TransportError};
 use futures_util::TryFutureExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Error};
@@ -15,12 +15,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::connection::{Link, Live};
 use crate::convert::sequence_of;
+use crate::declared::{Declared, declare};
 use crate::error::{closed, failed};
 use crate::flight::{Confirmed, Flight, Returned};
 use crate::job::{Job, Parts};
 use crate::refusal::Refusal;
 use crate::slots::Slots;
-use crate::topology;
 
 /// How exactly deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
@@ -97,32 +97,6 @@ struct Lane {
     flight: Flight,
     declared: Declared,
     closing: Option<oneshot::Sender<()>>,
-}
-
-/// What is known to be there.
-#[derive(Default)]
-struct Declared {
-    exchanges: HashSet<String>,
-    queues: HashSet<String>,
-}
-
-impl Declared {
-    fn knows(&self, target: &Target) -> bool {
-        match target {
-            Target::Exchange { name, .. } => self.exchanges.contains(name.as_ref()),
-            Target::Queue(name) => self.queues.contains(name.as_ref()),
-            // The default exchange is always there, and routes to what is there.
-            Target::Inbox(_) => true,
-        }
-    }
-
-    fn add(&mut self, target: &Target) {
-        let known = match target {
-            Target::Queue(_) => &mut self.queues,
-            Target::Exchange { .. } | Target::Inbox(_) => &mut self.exchanges,
-        };
-        known.insert(target.name().to_owned());
-    }
 }
 
 /// Why a channel is used no more.
@@ -267,7 +241,7 @@ impl Lane {
                 Ready::Dropped
             }
             Err(_) => {
-                let error = not_sent(&job, "the broker did not answer a declaration");
+                let error = job.not_sent("the broker did not answer a declaration");
                 job.finish(Err(error));
                 Ready::Dropped
             }
@@ -373,7 +347,7 @@ impl Lane {
         let waiting = std::mem::take(&mut self.waiting);
         for job in waiting {
             if job.is_due(now) {
-                let error = not_sent(&job, why);
+                let error = job.not_sent(why);
                 job.finish(Err(error));
             } else {
                 self.waiting.push_back(job);
@@ -386,28 +360,6 @@ enum Ready {
     Write(Box<Job>),
     Dropped,
     Lost,
-}
-
-/// Makes sure that a message finds what it is sent to.
-async fn declare(live: &Live, target: &Target) -> Result<(), TransportError> {
-    match target {
-        Target::Inbox(_) => Ok(()),
-        Target::Queue(name) => topology::ensure_queue(live, name).await,
-        Target::Exchange {
-            topology: Some(topology),
-            ..
-        } => topology::declare(live, topology).await,
-        Target::Exchange {
-            name,
-            topology: None,
-        } => {
-            if topology::exchange_exists(live, name).await? {
-                Ok(())
-            } else {
-                Err(no_exchange(name))
-            }
-        }
-    }
 }
 
 async fn open(live: &Live) -> Result<Channel, TransportError> {
@@ -441,23 +393,6 @@ fn blocked_reason(blocked: &watch::Receiver<Option<String>>) -> Option<String> {
     reason
         .as_ref()
         .map(|reason| format!("RabbitMQ takes no messages: {reason}"))
-}
-
-fn no_exchange(name: &str) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::Unroutable,
-        format!("exchange `{name}` is not there"),
-    )
-}
-
-fn not_sent(job: &Job, why: &str) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::Unreachable,
-        format!(
-            "the message to {} was not sent before its deadline: {why}",
-            job.target()
-        ),
-    )
 }
 
 fn far_future() -> Instant {
