@@ -13,6 +13,8 @@ pub(crate) struct Job {
     pub(crate) outgoing: Outgoing,
     /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
     parts: Option<Box<Parts>>,
+    /// The client had it, so the broker may have it.
+    was_written: bool,
     done: Option<oneshot::Sender<Result<(), TransportError>>>,
     /// Tells it from the others should it come back; mandatory messages only.
     pub(crate) mark: Option<u64>,
@@ -71,6 +73,7 @@ impl Job {
         Ok(Self {
             outgoing,
             parts,
+            was_written: false,
             done: Some(done),
             mark,
             returned: None,
@@ -80,6 +83,7 @@ impl Job {
 
     /// What the client writes.
     pub(crate) fn take_parts(&mut self) -> Result<Box<Parts>, TransportError> {
+        self.was_written = true;
         match self.parts.take() {
             Some(made) => Ok(made),
             None => Parts::of(&self.outgoing, self.mark),
@@ -150,9 +154,16 @@ impl Job {
         self.outgoing.deadline = other.outgoing.deadline;
     }
 
-    /// Its time was up while it waited, and why it did.
+    /// Its time was up while it waited to be written, or to be written again, and why it did.
     pub(crate) fn not_sent(&self, why: &str) -> TransportError {
         let target = self.target();
+        if self.was_written {
+            let text = format!(
+                "the message to {target} was not confirmed before its connection was lost, nor sent again before its \
+                 deadline; it may have arrived: {why}"
+            );
+            return TransportError::new(TransportErrorKind::TimedOut, text);
+        }
         let text = format!("the message to {target} was not sent before its deadline: {why}");
         TransportError::new(TransportErrorKind::Unreachable, text)
     }
@@ -178,5 +189,25 @@ impl Job {
             // A waiter that is gone does not care.
             let _ = done.send(outcome);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_the_client_had_may_have_arrived() {
+        let outgoing = Outgoing::new(Target::Inbox("q".into()), Bytes::new());
+        let (done, _outcome) = oneshot::channel();
+        let mut job = Job::new(outgoing, 0, done).unwrap();
+        assert_eq!(job.not_sent("").kind(), TransportErrorKind::Unreachable);
+        job.take_parts().unwrap();
+        let error = job.not_sent("RabbitMQ is away");
+        assert_eq!(error.kind(), TransportErrorKind::TimedOut);
+        assert!(error.to_string().contains("may have arrived"), "{error}");
+        assert!(error.to_string().contains("RabbitMQ is away"), "{error}");
     }
 }
