@@ -10,6 +10,9 @@ const BLOCK: usize = 16 * 1024;
 /// Longer texts have memory of their own, so that none of them keeps others' for long.
 const LONG: usize = BLOCK / 4;
 
+/// How much memory a thread keeps for the next text.
+const MAX_KEPT: usize = 256 * 1024;
+
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static REST: Cell<BytesMut> = Cell::default();
@@ -22,6 +25,8 @@ pub(super) fn collect<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> R
     scratch.clear();
     write(&mut scratch)?;
     if scratch.len() > LONG {
+        // The next one may well be as long, and growing to that copies it more than once.
+        SCRATCH.set(Vec::with_capacity(scratch.len().min(MAX_KEPT)));
         return Ok(scratch.into());
     }
     let mut rest = REST.take();

@@ -33,7 +33,11 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
+/// How much an envelope takes around its message.
+const ABOUT: usize = 1024;
+
 fn write(json: &mut Vec<u8>, envelope: &Envelope) {
+    json.reserve(envelope.message.len() + ABOUT);
     json.extend_from_slice(b"{\"messageId\":");
     write_id(json, envelope.message_id);
     for (name, id) in [
