@@ -61,14 +61,19 @@ impl Publisher {
         }
     }
 
-    /// Takes one message; its outcome is `Ok` when the broker has confirmed it. An outcome that never comes means that
-    /// the publisher was closed.
-    pub(crate) fn hand_over(&self, outgoing: Outgoing) -> Result<Outcome, TransportError> {
+    /// Makes a message ready to be handed over, and gives what resolves to its outcome: `Ok` when the broker has confirmed
+    /// it. An outcome that never comes means that the publisher was closed.
+    pub(crate) fn prepare(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<(Box<Job>, Outcome), TransportError> {
         let (done, outcome) = oneshot::channel();
         let mark = self.marks.fetch_add(1, Ordering::Relaxed);
-        let job = Box::new(Job::new(outgoing, mark, done)?);
-        self.inbox.send(Order::Publish(job)).map_err(|_| closed())?;
-        Ok(outcome)
+        Ok((Box::new(Job::new(outgoing, mark, done)?), outcome))
+    }
+
+    pub(crate) fn hand_over(&self, job: Box<Job>) -> Result<(), TransportError> {
+        self.inbox.send(Order::Publish(job)).map_err(|_| closed())
     }
 
     /// Waits until everything that was handed over has its outcome; takes nothing more.

@@ -11,6 +11,7 @@ use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
     TransportErrorKind,
 };
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
@@ -136,6 +137,14 @@ impl RabbitMq {
         })
     }
 
+    fn publisher_of(&self, outgoing: &Outgoing) -> Result<&Publisher, TransportError> {
+        let running = self.running()?;
+        Ok(match &outgoing.target {
+            Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
+            Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
+        })
+    }
+
     async fn start(&self) -> Result<Running, TransportError> {
         let config = Arc::new(self.config.clone());
         if let Some(mistake) = config.mistakes().first() {
@@ -200,16 +209,21 @@ impl Transport for RabbitMq {
         }
     }
 
-    async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
-        let running = self.running()?;
-        let publisher = match &outgoing.target {
-            Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
-            Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
-        };
-        publisher
-            .hand_over(outgoing)?
-            .await
-            .unwrap_or_else(|_| Err(closed()))
+    // Without the macro, whose future would hold the message beside the job that it becomes.
+    fn send<'a, 'b>(&'a self, outgoing: Outgoing) -> BoxFuture<'b, Result<(), TransportError>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let prepared = self.publisher_of(&outgoing).and_then(|publisher| {
+            let (job, outcome) = publisher.prepare(outgoing)?;
+            Ok((publisher, job, outcome))
+        });
+        Box::pin(async move {
+            let (publisher, job, outcome) = prepared?;
+            publisher.hand_over(job)?;
+            outcome.await.unwrap_or_else(|_| Err(closed()))
+        })
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
