@@ -3,6 +3,7 @@
 mod json;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ pub type HeaderName = Cow<'static, str>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// Ordered by name; absent rather than empty as long as nothing was inserted.
+    /// Ordered by name, whatever its case; absent rather than empty as long as nothing was inserted.
     entries: Option<Arc<Vec<Entry>>>,
 }
 
@@ -138,31 +139,25 @@ impl Headers {
         Arc::make_mut(self.entries.get_or_insert_default())
     }
 
-    /// Where a header is: with exactly this name, else with one that differs in case only.
-    fn find(&self, name: &str) -> Option<usize> {
-        let entries = self.entries();
-        entries
-            .binary_search_by(|(key, _)| key.as_ref().cmp(name))
-            .ok()
-            .or_else(|| {
-                entries
-                    .iter()
-                    .position(|(key, _)| key.eq_ignore_ascii_case(name))
-            })
+    /// Where a header is, or belongs.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.entries()
+            .binary_search_by(|(key, _)| cmp_ignoring_case(key, name))
     }
 
     /// Sets a header; one with the same name in any case is replaced.
     pub fn insert(&mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) {
-        let name = name.into();
-        self.remove(&name);
-        let entries = self.entries_mut();
-        let place = entries.partition_point(|(key, _)| *key < name);
-        entries.insert(place, (name, value.into()));
+        let entry = (name.into(), value.into());
+        match self.find(&entry.0) {
+            Ok(place) => self.entries_mut()[place] = entry,
+            Err(place) => self.entries_mut().insert(place, entry),
+        }
     }
 
     /// The value of a header.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
-        self.find(name).map(|place| &self.entries()[place].1)
+        let place = self.find(name).ok()?;
+        Some(&self.entries()[place].1)
     }
 
     /// The value of a header that is text.
@@ -172,16 +167,16 @@ impl Headers {
 
     /// Takes a header out.
     pub fn remove(&mut self, name: &str) -> Option<HeaderValue> {
-        let place = self.find(name)?;
+        let place = self.find(name).ok()?;
         Some(self.entries_mut().remove(place).1)
     }
 
     /// Whether a header is there.
     pub fn contains(&self, name: &str) -> bool {
-        self.find(name).is_some()
+        self.find(name).is_ok()
     }
 
-    /// All headers, by name.
+    /// All headers, by name, whatever its case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.entries()
             .iter()
@@ -204,6 +199,11 @@ impl Headers {
             self.entries_mut().retain(|(name, value)| keep(name, value));
         }
     }
+}
+
+fn cmp_ignoring_case(one: &str, other: &str) -> Ordering {
+    let one = one.bytes().map(|byte| byte.to_ascii_lowercase());
+    one.cmp(other.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 impl PartialEq for Headers {
@@ -256,7 +256,7 @@ mod tests {
             .into_iter()
             .collect();
         let names: Vec<_> = headers.iter().map(|(name, _)| name.to_owned()).collect();
-        assert_eq!(names, ["B", "a", "c"]);
+        assert_eq!(names, ["a", "B", "c"]);
         assert_eq!(headers.get("b"), Some(&3.into()));
         assert_eq!(headers.remove("A"), Some(2.into()));
         assert_eq!(headers.remove("A"), None);
