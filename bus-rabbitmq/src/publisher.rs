@@ -191,7 +191,7 @@ impl Lane {
                         }
                     }
                     Ready::Dropped => {}
-                    Ready::Lost => return End::Lost(None),
+                    Ready::Lost => return End::Lost(self.round(None, &mut confirms)),
                 }
             }
             if self.closing.is_some() && self.is_idle() {
