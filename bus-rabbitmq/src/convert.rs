@@ -5,9 +5,11 @@ use std::time::Duration;
 use bus_core::headers::{HeaderValue, Headers};
 use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
 use bytes::Bytes;
-use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
+use lapin::{BasicProperties, Confirmation};
+
+use crate::flight::{Confirmed, Returned};
 
 /// Tells which of our publishes came back; noise for everybody else, and taken off on receipt.
 const SEQUENCE: &str = "x-bus-pub-seq-no";
@@ -85,8 +87,20 @@ pub(crate) fn properties(
     Ok(properties)
 }
 
+/// What the client says of a message that was published.
+pub(crate) fn confirmed(confirmation: Confirmation) -> Confirmed {
+    let acked = confirmation.is_ack();
+    let returned = confirmation.take_message().and_then(|message| {
+        Some(Returned {
+            mark: sequence_of(&message.properties)?,
+            reason: message.reply_text.to_string(),
+        })
+    });
+    Confirmed { acked, returned }
+}
+
 /// The mark of a message that came back.
-pub(crate) fn sequence_of(properties: &BasicProperties) -> Option<u64> {
+fn sequence_of(properties: &BasicProperties) -> Option<u64> {
     match properties.headers().as_ref()?.inner().get(SEQUENCE)? {
         AMQPValue::LongLongInt(sequence) => u64::try_from(*sequence).ok(),
         _ => None,

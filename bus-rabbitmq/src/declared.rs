@@ -7,7 +7,7 @@ use bus_core::transport::{Target, TransportError, TransportErrorKind};
 use crate::connection::Live;
 use crate::topology;
 
-/// The exchanges and queues that were declared, or found, since the connection was made.
+/// The exchanges and queues that were declared, or found, since the channel was opened.
 #[derive(Default)]
 pub(crate) struct Declared {
     exchanges: HashSet<String>,

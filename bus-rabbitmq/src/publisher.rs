@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::connection::{Link, Live};
-use crate::convert::sequence_of;
+use crate::convert::confirmed;
 use crate::declared::{Declared, declare};
 use crate::error::{closed, failed};
-use crate::flight::{Confirmed, Flight, Returned};
+use crate::flight::Flight;
 use crate::job::{Job, Parts};
 use crate::refusal::Refusal;
 use crate::slots::Slots;
@@ -295,7 +295,9 @@ impl Lane {
         let mut cause: Option<Error> = None;
         loop {
             match next {
-                Some((order, Ok(confirmation))) => self.flight.confirm(order, read(confirmation)),
+                Some((order, Ok(confirmation))) => {
+                    self.flight.confirm(order, confirmed(confirmation));
+                }
                 Some((_, Err(error))) if cause.as_ref().and_then(Refusal::of).is_none() => {
                     cause = Some(error);
                 }
@@ -374,17 +376,6 @@ async fn open(live: &Live) -> Result<Channel, TransportError> {
         .await;
     confirming.map_err(|error| failed("publisher confirms cannot be switched on", error))?;
     Ok(channel)
-}
-
-fn read(confirmation: Confirmation) -> Confirmed {
-    let acked = confirmation.is_ack();
-    let returned = confirmation.take_message().and_then(|message| {
-        Some(Returned {
-            mark: sequence_of(&message.properties)?,
-            reason: message.reply_text.to_string(),
-        })
-    });
-    Confirmed { acked, returned }
 }
 
 fn ticks() -> tokio::time::Interval {
