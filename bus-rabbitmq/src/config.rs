@@ -72,7 +72,7 @@ impl Config {
             heartbeat: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             confirm_window: 1000,
-            reconnect: (Duration::from_millis(200), Duration::from_secs(10)),
+            reconnect: (Duration::from_millis(200), Duration::from_secs(2)),
             mistakes: Vec::new(),
         };
         if let Err(reason) = config.read(address) {

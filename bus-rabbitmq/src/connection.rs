@@ -5,15 +5,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_core::transport::{Health, TransportError, TransportErrorKind};
-use futures_util::{FutureExt, StreamExt};
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use bus_core::transport::{Backoff, Health, TransportError, TransportErrorKind};
+use futures_util::StreamExt;
+use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::{Config, Host};
-use crate::error::{closed, failed, kind_of};
+use crate::attempt::{Connected, Events, connect};
+use crate::config::Config;
+use crate::error::{closed, failed, words};
+use crate::socket::SocketHandle;
 
 /// How often a connection is looked at, should the client not have told of its end.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,7 +23,46 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often the log repeats why there is no connection.
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
+/// A connection that lived as long was a good one.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to end in good order.
+const CLOSE: Duration = Duration::from_secs(5);
+
 const REPLY_SUCCESS: u16 = 200;
+
+/// Tells the links of one transport that one of them has reached the broker: the others need not wait any longer.
+#[derive(Clone)]
+pub(crate) struct Siblings(watch::Sender<u64>);
+
+impl Siblings {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    fn reached(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    /// Waits as `backoff` says, or until another link is connected.
+    async fn wait(&self, mine: &mut watch::Receiver<u64>, backoff: &mut Backoff) {
+        mine.mark_unchanged();
+        tokio::select! {
+            () = backoff.wait() => {}
+            // The sender lives as long as `self`.
+            _ = mine.changed() => backoff.reset(),
+        }
+    }
+}
+
+/// Whether the first refusal ends a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// What the broker refuses at first is a mistake in the settings.
+    UntilRefused,
+    /// The settings are known to be right.
+    Always,
+}
 
 /// A connection that comes back. The client's own recovery is off: it knows nothing of our topology, and channels that
 /// the broker closes are final for it.
@@ -37,6 +78,8 @@ struct Control {
     role: &'static str,
     state: watch::Sender<State>,
     suspicion: Notify,
+    siblings: Siblings,
+    patience: Patience,
 }
 
 #[derive(Clone)]
@@ -52,6 +95,7 @@ enum State {
 /// One connection, from its handshake to its loss.
 pub(crate) struct Live {
     connection: Connection,
+    socket: Arc<SocketHandle>,
     /// Why the broker reads nothing from us at present.
     blocked: watch::Sender<Option<String>>,
     lost: watch::Sender<bool>,
@@ -59,13 +103,20 @@ pub(crate) struct Live {
 
 impl Link {
     /// Begins to connect. Inside a tokio runtime only.
-    pub(crate) fn start(config: Arc<Config>, role: &'static str) -> Arc<Self> {
+    pub(crate) fn start(
+        config: Arc<Config>,
+        role: &'static str,
+        siblings: Siblings,
+        patience: Patience,
+    ) -> Arc<Self> {
         let (sender, state) = watch::channel(State::Down("not connected yet".to_owned()));
         let control = Arc::new(Control {
             config,
             role,
             state: sender,
             suspicion: Notify::new(),
+            siblings,
+            patience,
         });
         let supervisor = tokio::spawn(supervise(Arc::clone(&control)));
         Arc::new(Self {
@@ -199,12 +250,23 @@ impl Live {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// A connection that the broker does not read from may never answer; that holds nobody up.
+    /// Where foreign bytes that came on the connection are counted.
+    pub(crate) fn socket(&self) -> &SocketHandle {
+        &self.socket
+    }
+
+    /// A broker that reads or writes nothing may never answer; that holds up nothing else.
     async fn close(&self) {
         let closing = self.connection.close(REPLY_SUCCESS, "shutdown".into());
-        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(5), closing).await {
-            tracing::debug!(%error, "the connection was gone before it was closed");
+        match tokio::time::timeout(CLOSE, closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the connection was gone before it was closed");
+            }
+            Err(_) => tracing::debug!("the broker did not answer the end of the connection"),
         }
+        self.socket.shut();
+        self.lost.send_replace(true);
     }
 
     fn is_connected(&self) -> bool {
@@ -216,38 +278,76 @@ async fn supervise(control: Arc<Control>) {
     let Control { config, role, .. } = &*control;
     let mut backoff = config.backoff();
     let mut complaints = Complaints::default();
-    let mut was_up = false;
+    let mut is_final = control.patience == Patience::UntilRefused;
+    let mut siblings = control.siblings.0.subscribe();
     for host in config.hosts.iter().cycle() {
-        match open(config, host, role).await {
-            Ok((connection, events)) => {
+        match connect(config, host, role).await {
+            Ok(connected) => {
                 tracing::info!(%host, vhost = config.vhost, role, "connected to RabbitMQ");
-                was_up = true;
-                backoff.reset();
+                is_final = false;
                 complaints = Complaints::default();
-                let live = Arc::new(Live {
-                    connection,
-                    blocked: watch::Sender::new(None),
-                    lost: watch::Sender::new(false),
-                });
-                control.state.send_replace(State::Up(Arc::clone(&live)));
-                let cause = follow(&control, &live, events).await;
+                let since = Instant::now();
+                let Some((live, events)) = control.up(connected).await else {
+                    return;
+                };
+                control.siblings.reached();
+                let loss = follow(&control, &live, events).await;
+                live.socket.shut();
                 live.lost.send_replace(true);
+                // The same message comes again with the next connection, so each one may end as soon as this one.
+                if !loss.is_unreadable || since.elapsed() >= GOOD {
+                    backoff.reset();
+                }
+                let Loss { cause, .. } = loss;
                 tracing::warn!(%host, role, cause, "the connection to RabbitMQ is lost; it will be made again");
-                control.state.send_replace(State::Down(cause));
+                control.go_on(State::Down(cause));
             }
-            Err(error) if !was_up && !error.kind().is_transient() => {
+            Err(error) if is_final && !error.kind().is_transient() => {
                 let refused = State::Refused(error.kind(), error.to_string());
-                control.state.send_replace(refused);
+                control.go_on(refused);
                 return;
             }
             Err(error) => {
                 if complaints.is_news(&error.to_string()) {
                     tracing::warn!(%host, vhost = config.vhost, role, %error, "RabbitMQ cannot be reached; waiting for it");
                 }
-                control.state.send_replace(State::Down(error.to_string()));
+                control.go_on(State::Down(error.to_string()));
             }
         }
-        backoff.wait().await;
+        control.siblings.wait(&mut siblings, &mut backoff).await;
+    }
+}
+
+impl Control {
+    /// Moves to the next state, unless the link was closed: an aborted supervisor still runs to its next await.
+    fn go_on(&self, next: State) -> bool {
+        self.state.send_if_modified(|state| {
+            let goes_on = !matches!(state, State::Closed);
+            if goes_on {
+                *state = next;
+            }
+            goes_on
+        })
+    }
+
+    /// Hands the connection out; `None` if the link was closed meanwhile.
+    async fn up(&self, connected: Connected) -> Option<(Arc<Live>, Events)> {
+        let Connected {
+            connection,
+            events,
+            socket,
+        } = connected;
+        let live = Arc::new(Live {
+            connection,
+            socket,
+            blocked: watch::Sender::new(None),
+            lost: watch::Sender::new(false),
+        });
+        if !self.go_on(State::Up(Arc::clone(&live))) {
+            live.close().await;
+            return None;
+        }
+        Some((live, events))
     }
 }
 
@@ -267,52 +367,19 @@ impl Complaints {
     }
 }
 
-type Events = std::pin::Pin<Box<dyn futures_util::Stream<Item = Event> + Send>>;
-
-async fn open(
-    config: &Config,
-    host: &Host,
-    role: &str,
-) -> Result<(Connection, Events), TransportError> {
-    let what = || {
-        format!(
-            "RabbitMQ at {host}, virtual host `{}`, user `{}`",
-            config.vhost, config.user
-        )
-    };
-    let tls = config
-        .tls_config()
-        .map_err(|reason| TransportError::new(TransportErrorKind::AccessRefused, reason))?;
-    let runtime = lapin::runtime::default_runtime().map_err(|error| failed("no runtime", error))?;
-    let properties = ConnectionProperties::default()
-        .with_connection_name(format!("{} {role}", config.name).into())
-        .with_client_property("product".into(), "bus-rabbitmq".into())
-        .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-    let connecting =
-        Connection::connect_uri_with_config(config.uri(host), properties, tls, runtime);
-    match tokio::time::timeout(config.connect_timeout, connecting.boxed()).await {
-        Ok(Ok(connection)) => {
-            // One listener only: each event goes to one of them.
-            let events = connection.events_listener().boxed();
-            Ok((connection, events))
-        }
-        Ok(Err(error)) => {
-            let kind = kind_of(&error);
-            Err(
-                TransportError::new(kind, format!("{}: {}", what(), crate::error::words(&error)))
-                    .with_source(error),
-            )
-        }
-        Err(_) => Err(TransportError::new(
-            TransportErrorKind::Unreachable,
-            format!("{}: no answer within {:?}", what(), config.connect_timeout),
-        )),
-    }
+/// How a connection was lost.
+struct Loss {
+    cause: String,
+    /// The client could not read what came.
+    is_unreadable: bool,
 }
 
-/// Follows the events of a connection until it is lost, and says why.
-async fn follow(control: &Control, live: &Live, mut events: Events) -> String {
-    let mut cause = "the connection ended".to_owned();
+/// Follows the events of a connection until it is lost.
+async fn follow(control: &Control, live: &Live, mut events: Events) -> Loss {
+    let mut loss = Loss {
+        cause: "the connection ended".to_owned(),
+        is_unreadable: false,
+    };
     while live.is_connected() {
         tokio::select! {
             event = events.next() => match event {
@@ -325,7 +392,10 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> String {
                     live.blocked.send_replace(None);
                 }
                 // Also told when only a channel was closed; the loop's condition knows.
-                Some(Event::Error(error)) => cause = crate::error::words(&error),
+                Some(Event::Error(error)) => {
+                    loss.is_unreadable |= matches!(error.kind(), ErrorKind::ParsingError(_));
+                    loss.cause = words(&error);
+                }
                 Some(_) => {}
                 None => break,
             },
@@ -333,12 +403,33 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> String {
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-    cause
+    loss
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_connects_ends_the_waits_of_the_others() {
+        let hour = Duration::from_secs(60 * 60);
+        let siblings = Siblings::new();
+        let mut mine = siblings.0.subscribe();
+        siblings.reached();
+        let mut backoff = Backoff::new(hour, hour);
+        let started = Instant::now();
+        let waiting = siblings.wait(&mut mine, &mut backoff);
+        let reached = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            siblings.reached();
+        };
+        tokio::join!(waiting, reached);
+        assert_eq!(
+            started.elapsed(),
+            Duration::from_secs(1),
+            "not at what was before"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_reason_is_logged_once_a_minute() {

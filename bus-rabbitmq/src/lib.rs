@@ -48,18 +48,23 @@
 //! - A transient message or queue is gone when the broker restarts.
 
 mod acks;
+mod attempt;
+mod client_runtime;
 mod config;
 mod connection;
 mod convert;
 mod declared;
 mod error;
 mod flight;
+mod foreign;
 mod job;
 mod listener;
 mod publisher;
 mod refusal;
+mod sanitize;
 mod session;
 mod slots;
+mod socket;
 mod tls;
 mod topology;
 mod transport;

@@ -21,6 +21,7 @@ use crate::acks::{AckWindow, Batch};
 use crate::connection::Live;
 use crate::convert::{incoming, short};
 use crate::error::failed;
+use crate::foreign::ForeignBytes;
 
 /// How long an acknowledgement may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     settler: Arc<Settler>,
     live: Arc<Live>,
     ended: Arc<watch::Sender<bool>>,
+    foreign: ForeignBytes,
 }
 
 impl Session {
@@ -73,6 +75,7 @@ impl Session {
             channel,
             consumers: Mutex::new(vec![consumer]),
             settler,
+            foreign: ForeignBytes::new(&spec.queue, live.socket()),
             live,
             ended,
         }))
@@ -97,6 +100,7 @@ impl Session {
 
     fn hand_out(&self, delivery: lapin::message::Delivery) -> Delivery {
         let tag = delivery.delivery_tag;
+        self.foreign.look(self.channel.id(), self.live.socket());
         self.settler.state().window.handed_out(tag);
         Delivery {
             incoming: incoming(delivery),

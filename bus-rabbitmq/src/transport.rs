@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
-use crate::connection::Link;
+use crate::connection::{Link, Patience, Siblings};
 use crate::error::closed;
 use crate::listener::QueueListener;
 use crate::publisher::Publisher;
@@ -51,6 +51,7 @@ pub struct RabbitMq {
 /// What exists once it is connected.
 struct Running {
     config: Arc<Config>,
+    siblings: Siblings,
     publishing: Arc<Link>,
     /// A process that only publishes has none: each one takes a thread and 8 MiB of the client's buffers.
     consuming: OnceCell<Arc<Link>>,
@@ -112,7 +113,7 @@ impl RabbitMq {
     }
 
     /// The waits between attempts to connect: about `first`, then twice as long each, with jitter, at most `cap`.
-    /// Default: 200 ms and 10 s.
+    /// A connection that is made ends the waits of the transport's other one. Default: 200 ms and 2 s.
     pub fn reconnect_backoff(self, first: Duration, cap: Duration) -> Self {
         self.set(|config| config.reconnect = (first, cap))
     }
@@ -153,13 +154,20 @@ impl RabbitMq {
                 mistake,
             ));
         }
-        let publishing = Link::start(Arc::clone(&config), "publish");
+        let siblings = Siblings::new();
+        let publishing = Link::start(
+            Arc::clone(&config),
+            "publish",
+            siblings.clone(),
+            Patience::UntilRefused,
+        );
         publishing.up().await?;
         let window = config.confirm_window;
         Ok(Running {
             publisher: Publisher::start(Arc::clone(&publishing), window),
             replies: Publisher::start(Arc::clone(&publishing), window),
             config,
+            siblings,
             publishing,
             consuming: OnceCell::new(),
         })
@@ -167,9 +175,16 @@ impl RabbitMq {
 }
 
 impl Running {
-    /// The link to consume on, made for the first who wants it.
+    /// The link to consume on, made for the first that needs it. The other one has shown that the settings are right.
     async fn consuming(&self) -> &Arc<Link> {
-        let start = || async { Link::start(Arc::clone(&self.config), "consume") };
+        let start = || async {
+            Link::start(
+                Arc::clone(&self.config),
+                "consume",
+                self.siblings.clone(),
+                Patience::Always,
+            )
+        };
         self.consuming.get_or_init(start).await
     }
 }

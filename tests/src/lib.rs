@@ -27,6 +27,7 @@ mod outcome;
 pub mod peer;
 mod proxy;
 mod rabbitmq;
+pub mod raw_amqp;
 mod recorder;
 mod stage;
 pub mod stores;

@@ -2,6 +2,7 @@
 
 mod consuming;
 mod dead_broker;
+mod foreign_bytes;
 mod lost_connections;
 mod publishing;
 mod requests;
@@ -107,6 +108,19 @@ async fn look(channel: &Channel, queue: &str) -> (u32, u32) {
         .await
         .expect("the queue is there");
     (found.message_count(), found.consumer_count())
+}
+
+/// How many messages wait in a queue of the shared broker; none if it is not there yet.
+async fn waiting(queue: &str) -> u32 {
+    let channel = client(Broker::shared().await.url()).await;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await;
+    found.map_or(0, |queue| queue.message_count())
 }
 
 /// Waits for a task that a fault may have stopped for ever.

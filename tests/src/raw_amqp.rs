@@ -1,0 +1,183 @@
+//! AMQP by hand, to say what no client library lets one say.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const METHOD: u8 = 1;
+const CONTENT_HEADER: u8 = 2;
+const BODY: u8 = 3;
+const FRAME_END: u8 = 0xce;
+
+/// The highest flag of the properties; the others follow below in the order of the specification.
+const CONTENT_TYPE: u16 = 15;
+
+/// A property of a message, encoded, with the bit of its flag.
+#[derive(Clone, Debug)]
+pub struct Property {
+    flag: u16,
+    bytes: Vec<u8>,
+}
+
+impl Property {
+    /// The content type; bytes, as all short strings here.
+    pub fn content_type(text: &[u8]) -> Self {
+        Self::short(CONTENT_TYPE, text)
+    }
+
+    /// The headers, from encoded entries: see [`entry`].
+    pub fn headers(entries: &[Vec<u8>]) -> Self {
+        Self {
+            flag: 13,
+            bytes: long(&entries.concat()),
+        }
+    }
+
+    /// The correlation id.
+    pub fn correlation_id(text: &[u8]) -> Self {
+        Self::short(10, text)
+    }
+
+    /// The time to live in milliseconds, as text.
+    pub fn expiration(text: &[u8]) -> Self {
+        Self::short(8, text)
+    }
+
+    /// The message id.
+    pub fn message_id(text: &[u8]) -> Self {
+        Self::short(7, text)
+    }
+
+    /// The type.
+    pub fn kind(text: &[u8]) -> Self {
+        Self::short(5, text)
+    }
+
+    /// The id of the application.
+    pub fn app_id(text: &[u8]) -> Self {
+        Self::short(3, text)
+    }
+
+    fn short(flag: u16, text: &[u8]) -> Self {
+        Self {
+            flag,
+            bytes: short(text),
+        }
+    }
+}
+
+/// A header: its name, and its value with the tag in front.
+pub fn entry(name: &[u8], value: Vec<u8>) -> Vec<u8> {
+    [short(name), value].concat()
+}
+
+/// A text as the value of a header.
+pub fn text(bytes: &[u8]) -> Vec<u8> {
+    [vec![b'S'], long(bytes)].concat()
+}
+
+/// Lists within lists as the value of a header; built from the inside, so that any depth can be had.
+pub fn nested(levels: u32) -> Vec<u8> {
+    let mut heads: Vec<u8> = (0..levels)
+        .rev()
+        .flat_map(|inner| {
+            let length = (inner * 5 + 1).to_be_bytes();
+            [b'A', length[0], length[1], length[2], length[3]]
+        })
+        .collect();
+    heads.push(b'V');
+    heads
+}
+
+fn short(text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("at most 255 bytes");
+    [vec![length], text.to_vec()].concat()
+}
+
+fn long(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("short of 4 GiB");
+    [length.to_be_bytes().to_vec(), bytes.to_vec()].concat()
+}
+
+/// One connection with one channel that confirms.
+#[derive(Debug)]
+pub struct RawAmqp {
+    stream: TcpStream,
+}
+
+impl RawAmqp {
+    /// Connects to `host:port` as guest.
+    ///
+    /// # Panics
+    /// If the broker does not play along.
+    pub async fn connect(host: &str) -> Self {
+        let stream = TcpStream::connect(host).await.expect("the broker listens");
+        let mut raw = Self { stream };
+        let header = b"AMQP\x00\x00\x09\x01";
+        raw.stream.write_all(header).await.expect("written");
+        raw.frame().await;
+        let mut start_ok = vec![0, 10, 0, 11];
+        start_ok.extend(long(b""));
+        start_ok.extend(short(b"PLAIN"));
+        start_ok.extend(long(b"\0guest\0guest"));
+        start_ok.extend(short(b"en_US"));
+        raw.send(METHOD, 0, &start_ok).await;
+        let tune = raw.frame().await;
+        // The broker's own limits, without heartbeats.
+        let tune_ok = [&[0, 10, 0, 31], &tune[4..10], &[0, 0]].concat();
+        raw.send(METHOD, 0, &tune_ok).await;
+        let open = [vec![0, 10, 0, 40], short(b"/"), vec![0, 0]].concat();
+        raw.send(METHOD, 0, &open).await;
+        raw.frame().await;
+        raw.send(METHOD, 1, &[0, 20, 0, 10, 0]).await;
+        raw.frame().await;
+        raw.send(METHOD, 1, &[0, 85, 0, 10, 0]).await;
+        raw.frame().await;
+        raw
+    }
+
+    /// Publishes to a queue, and waits until the broker has confirmed it.
+    ///
+    /// # Panics
+    /// If it does not, with its words.
+    pub async fn publish(&mut self, queue: &str, properties: &[Property], body: &[u8]) {
+        let mut properties = properties.to_vec();
+        properties.sort_by_key(|property| std::cmp::Reverse(property.flag));
+        let flags = properties
+            .iter()
+            .fold(0_u16, |flags, property| flags | 1 << property.flag);
+        let mut publish = vec![0, 60, 0, 40, 0, 0];
+        publish.extend(short(b""));
+        publish.extend(short(queue.as_bytes()));
+        publish.push(0);
+        self.send(METHOD, 1, &publish).await;
+        let mut header = vec![0, 60, 0, 0];
+        header.extend((body.len() as u64).to_be_bytes());
+        header.extend(flags.to_be_bytes());
+        header.extend(properties.into_iter().flat_map(|property| property.bytes));
+        self.send(CONTENT_HEADER, 1, &header).await;
+        self.send(BODY, 1, body).await;
+        let answer = self.frame().await;
+        let words = String::from_utf8_lossy(&answer);
+        assert_eq!(answer[..4], [0, 60, 0, 80], "not confirmed: {words}");
+    }
+
+    async fn send(&mut self, kind: u8, channel: u16, payload: &[u8]) {
+        let mut frame = vec![kind];
+        frame.extend(channel.to_be_bytes());
+        frame.extend(long(payload));
+        frame.push(FRAME_END);
+        self.stream.write_all(&frame).await.expect("written");
+    }
+
+    async fn frame(&mut self) -> Vec<u8> {
+        let mut head = [0; 7];
+        let read = self.stream.read_exact(&mut head).await;
+        read.expect("the broker answers");
+        let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
+        let mut payload = vec![0; length as usize + 1];
+        let read = self.stream.read_exact(&mut payload).await;
+        read.expect("the broker answers");
+        payload.pop();
+        payload
+    }
+}
