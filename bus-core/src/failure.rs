@@ -287,6 +287,7 @@ pub(crate) fn moved(
         headers,
         priority: incoming.priority,
         mandatory: true,
+        original: incoming.original.clone(),
         ..Outgoing::new(target, incoming.body.clone())
     }
 }

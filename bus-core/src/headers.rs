@@ -220,9 +220,22 @@ impl fmt::Debug for Headers {
 
 impl<N: Into<HeaderName>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let mut headers = Self::new();
-        headers.extend(pairs);
-        headers
+        let pairs = pairs.into_iter();
+        let mut entries: Vec<Entry> = pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        // Sorted once: to insert thousands of a stranger's one by one takes the square of the time.
+        entries.sort_by(|(one, _), (other, _)| cmp_ignoring_case(one, other));
+        entries.dedup_by(|later, earlier| {
+            let is_same = later.0.eq_ignore_ascii_case(&earlier.0);
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        Self {
+            entries: (!entries.is_empty()).then(|| Arc::new(entries)),
+        }
     }
 }
 

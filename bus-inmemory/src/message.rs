@@ -34,6 +34,8 @@ impl Message {
             priority: outgoing.priority,
             ttl: outgoing.ttl,
             durable: outgoing.durable,
+            // A message is moved with all that it says as it is.
+            original: None,
         };
         Self {
             content,

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use bus_core::headers::{HeaderValue, Headers};
-use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
+use bus_core::headers::{HeaderName, HeaderValue, Headers};
+use bus_core::transport::{Incoming, Original, Outgoing, TransportError, TransportErrorKind};
 use bytes::Bytes;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use lapin::{BasicProperties, Confirmation};
 
 use crate::flight::{Confirmed, Returned};
+use crate::original;
+use crate::sanitize::MAX_DEPTH;
 
 /// Tells which of our publishes came back; noise for everybody else, and taken off on receipt.
 const SEQUENCE: &str = "x-bus-pub-seq-no";
@@ -17,9 +19,15 @@ const SEQUENCE: &str = "x-bus-pub-seq-no";
 /// The publisher's own numbering in the .NET client; the same kind of noise.
 const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
 
+const DELIVERY_COUNT: &str = "x-delivery-count";
+const ACQUIRED_COUNT: &str = "x-acquired-count";
+
 /// Headers travel in one frame, which the broker limits to 128 KiB unless told otherwise; a larger one ends the
 /// connection.
 const MAX_HEADERS: usize = 120 * 1024;
+
+/// The longest time to live that RabbitMQ takes, ten years: it closes the channel of one that is longer.
+const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
@@ -54,12 +62,17 @@ pub(crate) fn properties(
             format!("the headers have about {size} bytes; RabbitMQ takes at most {MAX_HEADERS}"),
         ));
     }
-    let mut headers = table(outgoing.headers.iter())?;
+    let original = outgoing.original.as_ref().and_then(Original::get);
+    let mut headers = match original {
+        None => table(outgoing.headers.iter())?,
+        Some(original) => original::headers(original, &outgoing.headers)?,
+    };
     if let Some(sequence) = sequence {
         let sequence = i64::try_from(sequence).unwrap_or_default();
         headers.insert(SEQUENCE.into(), AMQPValue::LongLongInt(sequence));
     }
-    let mut properties = BasicProperties::default().with_delivery_mode(if outgoing.durable {
+    let properties = original.map(original::properties).unwrap_or_default();
+    let mut properties = properties.with_delivery_mode(if outgoing.durable {
         PERSISTENT
     } else {
         TRANSIENT
@@ -81,7 +94,7 @@ pub(crate) fn properties(
     }
     if let Some(ttl) = outgoing.ttl {
         // Rounded up, as a TTL of 0 would drop the message unless a consumer is waiting.
-        let millis = ttl.as_nanos().div_ceil(1_000_000);
+        let millis = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
         properties = properties.with_expiration(short("expiration", &millis.to_string())?);
     }
     Ok(properties)
@@ -109,29 +122,30 @@ fn sequence_of(properties: &BasicProperties) -> Option<u64> {
 
 /// What a delivery says. The body is moved, not copied.
 pub(crate) fn incoming(delivery: Delivery) -> Incoming {
-    let properties = &delivery.properties;
-    let mut headers = Headers::new();
-    let mut delivery_count = None;
-    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
-        let value = from_value(value, 0);
-        match name.as_str() {
-            SEQUENCE | DOTNET_SEQUENCE => {}
-            "x-delivery-count" | "x-acquired-count" => {
-                let count = value.as_i64().and_then(|count| u32::try_from(count).ok());
-                delivery_count = delivery_count.max(count);
-            }
-            name => headers.insert(name.to_owned(), value),
-        }
-    }
+    let Delivery {
+        exchange,
+        routing_key,
+        redelivered,
+        properties,
+        data,
+        ..
+    } = delivery;
+    let ReadHeaders {
+        headers,
+        count,
+        delivery_count,
+    } = ReadHeaders::of(&properties);
+    // Of names that differ in case one is left.
+    let says_more = headers.len() < count || original::says_more(&properties);
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
-    Incoming {
+    let mut incoming = Incoming {
         content_type: text(properties.content_type()),
         message_id: text(properties.message_id()),
         correlation_id: text(properties.correlation_id()),
         headers,
-        exchange: delivery.exchange.to_string(),
-        routing_key: delivery.routing_key.to_string(),
-        redelivered: delivery.redelivered,
+        exchange: exchange.to_string(),
+        routing_key: routing_key.to_string(),
+        redelivered,
         delivery_count,
         priority: *properties.priority(),
         ttl: properties
@@ -140,8 +154,53 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
             .and_then(|ttl| ttl.as_str().parse().ok())
             .map(Duration::from_millis),
         durable: *properties.delivery_mode() == Some(PERSISTENT),
-        body: Bytes::from(delivery.data),
+        body: Bytes::from(data),
+        original: None,
+    };
+    if says_more {
+        incoming.original = Some(Original::new(properties));
     }
+    incoming
+}
+
+struct ReadHeaders {
+    headers: Headers,
+    /// How many were read.
+    count: usize,
+    /// How often the queue counted a delivery before.
+    delivery_count: Option<u32>,
+}
+
+impl ReadHeaders {
+    fn of(properties: &BasicProperties) -> Self {
+        let (mut count, mut delivery_count) = (0, None);
+        let entries = properties.headers().iter().flat_map(FieldTable::inner);
+        let headers = entries
+            .filter_map(|(name, value)| match name.as_str() {
+                name if is_private(name) => None,
+                DELIVERY_COUNT | ACQUIRED_COUNT => {
+                    let times = from_value(value, 0).as_i64();
+                    let times = times.and_then(|times| u32::try_from(times).ok());
+                    delivery_count = delivery_count.max(times);
+                    None
+                }
+                name => {
+                    count += 1;
+                    Some((HeaderName::from(name.to_owned()), from_value(value, 0)))
+                }
+            })
+            .collect();
+        Self {
+            headers,
+            count,
+            delivery_count,
+        }
+    }
+}
+
+/// Whether a header belongs to one publisher's own bookkeeping.
+pub(crate) fn is_private(name: &str) -> bool {
+    matches!(name, SEQUENCE | DOTNET_SEQUENCE)
 }
 
 fn table<'a>(
@@ -184,10 +243,7 @@ pub(crate) fn to_value(value: &HeaderValue) -> Result<AMQPValue, TransportError>
     })
 }
 
-/// How deep lists and tables of strangers are followed.
-const MAX_DEPTH: usize = 32;
-
-fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
+pub(crate) fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
     match value {
         AMQPValue::Void => HeaderValue::Null,
         AMQPValue::Boolean(value) => HeaderValue::Bool(*value),
@@ -305,6 +361,21 @@ mod tests {
         message.ttl = Some(Duration::from_micros(1));
         let properties = properties(&message, None).unwrap();
         assert_eq!(properties.expiration().as_ref().unwrap().as_str(), "1");
+    }
+
+    #[test]
+    fn a_ttl_is_never_longer_than_the_broker_takes() {
+        let mut message = outgoing(Headers::new());
+        for (ttl, expected) in [
+            (MAX_TTL, "315360000000"),
+            (MAX_TTL + Duration::from_millis(1), "315360000000"),
+            (Duration::MAX, "315360000000"),
+            (Duration::from_millis(315_359_999_999), "315359999999"),
+        ] {
+            message.ttl = Some(ttl);
+            let properties = properties(&message, None).unwrap();
+            assert_eq!(properties.expiration().as_ref().unwrap().as_str(), expected);
+        }
     }
 
     #[test]

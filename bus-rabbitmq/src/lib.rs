@@ -59,6 +59,7 @@ mod flight;
 mod foreign;
 mod job;
 mod listener;
+mod original;
 mod publisher;
 mod refusal;
 mod sanitize;

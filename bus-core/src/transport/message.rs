@@ -1,6 +1,8 @@
 //! Messages as a transport moves them.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub struct Outgoing {
     pub delay: Option<Duration>,
     /// When the sender gives up; `send` returns by then.
     pub deadline: Option<Instant>,
+    /// The message in the form in which the same transport delivered it, where it is moved to another queue.
+    pub original: Option<Original>,
 }
 
 impl Outgoing {
@@ -85,6 +89,7 @@ impl Outgoing {
             mandatory: false,
             delay: None,
             deadline: None,
+            original: None,
         }
     }
 }
@@ -116,4 +121,47 @@ pub struct Incoming {
     pub ttl: Option<Duration>,
     /// It was written to disk.
     pub durable: bool,
+    /// The transport's own form, where it says more than the fields above.
+    pub original: Option<Original>,
+}
+
+/// A transport's own form of a message, for a move that changes nothing else.
+///
+/// The fields of [`Incoming`] are what a bus reads. A foreign message may say more: properties of other names, headers
+/// of kinds that are read as one. A transport keeps these here, and takes them from [`Outgoing::original`] again: what
+/// the fields there say wins, and a header that is no longer among them is gone. Means nothing to another transport.
+///
+/// ```
+/// use bus_core::transport::Original;
+///
+/// let original = Original::new("app-id: 7".to_owned());
+/// assert_eq!(original.get::<String>().map(String::as_str), Some("app-id: 7"));
+/// assert_eq!(original.get::<u32>(), None);
+/// ```
+#[derive(Clone)]
+pub struct Original(Arc<dyn Any + Send + Sync>);
+
+impl Original {
+    /// Keeps a form of the transport's own type.
+    pub fn new(form: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(form))
+    }
+
+    /// Gives the form back to the transport that knows its type; `None` for one of another type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for Original {
+    /// Equal are clones only.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Original").finish_non_exhaustive()
+    }
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 pub use delivery::{Acker, Delivery, Receipt, Settlement};
 pub use error::{TransportError, TransportErrorKind};
-pub use message::{Incoming, Outgoing, Target};
+pub use message::{Incoming, Original, Outgoing, Target};
 
 pub use crate::pause::Backoff;
 use crate::topology::Topology;

@@ -4,6 +4,7 @@ mod consuming;
 mod dead_broker;
 mod foreign_bytes;
 mod lost_connections;
+mod moved;
 mod publishing;
 mod requests;
 
