@@ -1,29 +1,18 @@
 //! Which deliveries of a channel can be acknowledged together.
 
-use std::collections::VecDeque;
-
-/// What became of a delivery, as far as the broker was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    /// Still handled, or not pulled yet.
-    Open,
-    /// To be acknowledged.
-    Done,
-    /// The broker was told.
-    Told,
-}
-
 /// The settlements of one channel that the broker is not told yet.
 ///
 /// An acknowledgement of many takes in every delivery up to its tag, so it must end below the lowest delivery that is
-/// still handled; those done above that one are acknowledged one by one.
+/// still handled; those done above that one are acknowledged one by one. What a settlement costs depends on how many
+/// deliveries are handled at once, never on how long one of them takes.
 #[derive(Debug, Default)]
 pub(crate) struct AckWindow {
-    /// The tag of the first mark.
+    /// Everything below is settled.
     low: u64,
-    marks: VecDeque<Mark>,
-    /// How many marks are `Done`.
-    done: usize,
+    /// What is settled from there on, as runs of tags, in order: `start..end`.
+    settled: Vec<(u64, u64)>,
+    /// To be acknowledged.
+    done: Vec<u64>,
     /// The highest tag that was handed out.
     highest: u64,
     requeue: Vec<u64>,
@@ -54,82 +43,79 @@ impl AckWindow {
     }
 
     pub(crate) fn ack(&mut self, tag: u64) {
-        if self.set(tag, Mark::Done) {
-            self.done += 1;
+        if self.settle(tag) {
+            self.done.push(tag);
         }
     }
 
     pub(crate) fn requeue(&mut self, tag: u64) {
-        if self.set(tag, Mark::Told) {
+        if self.settle(tag) {
             self.requeue.push(tag);
         }
     }
 
-    fn set(&mut self, tag: u64, mark: Mark) -> bool {
-        let Some(index) = tag
-            .checked_sub(self.low)
-            .and_then(|index| usize::try_from(index).ok())
-        else {
+    /// Notes that a tag is settled; `false` if it was before.
+    fn settle(&mut self, tag: u64) -> bool {
+        if tag < self.low {
             return false;
-        };
-        if self.marks.len() <= index {
-            self.marks.resize(index + 1, Mark::Open);
         }
-        let open = self.marks[index] == Mark::Open;
-        if open {
-            self.marks[index] = mark;
+        let next = self.settled.partition_point(|(start, _)| *start <= tag);
+        let joins_next = (self.settled.get(next)).is_some_and(|(start, _)| *start == tag + 1);
+        match next.checked_sub(1).map(|before| self.settled[before].1) {
+            Some(end) if end > tag => return false,
+            Some(end) if end == tag => {
+                self.settled[next - 1].1 = tag + 1;
+                if joins_next {
+                    let (_, end) = self.settled.remove(next);
+                    self.settled[next - 1].1 = end;
+                }
+            }
+            _ if joins_next => self.settled[next].0 = tag,
+            _ => self.settled.insert(next, (tag, tag + 1)),
         }
-        open
+        true
     }
 
     /// How many settlements wait.
     pub(crate) fn pending(&self) -> usize {
-        self.done + self.requeue.len()
+        self.done.len() + self.requeue.len()
+    }
+
+    /// Everything below this tag is settled.
+    pub(crate) fn settled_below(&self) -> u64 {
+        match self.settled.first() {
+            Some((start, end)) if *start == self.low => *end,
+            _ => self.low,
+        }
     }
 
     /// Whether everything that was handed out is settled: nobody will make the next batch larger.
     pub(crate) fn is_idle(&self) -> bool {
-        let settled = self
-            .marks
-            .iter()
-            .take_while(|mark| **mark != Mark::Open)
-            .count();
-        self.low + settled as u64 > self.highest
+        self.settled_below() > self.highest
     }
 
     /// Takes everything that can be told now.
     pub(crate) fn take(&mut self) -> Batch {
-        let mut batch = Batch {
+        let below = self.settled_below();
+        if below > self.low {
+            self.low = below;
+            self.settled.remove(0);
+        }
+        let mut single = std::mem::take(&mut self.done);
+        let together = single.extract_if(.., |tag| *tag < below).max();
+        single.sort_unstable();
+        Batch {
             requeue: std::mem::take(&mut self.requeue),
-            ..Batch::default()
-        };
-        let mut last_done = None;
-        let mut acknowledged = 0;
-        while let Some(mark) = self.marks.front().filter(|mark| **mark != Mark::Open) {
-            if *mark == Mark::Done {
-                last_done = Some(self.low);
-                acknowledged += 1;
-            }
-            self.marks.pop_front();
-            self.low += 1;
+            up_to: together,
+            single,
         }
-        batch.up_to = last_done;
-        self.done -= acknowledged;
-        if self.done > 0 {
-            for (tag, mark) in (self.low..).zip(self.marks.iter_mut()) {
-                if *mark == Mark::Done {
-                    *mark = Mark::Told;
-                    batch.single.push(tag);
-                }
-            }
-            self.done = 0;
-        }
-        batch
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
 
     fn window(highest: u64) -> AckWindow {
@@ -187,6 +173,60 @@ mod tests {
         window.requeue(2);
         assert_eq!(window.take().up_to, None);
         assert!(window.is_idle());
+    }
+
+    #[test]
+    fn a_delivery_that_takes_long_costs_its_successors_nothing() {
+        let mut window = AckWindow::new();
+        window.handed_out(1);
+        for tag in 2..200_000 {
+            window.handed_out(tag);
+            window.ack(tag);
+            if tag % 8 == 0 {
+                assert_eq!(window.take().single.len(), if tag == 8 { 7 } else { 8 });
+                assert_eq!(window.settled.len(), 1, "one run, however long");
+            }
+        }
+        window.ack(1);
+        assert_eq!(window.take().up_to, Some(199_999));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_tag_is_told_once_and_none_too_early(
+            order in proptest::sample::subsequence((1..=40_u64).collect::<Vec<_>>(), 0..=40)
+                .prop_shuffle(),
+            every in 1_usize..5,
+            requeued in proptest::bits::u64::ANY,
+        ) {
+            let mut window = window(40);
+            let (mut acked, mut back) = (Vec::new(), Vec::new());
+            let (mut settled, mut told) = (Vec::new(), Vec::new());
+            for (count, tag) in order.iter().copied().enumerate() {
+                if requeued & (1 << tag) == 0 {
+                    window.ack(tag);
+                    acked.push(tag);
+                } else {
+                    window.requeue(tag);
+                    back.push(tag);
+                }
+                settled.push(tag);
+                if count % every == 0 || count + 1 == order.len() {
+                    let batch = window.take();
+                    told.extend(batch.requeue.iter().copied());
+                    let up_to = batch.up_to.unwrap_or_default();
+                    let open = (1..=up_to).find(|tag| !settled.contains(tag));
+                    proptest::prop_assert_eq!(open, None, "acknowledged while it is handled");
+                    let together = (1..=up_to).filter(|tag| !told.contains(tag));
+                    let together: Vec<_> = together.collect();
+                    told.extend(together);
+                    told.extend(batch.single);
+                }
+            }
+            settled.sort_unstable();
+            told.sort_unstable();
+            proptest::prop_assert_eq!(told, settled);
+        }
     }
 
     #[test]
