@@ -17,21 +17,10 @@ use crate::connection::Live;
 use crate::convert::{short, to_value};
 use crate::error::{failed, is_not_found, is_present_otherwise, is_refused, kind_of, words};
 
-/// Declares everything, in order. The channel is thrown away: one refusal closes it, and nobody else may suffer.
+/// Declares everything, in order. The channel is thrown away: one refusal closes it, and nothing else may suffer.
 pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
-    let mut declarer = Declarer {
-        live,
-        channel: None,
-    };
-    for exchange in &topology.exchanges {
-        declarer.exchange(exchange).await?;
-    }
-    for queue in &topology.queues {
-        declarer.queue(queue).await?;
-    }
-    for binding in &topology.bindings {
-        declarer.bind(binding).await?;
-    }
+    let mut declarer = Declarer::new(live);
+    declarer.declare(topology).await?;
     declarer.close().await;
     Ok(())
 }
@@ -39,10 +28,7 @@ pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), Tran
 /// Makes sure that a queue and its exchange are there: what a sender to `queue:name` needs. What is there stays as it
 /// is, whatever its arguments; what is missing becomes durable and classic, as MassTransit makes it.
 pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), TransportError> {
-    let mut declarer = Declarer {
-        live,
-        channel: None,
-    };
+    let mut declarer = Declarer::new(live);
     let exchange = Exchange {
         presence: Presence::IfMissing,
         ..Exchange::fanout(name)
@@ -51,16 +37,13 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
         presence: Presence::IfMissing,
         ..Queue::classic(name)
     };
-    let there = declarer.finds_exchange(&exchange).await? && declarer.finds_queue(&queue).await?;
-    if !there {
-        declarer.exchange(&exchange).await?;
-        declarer.queue(&queue).await?;
-    }
+    declarer.exchange(&exchange).await?;
+    declarer.queue(&queue).await?;
     // Bound again also where both are there: a broker that crashed may have lost a young binding.
     let binding = Binding::new(name, Node::Queue(name.to_owned()));
     match declarer.bind(&binding).await {
-        // A queue of somebody else, who has bound it.
-        Err(error) if there && is_refused(&error) => {
+        // A queue of another service, which has bound it.
+        Err(error) if is_refused(&error) => {
             tracing::debug!(queue = name, %error, "the queue is used as it is");
         }
         outcome => outcome?,
@@ -71,21 +54,40 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
 
 /// Whether an exchange is there.
 pub(crate) async fn exchange_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
-    let mut declarer = Declarer {
-        live,
-        channel: None,
-    };
+    let mut declarer = Declarer::new(live);
     let exists = declarer.finds_exchange(&Exchange::fanout(name)).await?;
     declarer.close().await;
     Ok(exists)
 }
 
-struct Declarer<'a> {
+/// Declares on a channel of its own, which is kept until a refusal closes it.
+pub(crate) struct Declarer<'a> {
     live: &'a Live,
     channel: Option<Channel>,
 }
 
-impl Declarer<'_> {
+impl<'a> Declarer<'a> {
+    pub(crate) fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            channel: None,
+        }
+    }
+
+    /// Declares everything, in order.
+    pub(crate) async fn declare(&mut self, topology: &Topology) -> Result<(), TransportError> {
+        for exchange in &topology.exchanges {
+            self.exchange(exchange).await?;
+        }
+        for queue in &topology.queues {
+            self.queue(queue).await?;
+        }
+        for binding in &topology.bindings {
+            self.bind(binding).await?;
+        }
+        Ok(())
+    }
+
     /// The channel, opened again after a refusal.
     async fn channel(&mut self) -> Result<Channel, TransportError> {
         match &self.channel {
@@ -106,13 +108,11 @@ impl Declarer<'_> {
     }
 
     async fn exchange(&mut self, exchange: &Exchange) -> Result<(), TransportError> {
-        if exchange.presence != Presence::Declare {
-            if self.finds_exchange(exchange).await? {
-                return Ok(());
-            }
-            if exchange.presence == Presence::Existing {
-                return Err(missing("exchange", &exchange.name));
-            }
+        if exchange.presence == Presence::Existing {
+            let found = self.finds_exchange(exchange).await?;
+            return found
+                .then_some(())
+                .ok_or_else(|| missing("exchange", &exchange.name));
         }
         let options = ExchangeDeclareOptions {
             durable: exchange.durable,
@@ -136,13 +136,33 @@ impl Declarer<'_> {
             .exchange_declare(name, kind(exchange.kind), options, arguments)
             .await;
         match declared {
-            Err(error)
-                if exchange.presence == Presence::IfMissing && is_present_otherwise(&error) =>
-            {
-                Ok(())
+            Err(error) if exchange.presence == Presence::IfMissing => {
+                let usable = self.is_usable(&error, Entity::Exchange(exchange)).await?;
+                usable
+                    .then_some(())
+                    .ok_or_else(|| refused("exchange", &exchange.name, &ours, "", error))
             }
             Err(error) => Err(refused("exchange", &exchange.name, &ours, "", error)),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether what could not be declared is there all the same. It is declared first and looked for then, as the client
+    /// logs an error for each thing that is looked for in vain.
+    async fn is_usable(
+        &mut self,
+        error: &Error,
+        entity: Entity<'_>,
+    ) -> Result<bool, TransportError> {
+        if is_present_otherwise(error) {
+            return Ok(true);
+        }
+        if kind_of(error) != TransportErrorKind::AccessRefused {
+            return Ok(false);
+        }
+        match entity {
+            Entity::Exchange(exchange) => self.finds_exchange(exchange).await,
+            Entity::Queue(queue) => self.finds_queue(queue).await,
         }
     }
 
@@ -160,13 +180,11 @@ impl Declarer<'_> {
     }
 
     async fn queue(&mut self, queue: &Queue) -> Result<(), TransportError> {
-        if queue.presence != Presence::Declare {
-            if self.finds_queue(queue).await? {
-                return Ok(());
-            }
-            if queue.presence == Presence::Existing {
-                return Err(missing("queue", &queue.name));
-            }
+        if queue.presence == Presence::Existing {
+            let found = self.finds_queue(queue).await?;
+            return found
+                .then_some(())
+                .ok_or_else(|| missing("queue", &queue.name));
         }
         let options = QueueDeclareOptions {
             durable: queue.durable,
@@ -191,8 +209,11 @@ impl Declarer<'_> {
         let channel = self.channel().await?;
         let declared = channel.queue_declare(name, options, arguments).await;
         match declared {
-            Err(error) if queue.presence == Presence::IfMissing && is_present_otherwise(&error) => {
-                Ok(())
+            Err(error) if queue.presence == Presence::IfMissing => {
+                let usable = self.is_usable(&error, Entity::Queue(queue)).await?;
+                usable
+                    .then_some(())
+                    .ok_or_else(|| refused("queue", &queue.name, &ours, advice, error))
             }
             Err(error) => Err(refused("queue", &queue.name, &ours, advice, error)),
             Ok(_) => Ok(()),
@@ -252,6 +273,12 @@ impl Declarer<'_> {
             )
         })
     }
+}
+
+#[derive(Clone, Copy)]
+enum Entity<'a> {
+    Exchange(&'a Exchange),
+    Queue(&'a Queue),
 }
 
 fn presence(what: &str, name: &str, found: Result<(), Error>) -> Result<bool, TransportError> {
