@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) confirm_window: usize,
     pub(crate) reconnect: (Duration, Duration),
+    /// How often an endpoint declares its exchanges and bindings again.
+    pub(crate) rebind: Duration,
     pub(crate) mistakes: Vec<String>,
 }
 
@@ -73,6 +75,7 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             confirm_window: 1000,
             reconnect: (Duration::from_millis(200), Duration::from_secs(2)),
+            rebind: Duration::from_secs(5),
             mistakes: Vec::new(),
         };
         if let Err(reason) = config.read(address) {
@@ -228,6 +231,9 @@ impl Config {
         }
         if self.confirm_window == 0 {
             mistakes.push("confirm_window is 0, so nothing could ever be published".into());
+        }
+        if self.rebind.is_zero() {
+            mistakes.push("rebind_interval is zero, so endpoints would declare without end".into());
         }
         if self.connect_timeout.is_zero() {
             mistakes.push("connect_timeout is zero, so no connection could be made".into());

@@ -243,6 +243,11 @@ impl Live {
         self.blocked.subscribe()
     }
 
+    /// Whether the connection is gone, as known now.
+    pub(crate) fn is_lost(&self) -> bool {
+        *self.lost.borrow()
+    }
+
     /// Waits until the connection is gone.
     pub(crate) async fn lost(&self) {
         let mut lost = self.lost.subscribe();

@@ -66,6 +66,7 @@ mod sanitize;
 mod session;
 mod slots;
 mod socket;
+mod stream;
 mod tls;
 mod topology;
 mod transport;

@@ -3,14 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bus_core::transport::{Delivery, ListenSpec, Listener, TransportError};
+use bus_core::transport::{Backoff, Delivery, ListenSpec, Listener, TransportError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::connection::Link;
 use crate::session::Session;
-use crate::topology;
+use crate::stream::{Begin, Bookmark};
+use crate::topology::{self, Declarer};
+
+/// A subscription that lasted as long was a good one.
+const GOOD: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Subscribes again for as long as nobody stops it.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ struct Shared {
     config: Arc<Config>,
     spec: ListenSpec,
     state: watch::Sender<State>,
+    /// Streams only.
+    bookmark: Mutex<Option<Bookmark>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,10 +55,12 @@ impl QueueListener {
         let shared = Arc::new(Shared {
             link,
             config,
+            bookmark: Mutex::new(Bookmark::of(&spec)),
             spec,
             state: sender,
         });
-        let first = shared.subscribe(false).await?;
+        let mut backoff = shared.config.backoff();
+        let first = shared.subscribe(Attempt::First, &mut backoff).await?;
         shared.state.send_replace(State::On(Arc::clone(&first)));
         let keeper = tokio::spawn(keep(Arc::clone(&shared), first));
         Ok(Arc::new(Self {
@@ -155,21 +164,26 @@ impl Shared {
         })
     }
 
-    /// Waits for the connection and subscribes; `again` declares first, as the queue may be gone.
-    async fn subscribe(&self, again: bool) -> Result<Arc<Session>, TransportError> {
-        let mut backoff = self.config.backoff();
-        let mut declare = again;
+    /// Waits for the connection and subscribes.
+    async fn subscribe(
+        &self,
+        attempt: Attempt,
+        backoff: &mut Backoff,
+    ) -> Result<Arc<Session>, TransportError> {
+        // The queue may be gone.
+        let mut declare = attempt == Attempt::Again;
         loop {
             let live = self.link.up().await?;
+            let begin = self.begin(attempt);
             let subscribed = async {
                 if declare {
                     topology::declare(&live, &self.spec.topology).await?;
                 }
-                Session::open(Arc::clone(&live), &self.spec).await
+                Session::open(Arc::clone(&live), &self.spec, begin).await
             };
             match live.ask(subscribed).await {
                 Ok(session) => return Ok(session),
-                Err(error) if again || error.kind().is_transient() => {
+                Err(error) if attempt == Attempt::Again || error.kind().is_transient() => {
                     tracing::warn!(queue = self.spec.queue, %error, "the queue cannot be consumed yet");
                     self.link.suspect();
                 }
@@ -179,12 +193,67 @@ impl Shared {
             backoff.wait().await;
         }
     }
+
+    /// Where in a stream to begin.
+    fn begin(&self, attempt: Attempt) -> Option<Begin> {
+        let bookmark = self.bookmark();
+        let bookmark = bookmark.as_ref()?;
+        Some(match attempt {
+            Attempt::First => bookmark.first(),
+            Attempt::Again => bookmark.again(),
+        })
+    }
+
+    fn bookmark(&self) -> std::sync::MutexGuard<'_, Option<Bookmark>> {
+        self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Declares again from time to time while the subscription lasts: an exchange that is deleted takes its bindings with
+    /// it, and the broker tells only those who publish to it.
+    async fn keep_bound(&self, session: &Session) {
+        let topology = &self.spec.topology;
+        if topology.bindings.is_empty() {
+            return session.ended().await;
+        }
+        let mut entities = Declarer::new(session.live());
+        // Half of the interval to all of it, so that many endpoints do not ask in step.
+        let mut pause = Backoff::new(self.config.rebind, self.config.rebind);
+        let mut complained = false;
+        let ended = session.ended();
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                () = &mut ended => return,
+                () = pause.wait() => {}
+            }
+            let declaring = session.live().ask(entities.declare(topology));
+            let outcome = tokio::select! {
+                () = &mut ended => return,
+                outcome = declaring => outcome,
+            };
+            if let Err(error) = &outcome
+                && !std::mem::replace(&mut complained, true)
+            {
+                tracing::warn!(queue = self.spec.queue, %error, "the exchanges and bindings of the queue cannot be declared again");
+            }
+            complained = outcome.is_err();
+        }
+    }
+}
+
+/// Whether there was a subscription before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Again,
 }
 
 /// Subscribes again whenever the subscription has ended, until the listener is stopped.
 async fn keep(shared: Arc<Shared>, mut session: Arc<Session>) {
+    let mut backoff = shared.config.backoff();
     loop {
-        session.ended().await;
+        let since = Instant::now();
+        shared.keep_bound(&session).await;
         if !shared.go_on(State::Waiting) {
             return;
         }
@@ -193,16 +262,27 @@ async fn keep(shared: Arc<Shared>, mut session: Arc<Session>) {
             "the subscription is lost; it will be made again"
         );
         shared.link.suspect();
-        match shared.subscribe(true).await {
-            Ok(again) => {
-                if !shared.go_on(State::On(Arc::clone(&again))) {
-                    return again.close().await;
-                }
-                tracing::info!(queue = shared.spec.queue, "the queue is consumed again");
-                session = again;
-            }
-            // The link is closed.
-            Err(_) => return,
+        if let Some(bookmark) = &mut *shared.bookmark() {
+            bookmark.note(session.stream_position());
         }
+        if since.elapsed() >= GOOD || session.live().is_lost() {
+            backoff.reset();
+        } else {
+            // One that is made and ends at once must not be made again at once.
+            backoff.wait().await;
+        }
+        if session.is_open() {
+            session.close().await;
+        }
+        let Ok(again) = shared.subscribe(Attempt::Again, &mut backoff).await else {
+            // The link is closed: nothing comes any more.
+            shared.go_on(State::Stopped(None));
+            return;
+        };
+        if !shared.go_on(State::On(Arc::clone(&again))) {
+            return again.close().await;
+        }
+        tracing::info!(queue = shared.spec.queue, "the queue is consumed again");
+        session = again;
     }
 }

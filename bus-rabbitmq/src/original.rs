@@ -30,11 +30,10 @@ fn has_kinds_of_its_own(properties: &BasicProperties) -> bool {
 /// Whether a value is written as it was read.
 fn is_canonical(value: &AMQPValue) -> bool {
     match value {
-        AMQPValue::Void
-        | AMQPValue::Boolean(_)
-        | AMQPValue::LongInt(_)
-        | AMQPValue::Double(_)
-        | AMQPValue::Timestamp(_) => true,
+        AMQPValue::Void | AMQPValue::Boolean(_) | AMQPValue::LongInt(_) | AMQPValue::Double(_) => {
+            true
+        }
+        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).is_ok(),
         AMQPValue::LongLongInt(value) => i32::try_from(*value).is_err(),
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).is_ok(),
         AMQPValue::ByteArray(bytes) => std::str::from_utf8(bytes.as_slice()).is_err(),

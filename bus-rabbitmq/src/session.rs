@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::transport::{
-    Acker, Delivery, ListenSpec, Receipt, Settlement, StreamOffset, TransportError,
-};
+use bus_core::transport::{Acker, Delivery, ListenSpec, Receipt, Settlement, TransportError};
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
@@ -22,9 +20,13 @@ use crate::connection::Live;
 use crate::convert::{incoming, short};
 use crate::error::failed;
 use crate::foreign::ForeignBytes;
+use crate::stream::{Begin, StreamPosition};
 
 /// How long an acknowledgement may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How often a channel is looked at whose end no pull would notice, as all consumers are busy.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A channel, its consumer, and the task that acknowledges. Settlements of its deliveries reach this channel or none.
 pub(crate) struct Session {
@@ -42,6 +44,7 @@ impl Session {
     pub(crate) async fn open(
         live: Arc<Live>,
         spec: &ListenSpec,
+        begin: Option<Begin>,
     ) -> Result<Arc<Self>, TransportError> {
         let what = format_args!("queue `{}` cannot be consumed", spec.queue).to_string();
         let channel = live.channel().await?;
@@ -55,7 +58,7 @@ impl Session {
         };
         let queue = short("queue name", &spec.queue)?;
         let consumer = channel
-            .basic_consume(queue, "".into(), options, arguments(spec))
+            .basic_consume(queue, "".into(), options, arguments(spec, begin))
             .await
             .map_err(|error| failed(&what, error))?;
         let ended = Arc::new(watch::Sender::new(false));
@@ -64,10 +67,12 @@ impl Session {
             state: Mutex::new(SettlerState {
                 window: AckWindow::new(),
                 written: Vec::new(),
+                stream: begin.map(|_| StreamPosition::default()),
             }),
             wake: Notify::new(),
             prefetch: spec.prefetch,
             gone: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             ended: Arc::clone(&ended),
         });
         tokio::spawn(Arc::clone(&settler).run());
@@ -85,6 +90,10 @@ impl Session {
     pub(crate) async fn next(&self) -> Option<Delivery> {
         let mut borrowed = self.borrow();
         let mut ended = self.ended.subscribe();
+        // What is left in the client of a channel that is gone is delivered again.
+        if *ended.borrow_and_update() {
+            return None;
+        }
         let next = tokio::select! {
             biased;
             next = borrowed.consumer().next() => next,
@@ -101,33 +110,61 @@ impl Session {
     fn hand_out(&self, delivery: lapin::message::Delivery) -> Delivery {
         let tag = delivery.delivery_tag;
         self.foreign.look(self.channel.id(), self.live.socket());
-        self.settler.state().window.handed_out(tag);
+        let incoming = incoming(delivery);
+        {
+            let mut state = self.settler.state();
+            state.window.handed_out(tag);
+            if let Some(stream) = &mut state.stream {
+                stream.handed_out(tag, &incoming);
+            }
+        }
         Delivery {
-            incoming: incoming(delivery),
+            incoming,
             receipt: Receipt::new(Arc::clone(&self.settler) as Arc<dyn Acker>, tag),
         }
     }
 
-    /// Waits until the broker sends nothing more on it. Noticed also while all consumers are busy and nobody pulls.
+    /// The connection that it is on.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The offset from which a stream has to be read again; `None` if nothing of it came, and for other queues.
+    pub(crate) fn stream_position(&self) -> Option<u64> {
+        self.settler.state().stream.as_ref()?.next()
+    }
+
+    /// Waits until the broker sends nothing more on it. Noticed also while all consumers are busy, so that none pulls.
     pub(crate) async fn ended(&self) {
         let mut ended = self.ended.subscribe();
+        let closed = async {
+            while self.channel.status().connected() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         tokio::select! {
             // The sender lives as long as `self`.
             _ = ended.wait_for(|ended| *ended) => {}
-            () = self.live.lost() => {
-                self.ended.send_replace(true);
-            }
+            () = self.live.lost() => {}
+            () = closed => {}
         }
+        self.ended.send_replace(true);
     }
 
     /// The same, as known now.
     pub(crate) fn has_ended(&self) -> bool {
-        *self.ended.borrow() || !self.channel.status().connected()
+        *self.ended.borrow() || !self.is_open()
+    }
+
+    /// Whether its channel is open, with a subscription or without one.
+    pub(crate) fn is_open(&self) -> bool {
+        self.channel.status().connected()
     }
 
     /// Ends the subscription and gives back what nobody pulled.
     pub(crate) async fn stop(&self) {
         self.ended.send_replace(true);
+        self.settler.stopping.store(true, Ordering::Release);
         let mut borrowed = self.borrow();
         let cancel = self
             .channel
@@ -208,21 +245,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn arguments(spec: &ListenSpec) -> FieldTable {
+fn arguments(spec: &ListenSpec, begin: Option<Begin>) -> FieldTable {
     let mut arguments = FieldTable::default();
     if let Some(priority) = spec.priority {
         arguments.insert("x-priority".into(), AMQPValue::LongInt(priority));
     }
-    if let Some(offset) = spec.stream_offset {
-        let offset = match offset {
-            StreamOffset::First => AMQPValue::LongString("first".into()),
-            StreamOffset::Last => AMQPValue::LongString("last".into()),
-            StreamOffset::Next => AMQPValue::LongString("next".into()),
-            StreamOffset::At(offset) => {
-                AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
-            }
-        };
-        arguments.insert("x-stream-offset".into(), offset);
+    if let Some(begin) = begin {
+        arguments.insert("x-stream-offset".into(), begin.argument());
     }
     arguments
 }
@@ -234,6 +263,7 @@ struct Settler {
     wake: Notify,
     prefetch: u16,
     gone: AtomicBool,
+    stopping: AtomicBool,
     ended: Arc<watch::Sender<bool>>,
 }
 
@@ -241,9 +271,26 @@ struct SettlerState {
     window: AckWindow,
     /// Who waits until the broker knows of everything settled so far.
     written: Vec<oneshot::Sender<bool>>,
+    /// Streams only.
+    stream: Option<StreamPosition>,
+}
+
+impl SettlerState {
+    fn advance(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.settled_below(self.window.settled_below());
+        }
+    }
 }
 
 impl Settler {
+    /// A stream takes nothing back: what goes back is read again from there on, with what came after it.
+    fn read_again(&self) {
+        if !self.stopping.load(Ordering::Acquire) {
+            self.ended.send_replace(true);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, SettlerState> {
         lock(&self.state)
     }
@@ -305,9 +352,9 @@ impl Settler {
             requeue: true,
             ..BasicNackOptions::default()
         };
-        for tag in batch.requeue {
-            self.channel.basic_nack(tag, requeue).await?;
-        }
+        let back = batch.requeue.into_iter();
+        let back = back.map(|tag| self.channel.basic_nack(tag, requeue));
+        futures_util::future::try_join_all(back).await?;
         if let Some(tag) = batch.up_to {
             let multiple = BasicAckOptions { multiple: true };
             self.channel.basic_ack(tag, multiple).await?;
@@ -351,8 +398,10 @@ impl Acker for Settler {
             let mut state = self.state();
             match settlement {
                 Settlement::Ack => state.window.ack(tag),
+                Settlement::Requeue if state.stream.is_some() => return self.read_again(),
                 Settlement::Requeue => state.window.requeue(tag),
             }
+            state.advance();
             let pending = state.window.pending();
             pending == 1 || pending >= self.enough() || state.window.is_idle()
         };

@@ -118,6 +118,14 @@ impl RabbitMq {
         self.set(|config| config.reconnect = (first, cap))
     }
 
+    /// Sets how often each endpoint declares its exchanges and bindings again. Default: 5 s.
+    ///
+    /// An exchange that an operator deletes takes its bindings with it, and RabbitMQ tells no subscriber. Publishers
+    /// make the exchange again; only this makes the subscribers hear them again.
+    pub fn rebind_interval(self, interval: Duration) -> Self {
+        self.set(|config| config.rebind = interval)
+    }
+
     /// How many messages may wait for their confirm at once; further ones wait their turn. Default: 1000.
     pub fn confirm_window(self, count: usize) -> Self {
         self.set(|config| config.confirm_window = count)

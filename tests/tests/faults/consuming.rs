@@ -211,3 +211,82 @@ async fn a_channel_that_the_broker_closes_is_opened_again() {
     gate.open();
     bus.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_the_broker_closes_is_replaced_while_all_consumers_are_busy() {
+    let setup = Setup {
+        config: "consumer_timeout = 2000\n".to_owned(),
+        ..Setup::default()
+    };
+    let broker = Broker::configured(&setup).await;
+    let often = "application:set_env(rabbit, channel_tick_interval, 500).";
+    broker.control(&["eval", often]).await;
+    let (queue, gate) = (unique("busy"), Gate::closed());
+    let bus = Bus::builder(quick(broker.url()))
+        .endpoint(
+            Endpoint::new(&queue)
+                .without_subscriptions()
+                .concurrency(2)
+                .consumer(with(
+                    gate.clone(),
+                    async |gate: Gate, _: ConsumeContext<Place>| -> ConsumeResult {
+                        gate.pass().await;
+                        Ok(())
+                    },
+                )),
+        )
+        .start()
+        .await
+        .unwrap();
+    send_all(&bus, &queue, 0..4).await;
+    gate.holds(2).await;
+    let channel = client(broker.url()).await;
+    eventually("the broker closed the channel", async || {
+        look(&channel, &queue).await == (4, 0)
+    })
+    .await;
+    eventually("the queue is consumed again", async || {
+        look(&channel, &queue).await.1 == 1
+    })
+    .await;
+    gate.open();
+    eventually("all are handled", async || {
+        look(&channel, &queue).await == (0, 1)
+    })
+    .await;
+    bus.shutdown().await.unwrap();
+}
+
+#[derive(serde::Serialize, serde::Deserialize, bus_core::Message)]
+#[message("Tests.Rebinding:BellRang")]
+struct BellRang {
+    number: u32,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_of_a_deleted_exchange_hear_again_by_themselves() {
+    let url = Broker::shared().await.url();
+    let (queue, heard) = (unique("bell"), Recorder::<BellRang>::new());
+    let interval = Duration::from_millis(200);
+    let subscriber = Bus::builder(quick(url).rebind_interval(interval))
+        .endpoint(Endpoint::new(&queue).consumer(heard.clone()))
+        .start()
+        .await
+        .unwrap();
+    let publisher = Bus::builder(quick(url)).start().await.unwrap();
+    publisher.publish(&BellRang { number: 1 }).await.unwrap();
+    assert_eq!(heard.next().await.message().number, 1);
+    let channel = client(url).await;
+    let delete = ExchangeDeleteOptions::default();
+    let deleted = channel.exchange_delete("Tests.Rebinding:BellRang".into(), delete);
+    deleted.await.unwrap();
+    // Made again by the publisher, without a binding.
+    publisher.publish(&BellRang { number: 2 }).await.unwrap();
+    eventually("the subscriber is bound again", async || {
+        publisher.publish(&BellRang { number: 3 }).await.unwrap();
+        heard.calls() > 1
+    })
+    .await;
+    subscriber.shutdown().await.unwrap();
+    publisher.shutdown().await.unwrap();
+}

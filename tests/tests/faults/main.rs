@@ -7,6 +7,7 @@ mod lost_connections;
 mod moved;
 mod publishing;
 mod requests;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use bus_core::transport::Health;
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
-use bus_tests::{Broker, Gate, Proxy, Recorder, eventually, with, within};
+use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, with, within};
 use futures_util::future::join_all;
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
