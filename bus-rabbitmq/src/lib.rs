@@ -61,6 +61,7 @@ mod job;
 mod listener;
 mod original;
 mod publisher;
+mod redeliveries;
 mod refusal;
 mod sanitize;
 mod session;

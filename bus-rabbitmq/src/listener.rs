@@ -1,15 +1,19 @@
 //! A queue that is consumed, whatever happens to connections, channels and the queue itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bus_core::transport::{Backoff, Delivery, ListenSpec, Listener, TransportError};
+use bus_core::transport::{
+    Backoff, Delivery, Health, Incoming, ListenSpec, Listener, TransportError,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::connection::Link;
+use crate::redeliveries::Redeliveries;
 use crate::session::Session;
 use crate::stream::{Begin, Bookmark};
 use crate::topology::{self, Declarer};
@@ -33,6 +37,12 @@ struct Shared {
     state: watch::Sender<State>,
     /// Streams only.
     bookmark: Mutex<Option<Bookmark>>,
+    redeliveries: Redeliveries,
+    /// The first subscription lasts: what comes back was in the hands of other processes, not lost with a connection of
+    /// this one.
+    is_first: AtomicBool,
+    /// Why the queue cannot be consumed, or its exchanges not be declared.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +66,9 @@ impl QueueListener {
             link,
             config,
             bookmark: Mutex::new(Bookmark::of(&spec)),
+            redeliveries: Redeliveries::of(&spec),
+            is_first: AtomicBool::new(true),
+            trouble: Mutex::default(),
             spec,
             state: sender,
         });
@@ -125,6 +138,39 @@ impl Listener for QueueListener {
         let _ = state.wait_for(ready).await;
     }
 
+    fn health(&self) -> Health {
+        let trouble = self.shared.trouble().clone();
+        let is_on = matches!(&*self.state.borrow(), State::On(session) if !session.has_ended());
+        match trouble {
+            Some(reason) if is_on => Health::Degraded(reason),
+            Some(reason) => Health::Down(reason),
+            None if is_on => Health::Up,
+            None => Health::Down(match self.shared.link.down() {
+                Some(reason) => format!("there is no connection to consume on: {reason}"),
+                None => "the subscription is being made again".to_owned(),
+            }),
+        }
+    }
+
+    async fn redeliveries(&self, incoming: &Incoming) -> u32 {
+        let shared = &self.shared;
+        if !shared.is_first.load(Ordering::Acquire) {
+            return 0;
+        }
+        let live = match &*self.state.borrow() {
+            State::On(session) => Arc::clone(session.live()),
+            _ => return 0,
+        };
+        let counted = shared.redeliveries.count(&live, incoming);
+        match live.ask(counted).await {
+            Ok(count) => count,
+            Err(error) => {
+                tracing::warn!(queue = shared.spec.queue, %error, "redeliveries cannot be counted");
+                0
+            }
+        }
+    }
+
     async fn stop(&self) {
         if let Some(session) = self.end() {
             session.stop().await;
@@ -182,9 +228,13 @@ impl Shared {
                 Session::open(Arc::clone(&live), &self.spec, begin).await
             };
             match live.ask(subscribed).await {
-                Ok(session) => return Ok(session),
+                Ok(session) => {
+                    *self.trouble() = None;
+                    return Ok(session);
+                }
                 Err(error) if attempt == Attempt::Again || error.kind().is_transient() => {
                     tracing::warn!(queue = self.spec.queue, %error, "the queue cannot be consumed yet");
+                    *self.trouble() = Some(error.to_string());
                     self.link.suspect();
                 }
                 Err(error) => return Err(error),
@@ -192,6 +242,10 @@ impl Shared {
             declare = true;
             backoff.wait().await;
         }
+    }
+
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where in a stream to begin.
@@ -218,7 +272,6 @@ impl Shared {
         let mut entities = Declarer::new(session.live());
         // Half of the interval to all of it, so that many endpoints do not ask in step.
         let mut pause = Backoff::new(self.config.rebind, self.config.rebind);
-        let mut complained = false;
         let ended = session.ended();
         tokio::pin!(ended);
         loop {
@@ -231,12 +284,11 @@ impl Shared {
                 () = &mut ended => return,
                 outcome = declaring => outcome,
             };
-            if let Err(error) = &outcome
-                && !std::mem::replace(&mut complained, true)
-            {
+            let mut trouble = self.trouble();
+            if let (Err(error), None) = (&outcome, &*trouble) {
                 tracing::warn!(queue = self.spec.queue, %error, "the exchanges and bindings of the queue cannot be declared again");
             }
-            complained = outcome.is_err();
+            *trouble = outcome.err().map(|error| error.to_string());
         }
     }
 }
@@ -261,6 +313,7 @@ async fn keep(shared: Arc<Shared>, mut session: Arc<Session>) {
             queue = shared.spec.queue,
             "the subscription is lost; it will be made again"
         );
+        shared.is_first.store(false, Ordering::Release);
         shared.link.suspect();
         if let Some(bookmark) = &mut *shared.bookmark() {
             bookmark.note(session.stream_position());

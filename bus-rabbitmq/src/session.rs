@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// The connection that it is on.
-    pub(crate) fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
     }
 

@@ -132,6 +132,22 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// connection would find nothing.
     async fn ready(&self) {}
 
+    /// How the subscription is, as known now; never blocks. Default: up.
+    ///
+    /// A queue that cannot be consumed at present is down, with the reason; the listener goes on trying.
+    fn health(&self) -> Health {
+        Health::Up
+    }
+
+    /// Counts how often a message was handed out before, to this process or to others.
+    ///
+    /// Asked once for each delivery that is [`redelivered`](Incoming::redelivered), so that a message whose processes
+    /// die of it is set aside at last. Returns that come from the loss of this process's own connection need not count.
+    /// Default: [`Incoming::delivery_count`], or none.
+    async fn redeliveries(&self, incoming: &Incoming) -> u32 {
+        incoming.delivery_count.unwrap_or(0)
+    }
+
     /// Ends the subscription: deliveries that nobody pulled go back to the queue. Those that were pulled can still be
     /// settled.
     async fn stop(&self);

@@ -6,6 +6,7 @@ mod foreign_bytes;
 mod lost_connections;
 mod moved;
 mod publishing;
+mod redelivered;
 mod requests;
 mod streams;
 

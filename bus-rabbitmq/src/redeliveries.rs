@@ -1,0 +1,178 @@
+//! How often a message came back, also where the queue does not count.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use bus_core::topology::{Overflow, Queue, QueueKind, Topology};
+use bus_core::transport::{Incoming, ListenSpec, TransportError};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::{BasicProperties, Channel};
+use tokio::sync::Mutex;
+
+use crate::connection::Live;
+use crate::convert::short;
+use crate::error::failed;
+use crate::topology;
+
+/// How long a mark is kept: longer than the waits of a service manager between some ten restarts.
+const KEEP_MARK: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// How long the queue of marks outlives the last look into it.
+const KEEP_QUEUE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// More marks than these mean many restarts, not one message.
+const MAX_MARKS: u32 = 10_000;
+
+const PERSISTENT: u8 = 2;
+
+/// Counts the redeliveries of one queue.
+#[derive(Debug)]
+pub(crate) enum Redeliveries {
+    /// The queue counts itself, or a message cannot outlive the process.
+    Counted,
+    /// A classic queue tells only that a message came back. Each time is marked in a queue beside it, which outlives
+    /// this process.
+    Marked(Box<Marks>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Marks {
+    queue: Queue,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was marked, by message, once it was read.
+    counts: Option<HashMap<String, u32>>,
+    channel: Option<Channel>,
+}
+
+impl Redeliveries {
+    pub(crate) fn of(spec: &ListenSpec) -> Self {
+        let mut queues = spec.topology.queues.iter();
+        let queue = queues.find(|queue| queue.name == spec.queue);
+        match queue {
+            Some(queue)
+                if queue.kind == QueueKind::Classic && queue.durable && !queue.exclusive =>
+            {
+                Self::Marked(Box::new(Marks::new(&spec.queue)))
+            }
+            _ => Self::Counted,
+        }
+    }
+
+    /// How often this message was handed out before; marks this time where the queue does not count.
+    pub(crate) async fn count(
+        &self,
+        live: &Live,
+        incoming: &Incoming,
+    ) -> Result<u32, TransportError> {
+        match self {
+            Self::Counted => Ok(incoming.delivery_count.unwrap_or(0)),
+            Self::Marked(marks) => marks.count(live, incoming).await,
+        }
+    }
+}
+
+impl Marks {
+    fn new(queue: &str) -> Self {
+        Self {
+            queue: Queue {
+                message_ttl: Some(KEEP_MARK),
+                expires: Some(KEEP_QUEUE),
+                max_length: Some(MAX_MARKS.into()),
+                overflow: Some(Overflow::DropHead),
+                ..Queue::classic(format!("{queue}_redelivered"))
+            },
+            state: Mutex::default(),
+        }
+    }
+
+    async fn count(&self, live: &Live, incoming: &Incoming) -> Result<u32, TransportError> {
+        let key = key(incoming);
+        let mut state = self.state.lock().await;
+        let channel = match state.channel.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => self.open(live).await?,
+        };
+        state.channel = Some(channel.clone());
+        if state.counts.is_none() {
+            state.counts = Some(self.read(live).await?);
+        }
+        self.mark(&channel, &key).await?;
+        let count = state.counts.get_or_insert_default().entry(key).or_default();
+        *count += 1;
+        Ok(*count)
+    }
+
+    async fn open(&self, live: &Live) -> Result<Channel, TransportError> {
+        let marks = Topology {
+            queues: vec![self.queue.clone()],
+            ..Topology::default()
+        };
+        topology::declare(live, &marks).await?;
+        let channel = live.channel().await?;
+        let confirming = channel.confirm_select(ConfirmSelectOptions::default());
+        confirming.await.map_err(|error| self.failed(error))?;
+        Ok(channel)
+    }
+
+    /// Looks at every mark, and leaves them where they are: the channel is closed without an acknowledgement.
+    async fn read(&self, live: &Live) -> Result<HashMap<String, u32>, TransportError> {
+        let channel = live.channel().await?;
+        let name = short("queue name", &self.queue.name)?;
+        let mut counts = HashMap::new();
+        for _ in 0..MAX_MARKS {
+            let got = channel.basic_get(name.clone(), BasicGetOptions::default());
+            let Some(mark) = got.await.map_err(|error| self.failed(error))? else {
+                break;
+            };
+            let key = String::from_utf8_lossy(&mark.data).into_owned();
+            *counts.entry(key).or_default() += 1;
+        }
+        let closed = channel.close(200, "read".into()).await;
+        closed.map_err(|error| self.failed(error))?;
+        // The marks are back when the broker has answered what was asked after that.
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let asked = live.channel().await?;
+        let looked = asked.queue_declare(name, passive, lapin::types::FieldTable::default());
+        looked.await.map_err(|error| self.failed(error))?;
+        Ok(counts)
+    }
+
+    async fn mark(&self, channel: &Channel, key: &str) -> Result<(), TransportError> {
+        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+        let name = short("queue name", &self.queue.name)?;
+        let options = BasicPublishOptions::default();
+        let confirmed = async {
+            let published =
+                channel.basic_publish("".into(), name, options, key.as_bytes(), properties);
+            published.await?.await
+        };
+        confirmed.await.map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    fn failed(&self, error: lapin::Error) -> TransportError {
+        failed(
+            format_args!("queue `{}` cannot be used", self.queue.name),
+            error,
+        )
+    }
+}
+
+/// Tells a message from the others: its id, else what it says.
+fn key(incoming: &Incoming) -> String {
+    incoming.message_id.clone().unwrap_or_else(|| {
+        let mut hasher = DefaultHasher::new();
+        incoming.body.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    })
+}
