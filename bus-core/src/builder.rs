@@ -12,6 +12,7 @@ use crate::address::{Address, InvalidAddress};
 use crate::bus::{Bus, Inner};
 use crate::codec::Codec;
 use crate::context::Site;
+use crate::crash_guard::{CrashGuard, DEFAULT_MAX_DELIVERIES};
 use crate::endpoint::Endpoint;
 use crate::lanes::Runner;
 use crate::message::{Contract, Message};
@@ -150,6 +151,12 @@ impl BusBuilder {
     /// How long one attempt of a consumer may take. Default: for ever.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how often a message may be delivered on every endpoint; see [`Endpoint::max_deliveries`]. Default: 10.
+    pub fn max_deliveries(mut self, count: u32) -> Self {
+        self.policy.max_deliveries = Some(count);
         self
     }
 
@@ -371,7 +378,9 @@ impl BusBuilder {
             requests: shared.requests,
             cancelled: shared.cancelled,
         });
+        let max_deliveries = policy.max_deliveries.unwrap_or(DEFAULT_MAX_DELIVERIES);
         let receiver = Receiver {
+            crash_guard: CrashGuard::new(max_deliveries),
             site,
             chain: chain(policy, endpoint.guarantee),
             consumers: Consumers::new(&endpoint.registrations),

@@ -147,6 +147,17 @@ impl Endpoint {
         self
     }
 
+    /// Sets how often a message may be delivered without an end. Default: what the bus says, else 10.
+    ///
+    /// A message that is delivered more often has probably ended the process each time: it is moved to `<name>_error`
+    /// without its consumer being called. Counted are deliveries that other processes gave back, or earlier lives of
+    /// this one; retries within one delivery are not. From the third delivery on such messages are handled one at a
+    /// time, and one process sets aside one message, so that what was merely prefetched beside it is handled.
+    pub fn max_deliveries(mut self, count: u32) -> Self {
+        self.policy.max_deliveries = Some(count);
+        self
+    }
+
     /// Handles each message once, by its id or a key. A store alone means: by message id.
     pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
         self.policy.idempotency = Some(idempotency.into());

@@ -123,7 +123,7 @@ async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, room: usize)
             biased;
             Some(()) = running.next(), if !running.is_empty() => {}
             next = listener.next(), if open && running.len() < room => match next {
-                Some(Ok(delivery)) => running.push(receiver.receive(delivery)),
+                Some(Ok(delivery)) => running.push(receiver.receive(delivery, &*listener)),
                 Some(Err(error)) => {
                     tracing::warn!(endpoint = %receiver.site.endpoint, %error, "the transport reports an error");
                 }

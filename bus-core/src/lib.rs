@@ -82,6 +82,7 @@ mod bus;
 pub mod codec;
 mod consumer;
 mod context;
+mod crash_guard;
 #[doc(hidden)]
 pub mod derive_support;
 mod dispatch;

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use crate::codec::{Codec, DecodeError};
 use crate::consumer::{RawMessage, Registration, is_untyped};
 use crate::context::{AnyMessage, ConsumeContext, Received, Site};
+use crate::crash_guard::{Admission, CrashGuard};
 use crate::dispatch::Held;
 use crate::envelope::Envelope;
 use crate::error::{ConsumeError, FailureKind};
@@ -23,7 +24,7 @@ use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
 use crate::send_error::SendErrorKind;
 use crate::trace::TraceContext;
-use crate::transport::{Delivery, Incoming, Outgoing, Receipt, Settlement};
+use crate::transport::{Delivery, Incoming, Listener, Outgoing, Settlement};
 
 /// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
 pub(crate) struct Receiver {
@@ -33,6 +34,7 @@ pub(crate) struct Receiver {
     pub(crate) topology: EndpointTopology,
     pub(crate) guarantee: Guarantee,
     pub(crate) leftovers: Leftovers,
+    pub(crate) crash_guard: CrashGuard,
 }
 
 /// The consumers of an endpoint by the URN that they accept.
@@ -104,10 +106,23 @@ enum Outcome {
     },
 }
 
+fn done(done: bool) -> Settlement {
+    if done {
+        Settlement::Ack
+    } else {
+        Settlement::Requeue
+    }
+}
+
 impl Receiver {
     /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
-    pub(crate) async fn receive(&self, delivery: Delivery) {
+    pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener) {
         let Delivery { incoming, receipt } = delivery;
+        let admission = match self.guarantee {
+            Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming).await,
+            // Acknowledged before it is handled, it does not come again.
+            Guarantee::AtMostOnce => Admission::Free,
+        };
         let receipt = match self.guarantee {
             Guarantee::AtLeastOnce => Some(receipt),
             Guarantee::AtMostOnce => {
@@ -119,34 +134,49 @@ impl Receiver {
         };
         let (received, codec) = self.read(incoming);
         let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
-        self.handle(received, codec, receipt).instrument(span).await;
+        let handled = async {
+            match admission {
+                Admission::Free => self.handle(&received, codec, receipt.is_some()).await,
+                Admission::Alone(_) => self.handle(&received, codec, true).await,
+                Admission::SetAside(deliveries) => self.set_aside(&received, deliveries).await,
+            }
+        };
+        let settlement = handled.instrument(span).await;
+        let Some(receipt) = receipt else { return };
+        match (settlement, admission) {
+            // The broker must know before the next suspect may end the process.
+            (Settlement::Ack, Admission::Alone(_)) => drop(receipt.acknowledge().await),
+            (settlement, _) => receipt.settle(settlement),
+        }
+    }
+
+    /// Moves a message to the error queue that no process has come to an end with.
+    async fn set_aside(&self, received: &Received, deliveries: u32) -> Settlement {
+        let error = ConsumeError::permanent(format!(
+            "the message was delivered {deliveries} times without an end, so its consumer may be what ends the process; \
+             it was not called again"
+        ));
+        done(self.fail(received, &error, None, None).await)
     }
 
     async fn handle(
         &self,
-        received: Arc<Received>,
+        received: &Arc<Received>,
         codec: Result<Codec, DecodeError>,
-        receipt: Option<Receipt>,
-    ) {
-        let settled = match self.consume(&received, codec).await {
+        may_come_again: bool,
+    ) -> Settlement {
+        done(match self.consume(received, codec).await {
             Outcome::Done => true,
-            Outcome::Skipped => self.skip(&received).await,
+            Outcome::Skipped => self.skip(received).await,
             Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
-            Outcome::Failed { error, .. } if error.is_broker_away() && receipt.is_some() => {
+            Outcome::Failed { error, .. } if error.is_broker_away() && may_come_again => {
                 self.wait_for_broker(&error).await
             }
             Outcome::Failed { error, by, message } => {
-                self.fail(&received, &error, by.as_ref(), message.as_deref())
+                self.fail(received, &error, by.as_ref(), message.as_deref())
                     .await
             }
-        };
-        if let Some(receipt) = receipt {
-            receipt.settle(if settled {
-                Settlement::Ack
-            } else {
-                Settlement::Requeue
-            });
-        }
+        })
     }
 
     /// Reads the metadata; what cannot be read has none.

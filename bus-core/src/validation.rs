@@ -107,6 +107,9 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     if policy.concurrency.or(bus.concurrency) == Some(0) {
         say("concurrency is 0, so it would never consume; use at least 1");
     }
+    if policy.max_deliveries.or(bus.max_deliveries) == Some(0) {
+        say("max_deliveries is 0, so no message could ever be handled; use at least 1");
+    }
     if policy.prefetch.or(bus.prefetch) == Some(0) {
         say("prefetch is 0, which the broker reads as unlimited; use at least 1");
     }

@@ -1,6 +1,7 @@
 //! RabbitMQ fails: connections are cut, confirms are lost, queues vanish, the broker dies. Nothing is lost.
 
 mod consuming;
+mod crashing;
 mod dead_broker;
 mod foreign_bytes;
 mod lost_connections;

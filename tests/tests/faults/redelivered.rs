@@ -32,9 +32,10 @@ async fn life(spec: &ListenSpec) -> u32 {
     let listener = transport.listen(spec.clone()).await.expect("consumed");
     let delivery = within("the message", listener.next()).await;
     let delivery = delivery.expect("it goes on").expect("a delivery");
-    let before = match delivery.incoming.redelivered {
-        true => listener.redeliveries(&delivery.incoming).await,
-        false => 0,
+    let before = if delivery.incoming.redelivered {
+        listener.redeliveries(&delivery.incoming).await
+    } else {
+        0
     };
     listener.close().await;
     delivery.receipt.settle(Settlement::Requeue);
