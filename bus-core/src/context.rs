@@ -20,6 +20,7 @@ use crate::reply::Reply;
 use crate::request::{Requesting, Requests};
 use crate::send_error::{SendError, SendErrorKind};
 use crate::sending::Sending;
+use crate::sent_ids::{SentIds, origin_id};
 use crate::trace::TraceContext;
 use crate::transport::Incoming;
 
@@ -29,7 +30,9 @@ pub type AnyMessage = dyn Any + Send + Sync;
 /// One message being consumed: the message, its metadata, and the way to send what it causes.
 ///
 /// What is published, sent or responded through the context carries the conversation on, and is held back until the
-/// consumer succeeds; a [`Bus`](crate::Bus) handle kept in a consumer sends at once, outside of the conversation.
+/// consumer succeeds. Its ids are derived from the message's id, the endpoint, the type and the number of the call, so
+/// that a message that is handled again sends the same ids: consumers that know ids handle them once. Calls that run
+/// beside each other are numbered as they come; where their order may differ from run to run, give ids of your own. A [`Bus`](crate::Bus) handle kept in a consumer sends at once, outside of the conversation.
 ///
 /// Cheap to clone. Typed for consumers, [`AnyMessage`] for middleware.
 pub struct ConsumeContext<M: ?Sized = AnyMessage> {
@@ -68,6 +71,7 @@ struct Scope {
     received: Arc<Received>,
     attempt: u32,
     dispatch: Arc<dyn Dispatch>,
+    sent_ids: SentIds,
 }
 
 impl ConsumeContext {
@@ -78,6 +82,7 @@ impl ConsumeContext {
                 received,
                 attempt: 0,
                 dispatch,
+                sent_ids: SentIds::default(),
             }),
             message,
         }
@@ -92,6 +97,7 @@ impl ConsumeContext {
                 received,
                 attempt,
                 dispatch,
+                sent_ids: SentIds::default(),
             }),
             message: Arc::clone(&self.message),
         }
@@ -234,7 +240,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         let outbound = self.outbound();
         let draft = request_draft(outbound, query, Some(&self.origin()));
         Requesting::new(
-            draft,
+            self.with_derived_id(draft),
             Arc::clone(outbound),
             Arc::clone(&self.received().site.requests),
         )
@@ -256,9 +262,22 @@ impl<M: ?Sized> ConsumeContext<M> {
         self.received().origin()
     }
 
+    /// Gives a draft the id that it has whenever this message is handled again.
+    fn with_derived_id(&self, draft: Result<Draft, SendError>) -> Result<Draft, SendError> {
+        let mut draft = draft?;
+        let received = self.received();
+        let origin = origin_id(&received.envelope, &received.incoming);
+        if let (Some(origin), Some(urn)) = (origin, draft.envelope.message_types.first()) {
+            let urn = urn.clone();
+            let id = self.scope.sent_ids.next(origin, self.endpoint(), urn);
+            draft.envelope.message_id = Some(id);
+        }
+        Ok(draft)
+    }
+
     fn sending(&self, draft: Result<Draft, SendError>) -> Sending {
         Sending::new(
-            draft,
+            self.with_derived_id(draft),
             Arc::clone(self.outbound()),
             Arc::clone(&self.scope.dispatch),
         )

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::observer::Observers;
-use crate::outgoing::Parcel;
+use crate::outgoing::{Intent, Parcel};
 use crate::send_error::{SendError, SendErrorKind};
 use crate::transport::Transport;
 
@@ -100,16 +100,22 @@ impl Held {
 /// Holds what one attempt of a consumer sends, until it is known whether the attempt counts. `None` from then on: a
 /// task that outlives its consumer must not be told that its message is safe.
 #[derive(Debug)]
-pub(crate) struct Outbox(Mutex<Option<Vec<Parcel>>>);
+pub(crate) struct Outbox {
+    transport: Arc<dyn Transport>,
+    held: Mutex<Option<Vec<Parcel>>>,
+}
 
 impl Outbox {
-    pub(crate) fn open() -> Self {
-        Self(Mutex::new(Some(Vec::new())))
+    pub(crate) fn open(transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport,
+            held: Mutex::new(Some(Vec::new())),
+        }
     }
 
     /// Takes what was sent, and nothing more.
     pub(crate) fn close(&self) -> Vec<Parcel> {
-        self.0
+        self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -120,7 +126,11 @@ impl Outbox {
 #[async_trait]
 impl Dispatch for Outbox {
     async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A requester who is gone costs nothing, and is no reason to fail.
+        if parcel.intent != Intent::Respond {
+            self.transport.check(&parcel.outgoing).await?;
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = held.as_mut() else {
             return Err(SendError::new(
                 SendErrorKind::Closed,

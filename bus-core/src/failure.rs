@@ -18,6 +18,7 @@ use crate::message::{Contract, MessageType};
 use crate::outgoing::{Draft, Intent};
 use crate::pause::Backoff;
 use crate::send_error::{SendError, SendErrorKind};
+use crate::sent_ids::origin_id;
 use crate::serde_helpers::DateTime;
 use crate::topology::{Binding, Exchange, Node, Topology};
 use crate::transport::{Outgoing, Target};
@@ -95,6 +96,11 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     let urns: Vec<Cow<'static, str>> = types.iter().map(|name| Cow::Owned(name.urn())).collect();
     let mut draft = outbound.draft_of(urns.into(), body, Intent::Publish);
     received.origin().apply(&mut draft);
+    // A failure that is met again, as the process ended before the acknowledgement, raises the same fault.
+    if let Some(origin) = origin_id(envelope, &received.incoming) {
+        let name = format!("{}\0fault", received.site.endpoint);
+        draft.envelope.message_id = Some(Uuid::new_v5(&origin, name.as_bytes()));
+    }
     draft.envelope.correlation_id = envelope.correlation_id;
     draft.envelope.request_id = envelope.request_id;
     if failure.retries > 0 {

@@ -112,6 +112,7 @@ mod request;
 mod request_error;
 mod send_error;
 mod sending;
+mod sent_ids;
 pub mod serde_helpers;
 mod start_error;
 pub mod topology;

@@ -228,6 +228,15 @@ impl Outbound {
         for hook in &self.settings.hooks {
             hook.prepare(&mut draft)?;
         }
+        if draft.delay.is_some() && !self.transport.capabilities().delayed_delivery {
+            return Err(SendError::new(
+                SendErrorKind::Unsupported,
+                format!(
+                    "the message to `{}` cannot be delayed: this transport has no delayed delivery",
+                    draft.target.name()
+                ),
+            ));
+        }
         if let Some(ttl) = draft.ttl {
             draft.envelope.expiration_time = draft
                 .envelope

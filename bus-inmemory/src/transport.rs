@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
 };
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -127,6 +127,21 @@ impl Transport for InMemory {
         let publication = Publication::new(outgoing)?;
         self.broker
             .with(|state| state.publish(self.connection, publication))
+    }
+
+    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        match &outgoing.target {
+            Target::Exchange {
+                name,
+                topology: None,
+            } => self.broker.with(|state| {
+                let is_there = state.exchanges.contains_key(name.as_ref());
+                is_there
+                    .then_some(())
+                    .ok_or_else(|| errors::no_exchange(name))
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {

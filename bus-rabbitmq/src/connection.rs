@@ -145,6 +145,14 @@ impl Link {
         }
     }
 
+    /// The connection, if there is one now.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        match &*self.state.borrow() {
+            State::Up(live) => Some(Arc::clone(live)),
+            _ => None,
+        }
+    }
+
     /// Why there is no connection now, in words; `None` if there is one.
     pub(crate) fn down(&self) -> Option<String> {
         match &*self.state.borrow() {

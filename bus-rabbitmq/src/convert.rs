@@ -46,22 +46,40 @@ pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportErro
     })
 }
 
-/// Properties and headers of a message to publish. `sequence` marks one that may come back.
-pub(crate) fn properties(
-    outgoing: &Outgoing,
-    sequence: Option<u64>,
-) -> Result<BasicProperties, TransportError> {
-    let size: usize = outgoing
-        .headers
+/// Refuses what AMQP or the broker could never carry; cheaper than to make the properties.
+pub(crate) fn check(outgoing: &Outgoing) -> Result<(), TransportError> {
+    let fits = |what, text: &str| match text.len() {
+        ..=255 => Ok(()),
+        _ => short(what, text).map(|_| ()),
+    };
+    fits("exchange or queue name", outgoing.target.name())?;
+    fits("routing key", &outgoing.routing_key)?;
+    for (name, _) in outgoing.headers.iter() {
+        fits("header name", name)?;
+    }
+    check_size(&outgoing.headers)
+}
+
+fn check_size(headers: &Headers) -> Result<(), TransportError> {
+    let sizes = headers
         .iter()
-        .map(|(name, value)| name.len() + 6 + weight(value))
-        .sum();
+        .map(|(name, value)| name.len() + 6 + weight(value));
+    let size: usize = sizes.sum();
     if size > MAX_HEADERS {
         return Err(TransportError::new(
             TransportErrorKind::TooLarge,
             format!("the headers have about {size} bytes; RabbitMQ takes at most {MAX_HEADERS}"),
         ));
     }
+    Ok(())
+}
+
+/// Properties and headers of a message to publish. `sequence` marks one that may come back.
+pub(crate) fn properties(
+    outgoing: &Outgoing,
+    sequence: Option<u64>,
+) -> Result<BasicProperties, TransportError> {
+    check_size(&outgoing.headers)?;
     let original = outgoing.original.as_ref().and_then(Original::get);
     let mut headers = match original {
         None => table(outgoing.headers.iter())?,

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use bus_core::transport::{Target, TransportError, TransportErrorKind};
+use bus_core::transport::{Target, TransportError};
 
 use crate::connection::Live;
+use crate::error::no_exchange;
 use crate::topology;
 
 /// The exchanges and queues that were declared, or found, since the channel was opened.
@@ -53,11 +54,4 @@ pub(crate) async fn declare(live: &Live, target: &Target) -> Result<(), Transpor
             }
         }
     }
-}
-
-fn no_exchange(name: &str) -> TransportError {
-    TransportError::new(
-        TransportErrorKind::Unroutable,
-        format!("exchange `{name}` is not there"),
-    )
 }

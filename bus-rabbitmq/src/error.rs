@@ -85,6 +85,14 @@ fn is_untrusted(error: &Error) -> bool {
     }
 }
 
+/// An exchange that a message needs, and that is not for us to declare.
+pub(crate) fn no_exchange(name: &str) -> TransportError {
+    TransportError::new(
+        TransportErrorKind::Unroutable,
+        format!("exchange `{name}` is not there"),
+    )
+}
+
 /// Too late: the transport was closed.
 pub(crate) fn closed() -> TransportError {
     TransportError::new(

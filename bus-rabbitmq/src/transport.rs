@@ -16,11 +16,15 @@ use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::connection::{Link, Patience, Siblings};
-use crate::error::closed;
+use crate::convert;
+use crate::error::{closed, no_exchange};
 use crate::listener::QueueListener;
 use crate::publisher::Publisher;
 use crate::tls::Tls;
 use crate::topology;
+
+/// How long an outbox waits to know that an exchange is there.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long `close` waits for messages that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -247,6 +251,26 @@ impl Transport for RabbitMq {
             publisher.hand_over(job)?;
             outcome.await.unwrap_or_else(|_| Err(closed()))
         })
+    }
+
+    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        convert::check(outgoing)?;
+        let Target::Exchange {
+            name,
+            topology: None,
+        } = &outgoing.target
+        else {
+            return Ok(());
+        };
+        let Some(live) = self.running()?.publishing.live() else {
+            return Ok(());
+        };
+        let exists = live.ask(topology::exchange_exists(&live, name));
+        match tokio::time::timeout(LOOK, exists).await {
+            Ok(Ok(false)) => Err(no_exchange(name)),
+            // A broker that is away, or that is busy, refuses nothing.
+            _ => Ok(()),
+        }
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {

@@ -269,6 +269,12 @@ macro_rules! conformance {
                     the_smallest_envelope_is_consumed,
                     queue_names_may_be_in_any_script,
                 }
+                sent_ids {
+                    a_message_that_comes_again_sends_the_same_ids,
+                    a_duplicate_is_recognized_over_two_hops,
+                    what_cannot_be_sent_is_refused_before_anything_leaves,
+                    a_delay_that_cannot_be_kept_is_refused_at_once,
+                }
                 shutdown {
                     what_runs_finishes_and_the_rest_goes_back,
                     a_running_consumer_may_still_answer,

@@ -97,7 +97,7 @@ impl Idempotency {
         self
     }
 
-    fn key(&self, ctx: &ConsumeContext) -> Option<String> {
+    fn key(&self, ctx: &ConsumeContext) -> Option<Key> {
         let message = ctx.shared_message();
         let business = self
             .keys
@@ -110,9 +110,28 @@ impl Idempotency {
                 .clone()
                 .or_else(|| ctx.message_id().map(|id| id.to_string()))
         };
-        let key = business.or_else(header).or_else(id)?;
-        Some(format!("{}/{key}", ctx.endpoint()))
+        let content = &ctx.envelope().message;
+        let hash = |bytes: &[u8]| Uuid::new_v5(&Uuid::NAMESPACE_OID, bytes);
+        let (key, fingerprint) = if let Some(key) = business.or_else(header) {
+            (key, hash(content))
+        } else {
+            let id = id()?;
+            let fingerprint = hash(id.as_bytes());
+            (id, fingerprint)
+        };
+        Some(Key {
+            name: format!("{}/{key}", ctx.endpoint()),
+            fingerprint,
+        })
     }
+}
+
+/// How a message is known to the store.
+struct Key {
+    name: String,
+    /// Tells the use of one key for two things: the content. One message id means one message by itself: a sender that
+    /// runs again may write another time of day into it.
+    fingerprint: Uuid,
 }
 
 impl<S: IdempotencyStore> From<S> for Idempotency {
@@ -152,14 +171,13 @@ impl IdempotencyStep {
     }
 
     /// Claims the key, waiting for whoever holds it and for a store that fails.
-    async fn begin(&self, ctx: &ConsumeContext, key: &str) -> Result<Begin, ConsumeError> {
-        let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, &ctx.envelope().message);
+    async fn begin(&self, ctx: &ConsumeContext, key: &Key) -> Result<Begin, ConsumeError> {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         loop {
             match self
                 .settings
                 .store
-                .begin(key, fingerprint, self.settings.lease)
+                .begin(&key.name, key.fingerprint, self.settings.lease)
                 .await
             {
                 Ok(Begin::InProgress) => {}
@@ -255,13 +273,19 @@ impl Middleware for IdempotencyStep {
                 result
             }
             Begin::Done(replies) => {
-                tracing::debug!(endpoint = ctx.endpoint(), key, "a duplicate is ignored");
+                tracing::debug!(
+                    endpoint = ctx.endpoint(),
+                    key = key.name,
+                    "a duplicate is ignored"
+                );
                 ctx.received().mark_duplicate();
                 answer(ctx.received(), replies).await
             }
             Begin::Mismatch => {
-                let reason =
-                    format!("the idempotency key `{key}` was used by a message with other content");
+                let reason = format!(
+                    "the idempotency key `{}` was used by a message with other content",
+                    key.name
+                );
                 Err(ConsumeError::permanent(reason))
             }
             Begin::InProgress => Err(ConsumeError::permanent(

@@ -197,7 +197,8 @@ impl RetryStep {
             let direct = received.site.outbound.direct();
             return next.run(ctx.attempt_with(number, direct)).await;
         }
-        let outbox = Arc::new(Outbox::open());
+        let transport = Arc::clone(&received.site.outbound.transport);
+        let outbox = Arc::new(Outbox::open(transport));
         let result = next
             .run(ctx.attempt_with(number, Arc::clone(&outbox) as Arc<dyn Dispatch>))
             .await;

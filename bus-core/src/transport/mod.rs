@@ -81,6 +81,18 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// One that belongs to this message alone; see [`TransportErrorKind`].
     async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError>;
 
+    /// Refuses a message that could never be sent, before it is held in an outbox.
+    ///
+    /// An outbox accepts what [`send`](Self::send) gets later, after the consumer's effects; a refusal is of use only
+    /// before. Looks at names and sizes, and may ask the broker for an exchange that has to be there. Default: `Ok`.
+    ///
+    /// # Errors
+    /// What `send` would say. A broker that is away refuses nothing.
+    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        let _ = outgoing;
+        Ok(())
+    }
+
     /// Starts to receive from a queue. Its topology has been declared and is declared again after a loss.
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError>;
 

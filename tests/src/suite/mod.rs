@@ -21,6 +21,7 @@ pub mod requests;
 pub mod retrying;
 pub mod routing;
 pub mod sending;
+pub mod sent_ids;
 pub mod shutdown;
 pub mod skipping;
 pub mod unanswered;
