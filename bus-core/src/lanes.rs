@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use crate::receiver::Receiver;
-use crate::transport::{ListenSpec, Listener, Transport, TransportError};
+use crate::transport::{Health, ListenSpec, Listener, Transport, TransportError};
 
 /// An endpoint that can run, be paused and resumed, and stop.
 pub(crate) struct Runner {
@@ -45,11 +45,13 @@ impl Runner {
         &self.receiver.site.endpoint
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        // Locked means starting or stopping.
-        self.running
-            .try_lock()
-            .is_ok_and(|running| running.is_some())
+    /// How it is, as known now.
+    pub(crate) fn health(&self) -> Health {
+        match self.running.try_lock().as_deref() {
+            Ok(Some(running)) => running.listener.health(),
+            Ok(None) => Health::Down("it is paused".into()),
+            Err(_) => Health::Down("it starts or stops".into()),
+        }
     }
 
     /// Starts to consume; does nothing if it does already.

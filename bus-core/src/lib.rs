@@ -91,6 +91,7 @@ mod error;
 mod failure;
 pub mod fault;
 pub mod headers;
+mod health;
 mod host;
 pub mod idempotency;
 mod iso8601;
@@ -121,7 +122,7 @@ mod validation;
 pub use address::{Address, InvalidAddress};
 pub use async_trait::async_trait;
 pub use builder::BusBuilder;
-pub use bus::{Bus, BusHealth, EndpointHandle, StopTimeout};
+pub use bus::{Bus, EndpointHandle, StopTimeout};
 #[cfg(feature = "macros")]
 pub use bus_macros::Message;
 pub use codec::Codec;
@@ -133,6 +134,7 @@ pub use envelope::Envelope;
 pub use error::{ConsumeError, ConsumeResult, FailureKind};
 pub use fault::Fault;
 pub use headers::{HeaderName, HeaderValue, Headers};
+pub use health::{BusHealth, EndpointHealth};
 pub use host::HostInfo;
 pub use idempotency::{
     Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,

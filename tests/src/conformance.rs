@@ -114,6 +114,11 @@ macro_rules! conformance {
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
                 }
+                health {
+                    it_says_whether_the_bus_runs,
+                    a_paused_endpoint_says_so,
+                    a_queue_that_cannot_be_consumed_is_named,
+                }
                 idempotency {
                     a_duplicate_is_not_handled_again,
                     racing_duplicates_run_once,
@@ -276,7 +281,6 @@ macro_rules! conformance {
                     after_the_stop_timeout_consumers_are_cancelled,
                     a_consumer_that_ignores_cancellation_is_dropped,
                     stopping_twice_is_fine,
-                    health_says_whether_the_bus_runs,
                     a_dropped_bus_gives_its_messages_back,
                     unwanted_and_failing_messages_do_not_hold_up_the_stop,
                     what_arrives_during_the_stop_waits_for_the_next_process,

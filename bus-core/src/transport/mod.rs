@@ -132,6 +132,12 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// connection would find nothing.
     async fn ready(&self) {}
 
+    /// Whether the queue is consumed, as known now; never blocks. What concerns all queues, such as a broker that is
+    /// away, is said by [`Transport::health`]. Default: up.
+    fn health(&self) -> Health {
+        Health::Up
+    }
+
     /// Ends the subscription: deliveries that nobody pulled go back to the queue. Those that were pulled can still be
     /// settled.
     async fn stop(&self);

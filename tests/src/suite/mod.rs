@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod error_queue;
 pub mod evolution;
 pub mod faults;
+pub mod health;
 pub mod idempotency;
 pub mod inheritance;
 pub mod instances;
