@@ -370,6 +370,7 @@ impl BusBuilder {
             outbound: shared.outbound,
             requests: shared.requests,
             cancelled: shared.cancelled,
+            troubles: Arc::default(),
         });
         let receiver = Receiver {
             site,

@@ -69,3 +69,14 @@ impl EndpointHealth {
         !matches!(self.health, Health::Down(_))
     }
 }
+
+/// The worse of two, with the words of both if they are equally bad.
+pub(crate) fn worse(one: Health, other: Health) -> Health {
+    let join = |one, other| format!("{one}; {other}");
+    match (one, other) {
+        (Health::Up, health) | (health, Health::Up) => health,
+        (Health::Down(one), Health::Down(other)) => Health::Down(join(one, other)),
+        (Health::Down(text), _) | (_, Health::Down(text)) => Health::Down(text),
+        (Health::Degraded(one), Health::Degraded(other)) => Health::Degraded(join(one, other)),
+    }
+}

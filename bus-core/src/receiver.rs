@@ -1,11 +1,12 @@
 //! One delivery: decode, find the consumer, run the pipeline, settle.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::codec::{Codec, DecodeError};
@@ -15,15 +16,17 @@ use crate::dispatch::Held;
 use crate::envelope::Envelope;
 use crate::error::{ConsumeError, FailureKind};
 use crate::failure::{self, Failure};
-use crate::middleware::{Chain, Next, panicked};
+use crate::middleware::{Chain, Next};
 use crate::names;
 use crate::observer::Consumed;
+use crate::panics::{self, Shown};
 use crate::pause::Backoff;
 use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
 use crate::send_error::SendErrorKind;
+use crate::slots::{Slot, Slots};
 use crate::trace::TraceContext;
-use crate::transport::{Delivery, Incoming, Outgoing, Receipt, Settlement};
+use crate::transport::{Delivery, Incoming, Outgoing, Settlement};
 
 /// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
 pub(crate) struct Receiver {
@@ -93,6 +96,18 @@ impl Consumers {
     }
 }
 
+/// How long a delivery waits before it goes back when handling it panicked outside of its consumer.
+const AFTER_A_PANIC: Duration = Duration::from_secs(5);
+
+/// Holds a slot until a delivery has ended, however it ends.
+struct Running<'a>(&'a Slot);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
 /// How a delivery ended.
 enum Outcome {
     Done,
@@ -106,7 +121,7 @@ enum Outcome {
 
 impl Receiver {
     /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
-    pub(crate) async fn receive(&self, delivery: Delivery) {
+    pub(crate) async fn receive(&self, delivery: Delivery, slot: Slot) {
         let Delivery { incoming, receipt } = delivery;
         let receipt = match self.guarantee {
             Guarantee::AtLeastOnce => Some(receipt),
@@ -117,28 +132,12 @@ impl Receiver {
                 None
             }
         };
-        let (received, codec) = self.read(incoming);
-        let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
-        self.handle(received, codec, receipt).instrument(span).await;
-    }
-
-    async fn handle(
-        &self,
-        received: Arc<Received>,
-        codec: Result<Codec, DecodeError>,
-        receipt: Option<Receipt>,
-    ) {
-        let settled = match self.consume(&received, codec).await {
-            Outcome::Done => true,
-            Outcome::Skipped => self.skip(&received).await,
-            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
-            Outcome::Failed { error, .. } if error.is_broker_away() && receipt.is_some() => {
-                self.wait_for_broker(&error).await
-            }
-            Outcome::Failed { error, by, message } => {
-                self.fail(&received, &error, by.as_ref(), message.as_deref())
-                    .await
-            }
+        let slots = Arc::clone(slot.slots());
+        // A panic would end the lane, and with it all that runs there.
+        let handled = AssertUnwindSafe(self.handle(incoming, slot)).catch_unwind();
+        let settled = match handled.await {
+            Ok(settled) => settled,
+            Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
         };
         if let Some(receipt) = receipt {
             receipt.settle(if settled {
@@ -149,8 +148,53 @@ impl Receiver {
         }
     }
 
+    /// Whether the delivery is settled; otherwise it goes back.
+    async fn handle(&self, incoming: Incoming, slot: Slot) -> bool {
+        let (received, codec) = self.read(incoming, slot);
+        // Also when this is dropped: contexts that users keep outlive the delivery.
+        let _running = Running(&received.slot);
+        let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
+        let handled = async {
+            let outcome = self.consume(&received, codec).await;
+            self.end(&received, outcome).await
+        };
+        handled.instrument(span).await
+    }
+
+    async fn end(&self, received: &Received, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Done => true,
+            Outcome::Skipped => self.skip(received).await,
+            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
+            Outcome::Failed { error, .. }
+                if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
+            {
+                self.wait_for_broker(&error).await
+            }
+            Outcome::Failed { error, by, message } => {
+                self.fail(received, &error, by.as_ref(), message.as_deref())
+                    .await
+            }
+        }
+    }
+
+    /// The framework itself, or what it was given, panicked while it handled a delivery. That goes back, but not in a
+    /// hot loop.
+    async fn put_off(&self, panic: &str, slots: &Slots) -> bool {
+        tracing::error!(endpoint = %self.site.endpoint, panic, "handling a message panicked; it goes back to its queue");
+        let troubles = &self.site.troubles;
+        let _trouble = troubles.note("cannot be handled at all", format!("panicked: {panic}"));
+        let mut cancelled = self.site.cancelled.clone();
+        tokio::select! {
+            _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+            () = slots.leaving() => {}
+            () = tokio::time::sleep(AFTER_A_PANIC) => {}
+        }
+        false
+    }
+
     /// Reads the metadata; what cannot be read has none.
-    fn read(&self, incoming: Incoming) -> (Arc<Received>, Result<Codec, DecodeError>) {
+    fn read(&self, incoming: Incoming, slot: Slot) -> (Arc<Received>, Result<Codec, DecodeError>) {
         let read = Codec::for_incoming(&incoming, self.site.codec)
             .and_then(|codec| Ok((codec, codec.decode(&incoming)?)));
         let (codec, envelope) = match read {
@@ -175,6 +219,7 @@ impl Receiver {
             replies: Held::default(),
             attempts: AtomicU32::new(0),
             duplicate: AtomicBool::new(false),
+            slot,
         };
         (Arc::new(received), codec)
     }
@@ -242,12 +287,11 @@ impl Receiver {
         else {
             return Ok(None);
         };
-        // A panic of a contract's `Deserialize` would end the lane, and with it all that runs there.
-        let read = || registration.handler.decode(&received.envelope);
-        match catch_unwind(AssertUnwindSafe(read)) {
+        // A contract's `Deserialize` may panic.
+        match panics::caught(|| registration.handler.decode(&received.envelope)) {
             Ok(Ok(message)) => Ok(Some((registration, message))),
             Ok(Err(error)) => Err((ConsumeError::permanent(error), Some(registration.clone()))),
-            Err(panic) => Err((panicked(&*panic), Some(registration.clone()))),
+            Err(panic) => Err((ConsumeError::panicked(&panic), Some(registration.clone()))),
         }
     }
 
@@ -277,7 +321,7 @@ impl Receiver {
     /// A consumer could not send because the broker is away. That is no failed attempt: the message goes back and is
     /// consumed again, not in a hot loop.
     async fn wait_for_broker(&self, error: &ConsumeError) -> bool {
-        tracing::warn!(endpoint = %self.site.endpoint, %error, "the broker is away, the message goes back to its queue");
+        tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "the broker is away, the message goes back to its queue");
         Backoff::new(Duration::from_millis(500), Duration::from_secs(5))
             .wait()
             .await;
@@ -319,7 +363,7 @@ impl Receiver {
             consumer_type: by.map(|registration| registration.consumer_type),
             retries: attempts.saturating_sub(1),
         };
-        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, %error, "the message failed");
+        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, error = %Shown(error), "the message failed");
         let kept = self.guarantee == Guarantee::AtLeastOnce;
         // Who asked is told also where failures are not kept.
         failure::raise(&failure, kept && self.leftovers.publish_faults).await;

@@ -178,6 +178,13 @@ macro_rules! conformance {
                     the_fault_of_a_failed_attempt_leaves,
                     a_context_sends_nothing_after_its_consumer_has_ended,
                 }
+                panics {
+                    a_hook_that_panics_refuses_its_message_alone,
+                    a_hook_that_panics_for_faults_holds_nothing_up,
+                    an_error_that_panics_when_it_is_shown_is_set_aside,
+                    an_error_without_a_first_cause_is_set_aside,
+                    a_panic_outside_of_consumers_puts_its_message_off,
+                }
                 propagation {
                     ids_lead_through_a_chain,
                     user_headers_travel_on,

@@ -14,6 +14,7 @@ pub mod inheritance;
 pub mod instances;
 pub mod observing;
 pub mod outbox;
+pub mod panics;
 pub mod propagation;
 pub mod publishing;
 pub mod queues;
