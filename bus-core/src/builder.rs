@@ -377,6 +377,7 @@ impl BusBuilder {
             outbound: shared.outbound,
             requests: shared.requests,
             cancelled: shared.cancelled,
+            troubles: Arc::default(),
         });
         let max_deliveries = policy.max_deliveries.unwrap_or(DEFAULT_MAX_DELIVERIES);
         let receiver = Receiver {

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::address::{Address, InvalidAddress};
 use crate::builder::BusBuilder;
 use crate::context::request_draft;
+use crate::health::{BusHealth, EndpointHealth};
 use crate::lanes::Runner;
 use crate::message::Message;
 use crate::outbound::Outbound;
@@ -131,19 +132,14 @@ impl Bus {
     /// How the bus is, as known now.
     pub fn health(&self) -> BusHealth {
         let stopped = self.inner.stopped.initialized();
-        BusHealth {
-            transport: if stopped {
-                Health::Down("the bus is shut down".into())
-            } else {
-                self.inner.outbound.transport.health()
-            },
-            endpoints: self
-                .inner
-                .runners
-                .iter()
-                .map(|runner| (runner.name().to_owned(), runner.is_running()))
-                .collect(),
-        }
+        let transport = if stopped {
+            Health::Down("the bus is shut down".into())
+        } else {
+            self.inner.outbound.transport.health()
+        };
+        let runners = self.inner.runners.iter();
+        let endpoints = runners.map(|runner| EndpointHealth::new(runner.name(), runner.health()));
+        BusHealth::new(transport, endpoints.collect())
     }
 
     /// Stops: endpoints take no more messages, running consumers finish and may still publish and respond, then the
@@ -223,7 +219,12 @@ impl EndpointHandle {
 
     /// Whether it takes messages.
     pub fn is_running(&self) -> bool {
-        self.runner.is_running()
+        self.health().is_running()
+    }
+
+    /// How it is, as known now.
+    pub fn health(&self) -> EndpointHealth {
+        EndpointHealth::new(self.runner.name(), self.runner.health())
     }
 }
 
@@ -233,23 +234,6 @@ impl fmt::Debug for EndpointHandle {
             .field("name", &self.runner.name())
             .field("running", &self.is_running())
             .finish()
-    }
-}
-
-/// How a bus is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BusHealth {
-    /// Whether the broker can be reached.
-    pub transport: Health,
-    /// Each endpoint, and whether it takes messages.
-    pub endpoints: Vec<(String, bool)>,
-}
-
-impl BusHealth {
-    /// Whether everything works.
-    pub fn is_healthy(&self) -> bool {
-        self.transport == Health::Up && self.endpoints.iter().all(|(_, running)| *running)
     }
 }
 

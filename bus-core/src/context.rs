@@ -21,8 +21,10 @@ use crate::request::{Requesting, Requests};
 use crate::send_error::{SendError, SendErrorKind};
 use crate::sending::Sending;
 use crate::sent_ids::{SentIds, origin_id};
+use crate::slots::Slot;
 use crate::trace::TraceContext;
 use crate::transport::Incoming;
+use crate::troubles::Troubles;
 
 /// A message whose type is not known: what middleware sees.
 pub type AnyMessage = dyn Any + Send + Sync;
@@ -52,6 +54,8 @@ pub(crate) struct Received {
     pub(crate) replies: Held,
     pub(crate) attempts: AtomicU32,
     pub(crate) duplicate: AtomicBool,
+    /// Its place among those that run.
+    pub(crate) slot: Slot,
 }
 
 /// Where it is consumed: what all deliveries of an endpoint share.
@@ -64,6 +68,7 @@ pub(crate) struct Site {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) cancelled: watch::Receiver<bool>,
+    pub(crate) troubles: Arc<Troubles>,
 }
 
 /// One attempt: its number and its outbox.

@@ -3,10 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::panics::{Shown, caught};
 use crate::send_error::SendError;
 
 /// What a consumer or a middleware returns.
 pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
+
+/// How far a chain of sources is followed.
+const MAX_CAUSES: usize = 100;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -62,6 +66,10 @@ impl ConsumeError {
         }
     }
 
+    pub(crate) fn panicked(text: &str) -> Self {
+        Self::of_kind(FailureKind::Panicked, format!("panicked: {text}"))
+    }
+
     pub(crate) fn cancelled() -> Self {
         Self::of_kind(FailureKind::Cancelled, "the endpoint is stopping")
     }
@@ -91,18 +99,25 @@ impl ConsumeError {
         self.chain().find_map(|error| error.downcast_ref())
     }
 
-    /// The error and its sources, outermost first.
+    /// The error and its sources, outermost first; at most 100 of them, as an error may be its own source.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.cause;
-        std::iter::successors(Some(first), |&error| error.source())
+        std::iter::successors(Some(first), |&error| error.source()).take(MAX_CAUSES)
+    }
+
+    /// The texts of the same, also if the errors panic when they are asked.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        let first: &(dyn Error + 'static) = &*self.cause;
+        std::iter::successors(Some(first), |&error| {
+            caught(|| error.source()).ok().flatten()
+        })
+        .map(|error| Shown(error).to_string())
     }
 
     /// Whether the broker could not be reached: no fault of the message.
     pub(crate) fn is_broker_away(&self) -> bool {
-        self.kind == FailureKind::Failed
-            && self
-                .find::<SendError>()
-                .is_some_and(SendError::is_broker_away)
+        let is_away = || self.find().is_some_and(SendError::is_broker_away);
+        self.kind == FailureKind::Failed && caught(is_away).unwrap_or(false)
     }
 }
 

@@ -76,13 +76,9 @@ const MAX_CAUSES: usize = 16;
 impl ExceptionInfo {
     /// The error and its causes. Each text is cut after 2048 characters.
     pub fn of(error: &ConsumeError) -> Self {
-        let mut chain = error
-            .chain()
-            .take(MAX_CAUSES)
-            .map(|cause| cut(&cause.to_string()))
-            .enumerate();
         let mut infos: Vec<Self> = Vec::new();
-        for (depth, message) in &mut chain {
+        for (depth, text) in error.texts().take(MAX_CAUSES).enumerate() {
+            let message = cut(&text);
             let exception_type = if depth == 0 {
                 error.type_name()
             } else {

@@ -8,8 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
+use crate::health::worse;
 use crate::receiver::Receiver;
-use crate::transport::{ListenSpec, Listener, Transport, TransportError};
+use crate::slots::Slots;
+use crate::transport::{Delivery, Health, ListenSpec, Listener, Transport, TransportError};
 
 /// An endpoint that can run, be paused and resumed, and stop.
 pub(crate) struct Runner {
@@ -45,11 +47,16 @@ impl Runner {
         &self.receiver.site.endpoint
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        // Locked means starting or stopping.
-        self.running
-            .try_lock()
-            .is_ok_and(|running| running.is_some())
+    /// How it is, as known now.
+    pub(crate) fn health(&self) -> Health {
+        match self.running.try_lock().as_deref() {
+            Ok(Some(running)) => worse(
+                running.listener.health(),
+                self.receiver.site.troubles.health(),
+            ),
+            Ok(None) => Health::Down("it is paused".into()),
+            Err(_) => Health::Down("it starts or stops".into()),
+        }
     }
 
     /// Starts to consume; does nothing if it does already.
@@ -59,10 +66,11 @@ impl Runner {
             let listener = self.transport.listen(self.spec.clone()).await?;
             let mut lanes = JoinSet::new();
             for share in shares(self.concurrency, worker_count()) {
+                let slots = Slots::new(share, self.concurrency == 1);
                 lanes.spawn(lane(
                     Arc::clone(&listener),
                     Arc::clone(&self.receiver),
-                    share,
+                    slots,
                 ));
             }
             *running = Some(Running { listener, lanes });
@@ -115,22 +123,33 @@ fn shares(concurrency: usize, lanes: usize) -> impl Iterator<Item = usize> {
 
 /// Pulls whenever it has room. All its messages run in this one task, so that one costs no task of its own; a consumer
 /// that blocks its thread holds up the others of its lane.
-async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, room: usize) {
+async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, slots: Arc<Slots>) {
     let mut running = FuturesUnordered::new();
     let mut open = true;
     while open || !running.is_empty() {
         tokio::select! {
+            // What runs is looked at first: it may make room.
             biased;
             Some(()) = running.next(), if !running.is_empty() => {}
-            next = listener.next(), if open && running.len() < room => match next {
-                Some(Ok(delivery)) => running.push(receiver.receive(delivery, &*listener)),
+            next = pull(&*listener, &slots), if open => match next {
+                Some(Ok(delivery)) => {
+                    running.push(receiver.receive(delivery, &*listener, slots.take()));
+                }
                 Some(Err(error)) => {
                     tracing::warn!(endpoint = %receiver.site.endpoint, %error, "the transport reports an error");
                 }
-                None => open = false,
+                None => {
+                    open = false;
+                    slots.leave();
+                }
             }
         }
     }
+}
+
+async fn pull(listener: &dyn Listener, slots: &Slots) -> Option<Result<Delivery, TransportError>> {
+    slots.room().await;
+    listener.next().await
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ mod error;
 mod failure;
 pub mod fault;
 pub mod headers;
+mod health;
 mod host;
 pub mod idempotency;
 mod iso8601;
@@ -102,6 +103,7 @@ mod names;
 mod observer;
 mod outbound;
 mod outgoing;
+mod panics;
 mod pause;
 mod plan;
 mod policy;
@@ -114,16 +116,18 @@ mod send_error;
 mod sending;
 mod sent_ids;
 pub mod serde_helpers;
+mod slots;
 mod start_error;
 pub mod topology;
 mod trace;
 pub mod transport;
+mod troubles;
 mod validation;
 
 pub use address::{Address, InvalidAddress};
 pub use async_trait::async_trait;
 pub use builder::BusBuilder;
-pub use bus::{Bus, BusHealth, EndpointHandle, StopTimeout};
+pub use bus::{Bus, EndpointHandle, StopTimeout};
 #[cfg(feature = "macros")]
 pub use bus_macros::Message;
 pub use codec::Codec;
@@ -135,6 +139,7 @@ pub use envelope::Envelope;
 pub use error::{ConsumeError, ConsumeResult, FailureKind};
 pub use fault::Fault;
 pub use headers::{HeaderName, HeaderValue, Headers};
+pub use health::{BusHealth, EndpointHealth};
 pub use host::HostInfo;
 pub use idempotency::{
     Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,

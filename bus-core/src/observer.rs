@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::error::ConsumeError;
 use crate::outgoing::Intent;
+use crate::panics::caught;
 
 /// Is told what happened, after it happened. For test harnesses, metrics and audits.
 ///
@@ -89,8 +89,8 @@ impl Observers {
     /// A panic ends here: it would take the publisher with it, or all that its endpoint is handling.
     fn tell(&self, news: impl Fn(&dyn Observer)) {
         for observer in self.0.iter() {
-            if catch_unwind(AssertUnwindSafe(|| news(&**observer))).is_err() {
-                tracing::error!("an observer panicked; the message is not affected");
+            if let Err(panic) = caught(|| news(&**observer)) {
+                tracing::error!(panic, "an observer panicked; the message is not affected");
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::host::HostInfo;
 use crate::message::{Contract, Message};
 use crate::observer::Observers;
 use crate::outgoing::{Draft, Intent, OutgoingHook, Parcel};
+use crate::panics::caught;
 use crate::publish_topology::PublishTopologies;
 use crate::send_error::{SendError, SendErrorKind};
 use crate::trace::TraceContext;
@@ -226,7 +227,10 @@ impl Outbound {
     /// Runs the hooks and encodes.
     pub(crate) fn pack(&self, mut draft: Draft) -> Result<Parcel, SendError> {
         for hook in &self.settings.hooks {
-            hook.prepare(&mut draft)?;
+            caught(|| hook.prepare(&mut draft)).unwrap_or_else(|panic| {
+                let text = format!("a hook for outgoing messages panicked: {panic}");
+                Err(SendError::new(SendErrorKind::Refused, text))
+            })?;
         }
         if draft.delay.is_some() && !self.transport.capabilities().delayed_delivery {
             return Err(SendError::new(

@@ -66,7 +66,7 @@ pub trait OutgoingHook: Send + Sync + 'static {
     /// Called once for each message, when it is published, before it is held by an outbox.
     ///
     /// # Errors
-    /// An error refuses the message; its sender gets it.
+    /// An error refuses the message; its sender gets it. A panic refuses it too.
     fn prepare(&self, draft: &mut Draft) -> Result<(), SendError>;
 }
 

@@ -1,11 +1,12 @@
 //! One delivery: decode, find the consumer, run the pipeline, settle.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::codec::{Codec, DecodeError};
@@ -16,13 +17,15 @@ use crate::dispatch::Held;
 use crate::envelope::Envelope;
 use crate::error::{ConsumeError, FailureKind};
 use crate::failure::{self, Failure};
-use crate::middleware::{Chain, Next, panicked};
+use crate::middleware::{Chain, Next};
 use crate::names;
 use crate::observer::Consumed;
+use crate::panics::{self, Shown};
 use crate::pause::Backoff;
 use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
 use crate::send_error::SendErrorKind;
+use crate::slots::{Slot, Slots};
 use crate::trace::TraceContext;
 use crate::transport::{Delivery, Incoming, Listener, Outgoing, Settlement};
 
@@ -95,6 +98,18 @@ impl Consumers {
     }
 }
 
+/// How long a delivery waits before it goes back when handling it panicked outside of its consumer.
+const AFTER_A_PANIC: Duration = Duration::from_secs(5);
+
+/// Holds a slot until a delivery has ended, however it ends.
+struct Running<'a>(&'a Slot);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
 /// How a delivery ended.
 enum Outcome {
     Done,
@@ -106,17 +121,9 @@ enum Outcome {
     },
 }
 
-fn done(done: bool) -> Settlement {
-    if done {
-        Settlement::Ack
-    } else {
-        Settlement::Requeue
-    }
-}
-
 impl Receiver {
     /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
-    pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener) {
+    pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener, slot: Slot) {
         let Delivery { incoming, receipt } = delivery;
         let admission = match self.guarantee {
             Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming).await,
@@ -132,55 +139,81 @@ impl Receiver {
                 None
             }
         };
-        let (received, codec) = self.read(incoming);
-        let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
-        let handled = async {
-            match admission {
-                Admission::Free => self.handle(&received, codec, receipt.is_some()).await,
-                Admission::Alone(_) => self.handle(&received, codec, true).await,
-                Admission::SetAside(deliveries) => self.set_aside(&received, deliveries).await,
-            }
+        let slots = Arc::clone(slot.slots());
+        // A panic would end the lane, and with it all that runs there.
+        let handled = AssertUnwindSafe(self.handle(incoming, &admission, slot)).catch_unwind();
+        let settled = match handled.await {
+            Ok(settled) => settled,
+            Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
         };
-        let settlement = handled.instrument(span).await;
         let Some(receipt) = receipt else { return };
-        match (settlement, admission) {
+        match admission {
             // The broker must know before the next suspect may end the process.
-            (Settlement::Ack, Admission::Alone(_)) => drop(receipt.acknowledge().await),
-            (settlement, _) => receipt.settle(settlement),
+            Admission::Alone(_) if settled => drop(receipt.acknowledge().await),
+            _ if settled => receipt.settle(Settlement::Ack),
+            _ => receipt.settle(Settlement::Requeue),
         }
     }
 
+    /// Whether the delivery is settled; otherwise it goes back.
+    async fn handle(&self, incoming: Incoming, admission: &Admission<'_>, slot: Slot) -> bool {
+        let (received, codec) = self.read(incoming, slot);
+        // Also when this is dropped: contexts that users keep outlive the delivery.
+        let _running = Running(&received.slot);
+        let span = tracing::debug_span!("consume", endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id);
+        let handled = async {
+            if let Admission::SetAside(deliveries) = admission {
+                return self.set_aside(&received, *deliveries).await;
+            }
+            let outcome = self.consume(&received, codec).await;
+            self.end(&received, outcome).await
+        };
+        handled.instrument(span).await
+    }
+
     /// Moves a message to the error queue that no process has come to an end with.
-    async fn set_aside(&self, received: &Received, deliveries: u32) -> Settlement {
+    async fn set_aside(&self, received: &Received, deliveries: u32) -> bool {
         let error = ConsumeError::permanent(format!(
             "the message was delivered {deliveries} times without an end, so its consumer may be what ends the process; \
              it was not called again"
         ));
-        done(self.fail(received, &error, None, None).await)
+        self.fail(received, &error, None, None).await
     }
 
-    async fn handle(
-        &self,
-        received: &Arc<Received>,
-        codec: Result<Codec, DecodeError>,
-        may_come_again: bool,
-    ) -> Settlement {
-        done(match self.consume(received, codec).await {
+    async fn end(&self, received: &Received, outcome: Outcome) -> bool {
+        match outcome {
             Outcome::Done => true,
             Outcome::Skipped => self.skip(received).await,
             Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
-            Outcome::Failed { error, .. } if error.is_broker_away() && may_come_again => {
+            Outcome::Failed { error, .. }
+                if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
+            {
                 self.wait_for_broker(&error).await
             }
             Outcome::Failed { error, by, message } => {
                 self.fail(received, &error, by.as_ref(), message.as_deref())
                     .await
             }
-        })
+        }
+    }
+
+    /// The framework itself, or what it was given, panicked while it handled a delivery. That goes back, but not in a
+    /// hot loop.
+    async fn put_off(&self, panic: &str, slots: &Slots) -> bool {
+        tracing::error!(endpoint = %self.site.endpoint, panic, "handling a message panicked; it goes back to its queue");
+        let troubles = &self.site.troubles;
+        let _trouble = troubles.note("cannot be handled at all", format!("panicked: {panic}"));
+        let mut cancelled = self.site.cancelled.clone();
+        tokio::select! {
+            _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+            () = slots.leaving() => {}
+            () = tokio::time::sleep(AFTER_A_PANIC) => {}
+        }
+        false
     }
 
     /// Reads the metadata; what cannot be read has none.
-    fn read(&self, incoming: Incoming) -> (Arc<Received>, Result<Codec, DecodeError>) {
+    fn read(&self, incoming: Incoming, slot: Slot) -> (Arc<Received>, Result<Codec, DecodeError>) {
         let read = Codec::for_incoming(&incoming, self.site.codec)
             .and_then(|codec| Ok((codec, codec.decode(&incoming)?)));
         let (codec, envelope) = match read {
@@ -205,6 +238,7 @@ impl Receiver {
             replies: Held::default(),
             attempts: AtomicU32::new(0),
             duplicate: AtomicBool::new(false),
+            slot,
         };
         (Arc::new(received), codec)
     }
@@ -272,12 +306,11 @@ impl Receiver {
         else {
             return Ok(None);
         };
-        // A panic of a contract's `Deserialize` would end the lane, and with it all that runs there.
-        let read = || registration.handler.decode(&received.envelope);
-        match catch_unwind(AssertUnwindSafe(read)) {
+        // A contract's `Deserialize` may panic.
+        match panics::caught(|| registration.handler.decode(&received.envelope)) {
             Ok(Ok(message)) => Ok(Some((registration, message))),
             Ok(Err(error)) => Err((ConsumeError::permanent(error), Some(registration.clone()))),
-            Err(panic) => Err((panicked(&*panic), Some(registration.clone()))),
+            Err(panic) => Err((ConsumeError::panicked(&panic), Some(registration.clone()))),
         }
     }
 
@@ -307,7 +340,7 @@ impl Receiver {
     /// A consumer could not send because the broker is away. That is no failed attempt: the message goes back and is
     /// consumed again, not in a hot loop.
     async fn wait_for_broker(&self, error: &ConsumeError) -> bool {
-        tracing::warn!(endpoint = %self.site.endpoint, %error, "the broker is away, the message goes back to its queue");
+        tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "the broker is away, the message goes back to its queue");
         Backoff::new(Duration::from_millis(500), Duration::from_secs(5))
             .wait()
             .await;
@@ -349,7 +382,7 @@ impl Receiver {
             consumer_type: by.map(|registration| registration.consumer_type),
             retries: attempts.saturating_sub(1),
         };
-        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, %error, "the message failed");
+        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, error = %Shown(error), "the message failed");
         let kept = self.guarantee == Guarantee::AtLeastOnce;
         // Who asked is told also where failures are not kept.
         failure::raise(&failure, kept && self.leftovers.publish_faults).await;

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bus_core::topology::{Overflow, Queue, QueueKind, Topology};
 use bus_core::transport::{Incoming, ListenSpec, TransportError};
-use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel};
 use tokio::sync::Mutex;
 
@@ -137,13 +135,7 @@ impl Marks {
         let closed = channel.close(200, "read".into()).await;
         closed.map_err(|error| self.failed(error))?;
         // The marks are back when the broker has answered what was asked after that.
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let asked = live.channel().await?;
-        let looked = asked.queue_declare(name, passive, lapin::types::FieldTable::default());
-        looked.await.map_err(|error| self.failed(error))?;
+        topology::queue_exists(live, &self.queue.name).await?;
         Ok(counts)
     }
 

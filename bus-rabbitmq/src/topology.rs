@@ -52,6 +52,14 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
     Ok(())
 }
 
+/// Whether a queue is there.
+pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
+    let mut declarer = Declarer::new(live);
+    let exists = declarer.finds_queue(&Queue::classic(name)).await?;
+    declarer.close().await;
+    Ok(exists)
+}
+
 /// Whether an exchange is there.
 pub(crate) async fn exchange_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
     let mut declarer = Declarer::new(live);

@@ -114,6 +114,11 @@ macro_rules! conformance {
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
                 }
+                health {
+                    it_says_whether_the_bus_runs,
+                    a_paused_endpoint_says_so,
+                    a_queue_that_cannot_be_consumed_is_named,
+                }
                 idempotency {
                     a_duplicate_is_not_handled_again,
                     racing_duplicates_run_once,
@@ -172,6 +177,13 @@ macro_rules! conformance {
                     ids_are_fixed_when_a_message_is_published,
                     the_fault_of_a_failed_attempt_leaves,
                     a_context_sends_nothing_after_its_consumer_has_ended,
+                }
+                panics {
+                    a_hook_that_panics_refuses_its_message_alone,
+                    a_hook_that_panics_for_faults_holds_nothing_up,
+                    an_error_that_panics_when_it_is_shown_is_set_aside,
+                    an_error_without_a_first_cause_is_set_aside,
+                    a_panic_outside_of_consumers_puts_its_message_off,
                 }
                 propagation {
                     ids_lead_through_a_chain,
@@ -282,7 +294,6 @@ macro_rules! conformance {
                     after_the_stop_timeout_consumers_are_cancelled,
                     a_consumer_that_ignores_cancellation_is_dropped,
                     stopping_twice_is_fine,
-                    health_says_whether_the_bus_runs,
                     a_dropped_bus_gives_its_messages_back,
                     unwanted_and_failing_messages_do_not_hold_up_the_stop,
                     what_arrives_during_the_stop_waits_for_the_next_process,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bus_core::BusBuilder;
 use bus_core::transport::Transport;
+use bus_core::{Bus, BusBuilder};
 use uuid::Uuid;
 
 use crate::contracts::apart;
+use crate::rigged::{Rig, Rigged};
 use crate::wire::Wire;
 
 /// A broker to run one behaviour against, and what the test must know that no bus tells.
@@ -32,6 +33,15 @@ impl dyn Stage + '_ {
     /// A bus on a new connection, whose [contracts](crate::contracts) meet only those of the same stage.
     pub fn bus(&self) -> BusBuilder {
         apart(self.builder(), self.id())
+    }
+
+    /// The same, on a transport on which things go wrong.
+    pub fn rigged<R: Rig>(&self, rig: &Arc<R>) -> BusBuilder {
+        let transport = Rigged {
+            inner: self.transport(),
+            rig: Arc::clone(rig),
+        };
+        apart(Bus::builder(transport), self.id())
     }
 
     /// A name that nobody else on the broker has; the same for the same purpose.

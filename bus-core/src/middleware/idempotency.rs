@@ -16,6 +16,7 @@ use crate::error::{ConsumeError, ConsumeResult};
 use crate::idempotency::{Begin, IdempotencyStore, StoredReply, Token};
 use crate::message::Message;
 use crate::outgoing::{Intent, Parcel};
+use crate::panics::Shown;
 use crate::pause::Backoff;
 use crate::send_error::SendErrorKind;
 
@@ -183,7 +184,7 @@ impl IdempotencyStep {
                 Ok(Begin::InProgress) => {}
                 Ok(begin) => return Ok(begin),
                 Err(error) => {
-                    tracing::warn!(endpoint = ctx.endpoint(), %error, "the message waits for the store");
+                    tracing::warn!(endpoint = ctx.endpoint(), error = %Shown(error), "the message waits for the store");
                 }
             }
             tokio::select! {
@@ -206,7 +207,7 @@ impl IdempotencyStep {
                     match self.settings.store.extend(token, self.settings.lease).await {
                         Ok(true) => {}
                         Ok(false) => tracing::warn!(key = token.key, "the claim was lost; a duplicate may run"),
-                        Err(error) => tracing::warn!(key = token.key, %error, "the claim could not be prolonged"),
+                        Err(error) => tracing::warn!(key = token.key, error = %Shown(error), "the claim could not be prolonged"),
                     }
                 }
             }
@@ -233,7 +234,7 @@ impl IdempotencyStep {
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::warn!(key = token.key, %error, "the message waits to be marked as done");
+                    tracing::warn!(key = token.key, error = %Shown(error), "the message waits to be marked as done");
                 }
             }
             tokio::select! {
@@ -355,7 +356,7 @@ impl Claim {
 
 async fn release(store: &dyn IdempotencyStore, token: &Token) {
     if let Err(error) = store.release(token).await {
-        tracing::warn!(key = token.key, %error, "the claim could not be released and lasts until its lease ends");
+        tracing::warn!(key = token.key, error = %Shown(error), "the claim could not be released and lasts until its lease ends");
     }
 }
 

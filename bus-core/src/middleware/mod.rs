@@ -22,7 +22,8 @@ pub(crate) use timeout::TimeoutStep;
 
 use crate::consumer::Handler;
 use crate::context::ConsumeContext;
-use crate::error::{ConsumeError, ConsumeResult, FailureKind};
+use crate::error::{ConsumeError, ConsumeResult};
+use crate::panics;
 
 /// Runs around every message of an endpoint.
 ///
@@ -118,23 +119,12 @@ impl Next {
             }
             None => AssertUnwindSafe(self.call(ctx)).catch_unwind().await,
         };
-        outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+        outcome.unwrap_or_else(|panic| Err(ConsumeError::panicked(panics::text(&*panic))))
     }
 
     async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {
         self.handler.call(ctx).await
     }
-}
-
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> ConsumeError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    ConsumeError::of_kind(
-        FailureKind::Panicked,
-        format!("panicked: {}", text.unwrap_or("no message")),
-    )
 }
 
 impl fmt::Debug for Next {

@@ -11,6 +11,7 @@ use super::{Middleware, Next};
 use crate::context::ConsumeContext;
 use crate::dispatch::{Dispatch, Outbox};
 use crate::error::{ConsumeError, ConsumeResult, FailureKind};
+use crate::panics::Shown;
 use crate::pause::exponential;
 
 /// When a failed message is tried again, in place: the delivery stays with this consumer and keeps its concurrency
@@ -221,7 +222,7 @@ impl Middleware for RetryStep {
             if !self.retry.allows(&error) {
                 break;
             }
-            tracing::debug!(endpoint = ctx.endpoint(), attempt = number, ?wait, %error, "the message is tried again");
+            tracing::debug!(endpoint = ctx.endpoint(), attempt = number, ?wait, error = %Shown(&error), "the message is tried again");
             tokio::select! {
                 biased;
                 () = ctx.cancelled() => return Err(ConsumeError::cancelled()),

@@ -144,7 +144,8 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// connection would find nothing.
     async fn ready(&self) {}
 
-    /// How the subscription is, as known now; never blocks. Default: up.
+    /// Whether the queue is consumed, as known now; never blocks. What concerns all queues, such as a broker that is
+    /// away, is said by [`Transport::health`]. Default: up.
     ///
     /// A queue that cannot be consumed at present is down, with the reason; the listener goes on trying.
     fn health(&self) -> Health {

@@ -125,11 +125,12 @@ pub async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -
     assert_eq!(leaves.next().await.message().number, 1);
     let own = stays.next().await;
     assert_eq!(own.message().number, 1);
-    let [(gone, _)] = leaving
+    let [gone] = leaving
         .health()
         .endpoints
         .try_into()
         .map_err(|_| "one endpoint")?;
+    let gone = gone.name;
     assert_ne!(own.endpoint(), gone);
     assert_eq!(stage.depth(own.endpoint()).await.unwrap_or(0), 0);
     leaving.shutdown().await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus_core::transport::{Health, TransportErrorKind};
+use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, ConsumeContext, Endpoint};
 
 use crate::contracts::{Ask, Cancelled, Ordered, Place, Told};
@@ -228,25 +228,6 @@ pub async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
     first?;
     second?;
     within("the third stop", bus.shutdown()).await?;
-    Ok(())
-}
-
-/// TL-08: a bus that runs is healthy; one that stopped says that it is down.
-pub async fn health_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("healthy");
-    let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let health = bus.health();
-    assert!(health.is_healthy());
-    assert_eq!(
-        (health.transport, health.endpoints),
-        (Health::Up, vec![(queue.clone(), true)])
-    );
-    bus.shutdown().await?;
-    let health = bus.health();
-    assert!(!health.is_healthy());
-    assert!(matches!(health.transport, Health::Down(_)));
-    assert_eq!(health.endpoints, [(queue, false)]);
     Ok(())
 }
 

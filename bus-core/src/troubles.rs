@@ -1,0 +1,111 @@
+//! What stands in the way of an endpoint's messages, for its health.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::transport::Health;
+
+/// The troubles of one endpoint. Empty, and not looked at, as long as all goes well.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles(Mutex<BTreeMap<String, Suffering>>);
+
+/// How many messages suffer from a trouble, and the latest reason.
+#[derive(Debug)]
+struct Suffering {
+    messages: usize,
+    reason: String,
+}
+
+/// A message that is in trouble, as long as this lives.
+#[derive(Debug)]
+#[must_use = "the trouble is over when it is dropped"]
+pub(crate) struct Trouble {
+    troubles: Arc<Troubles>,
+    what: String,
+}
+
+impl Troubles {
+    /// Notes that one message suffers; `what` follows the number of messages, as in `cannot be moved to …`.
+    pub(crate) fn note(self: &Arc<Self>, what: impl Into<String>, reason: String) -> Trouble {
+        let what = what.into();
+        let mut all = self.all();
+        if let Some(suffering) = all.get_mut(&what) {
+            suffering.messages += 1;
+            suffering.reason = reason;
+        } else {
+            let messages = 1;
+            all.insert(what.clone(), Suffering { messages, reason });
+        }
+        Trouble {
+            troubles: Arc::clone(self),
+            what,
+        }
+    }
+
+    /// Degraded if any message suffers, with how many and why.
+    pub(crate) fn health(&self) -> Health {
+        let texts: Vec<_> = self
+            .all()
+            .iter()
+            .map(|(what, Suffering { messages, reason })| {
+                let noun = if *messages == 1 {
+                    "message"
+                } else {
+                    "messages"
+                };
+                format!("{messages} {noun} {what}: {reason}")
+            })
+            .collect();
+        if texts.is_empty() {
+            Health::Up
+        } else {
+            Health::Degraded(texts.join("; "))
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Suffering>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Trouble {
+    /// Another reason for the same trouble.
+    pub(crate) fn because(&self, reason: String) {
+        if let Some(suffering) = self.troubles.all().get_mut(&self.what) {
+            suffering.reason = reason;
+        }
+    }
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        let mut all = self.troubles.all();
+        if let Some(suffering) = all.get_mut(&self.what) {
+            suffering.messages -= 1;
+            if suffering.messages == 0 {
+                all.remove(&self.what);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_lasts_as_long_as_a_message_has_it() {
+        let troubles = Arc::new(Troubles::default());
+        assert_eq!(troubles.health(), Health::Up);
+        let first = troubles.note("cannot be moved to `q_error`", "it is full".into());
+        let second = troubles.note("cannot be moved to `q_error`", "it is gone".into());
+        let text = "2 messages cannot be moved to `q_error`: it is gone";
+        assert_eq!(troubles.health(), Health::Degraded(text.into()));
+        drop(first);
+        second.because("it is full again".into());
+        let text = "1 message cannot be moved to `q_error`: it is full again";
+        assert_eq!(troubles.health(), Health::Degraded(text.into()));
+        drop(second);
+        assert_eq!(troubles.health(), Health::Up);
+    }
+}
