@@ -114,10 +114,10 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
         correlation_id: read_id("correlationId", parts.correlation_id)?,
         conversation_id: read_id("conversationId", parts.conversation_id)?,
         initiator_id: read_id("initiatorId", parts.initiator_id)?,
-        source_address: parts.source_address.map(Arc::from),
-        destination_address: parts.destination_address.map(Arc::from),
-        response_address: parts.response_address.map(Arc::from),
-        fault_address: parts.fault_address.map(Arc::from),
+        source_address: read_address(parts.source_address),
+        destination_address: read_address(parts.destination_address),
+        response_address: read_address(parts.response_address),
+        fault_address: read_address(parts.fault_address),
         message_types: parts.message_types.into(),
         message,
         expiration_time: read_time(parts.expiration_time),
@@ -129,9 +129,17 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
     Ok(envelope)
 }
 
+/// Blank text counts as absent, as it does for MassTransit: senders whose text is never null write it.
 fn read_id(member: &str, text: Option<Cow<'_, str>>) -> Result<Option<Uuid>, DecodeError> {
-    text.map(|text| Uuid::try_parse(&text).map_err(|_| DecodeError::invalid_id(member, &text)))
+    text.as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| Uuid::try_parse(text).map_err(|_| DecodeError::invalid_id(member, text)))
         .transpose()
+}
+
+fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
+    text.filter(|text| !text.trim().is_empty()).map(Arc::from)
 }
 
 /// A time is never worth a message: one that cannot be read counts as absent.
