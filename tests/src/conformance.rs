@@ -48,6 +48,12 @@ macro_rules! conformance {
                     a_reader_that_panics_fails_its_message_alone,
                     a_consumer_of_everything_gets_garbage_too,
                 }
+                blanks {
+                    blank_ids_and_addresses_are_absent,
+                    the_fault_of_a_message_with_blank_addresses_is_published,
+                    an_answer_to_a_blank_address_is_published,
+                    messages_with_blank_ids_are_no_duplicates,
+                }
                 claims {
                     endpoints_that_share_a_store_do_not_disturb_each_other,
                     instances_that_share_a_store_handle_a_message_once,
@@ -119,6 +125,10 @@ macro_rules! conformance {
                     a_paused_endpoint_says_so,
                     a_queue_that_cannot_be_consumed_is_named,
                 }
+                foreign_replies {
+                    a_foreign_reply_is_read_as_an_endpoint_reads,
+                    a_broken_reply_is_an_error_and_no_timeout,
+                }
                 idempotency {
                     a_duplicate_is_not_handled_again,
                     racing_duplicates_run_once,
@@ -187,6 +197,7 @@ macro_rules! conformance {
                 }
                 propagation {
                     ids_lead_through_a_chain,
+                    a_correlation_id_of_zeros_is_not_sent,
                     user_headers_travel_on,
                     a_trace_is_continued,
                     unrelated_messages_begin_their_own_traces,

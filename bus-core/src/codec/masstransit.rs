@@ -100,9 +100,10 @@ fn write_raw(json: &mut Vec<u8>, raw: Option<&Bytes>) {
     }
 }
 
-pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
+/// `json` is the text in the body.
+pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, DecodeError> {
     let parts: Parts<'_> =
-        serde_json::from_slice(&incoming.body).map_err(|error| DecodeError::of_envelope(&error))?;
+        serde_json::from_slice(json).map_err(|error| DecodeError::of_envelope(&error))?;
     let slice = |raw: &RawValue| incoming.body.slice_ref(raw.get().as_bytes());
     let message = parts
         .message
@@ -114,10 +115,10 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
         correlation_id: read_id("correlationId", parts.correlation_id)?,
         conversation_id: read_id("conversationId", parts.conversation_id)?,
         initiator_id: read_id("initiatorId", parts.initiator_id)?,
-        source_address: parts.source_address.map(Arc::from),
-        destination_address: parts.destination_address.map(Arc::from),
-        response_address: parts.response_address.map(Arc::from),
-        fault_address: parts.fault_address.map(Arc::from),
+        source_address: read_address(parts.source_address),
+        destination_address: read_address(parts.destination_address),
+        response_address: read_address(parts.response_address),
+        fault_address: read_address(parts.fault_address),
         message_types: parts.message_types.into(),
         message,
         expiration_time: read_time(parts.expiration_time),
@@ -129,14 +130,54 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
     Ok(envelope)
 }
 
+/// Blank text counts as absent, as it does for MassTransit: senders whose text is never null write it.
 fn read_id(member: &str, text: Option<Cow<'_, str>>) -> Result<Option<Uuid>, DecodeError> {
-    text.map(|text| Uuid::try_parse(&text).map_err(|_| DecodeError::invalid_id(member, &text)))
+    text.as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| Uuid::try_parse(text).map_err(|_| DecodeError::invalid_id(member, text)))
         .transpose()
+}
+
+fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
+    text.filter(|text| !text.trim().is_empty()).map(Arc::from)
 }
 
 /// A time is never worth a message: one that cannot be read counts as absent.
 fn read_time(raw: Option<&RawValue>) -> Option<SystemTime> {
     iso8601::parse(raw?.get().strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// The request id of what may be an envelope with mistakes in it, or a part of one.
+pub(super) fn request_id(json: &[u8]) -> Option<Uuid> {
+    let mut found = None;
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    // What comes behind the id may be broken.
+    let _ = reader.deserialize_map(RequestId(&mut found));
+    found
+}
+
+/// Looks for one member alone, and leaves it where it was found.
+struct RequestId<'a>(&'a mut Option<Uuid>);
+
+impl<'de> Visitor<'de> for RequestId<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Member(member)) = map.next_key()? {
+            if member == "requestId" {
+                let text = map.next_value_seed(Text(member))?;
+                *self.0 = read_id(member, text).ok().flatten();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The members as they stand in the body.

@@ -70,11 +70,16 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
-/// Cannot fail: whoever sends bare JSON need not know our headers, so an odd one counts as absent.
-pub(super) fn decode(incoming: &Incoming) -> Envelope {
+/// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as absent.
+///
+/// `json` is the text in the body.
+pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {
     let from = &incoming.headers;
-    let text = |name| from.text(name).map(Arc::from);
-    let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text).ok());
+    let text = |name| {
+        let text = from.text(name).filter(|text| !text.trim().is_empty());
+        text.map(Arc::from)
+    };
+    let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text.trim()).ok());
     let types = from.text(MESSAGE_TYPE).unwrap_or_default().split(';');
     let host = from.text(HOST_INFO).map(str::as_bytes);
     let mut envelope = Envelope {
@@ -92,7 +97,7 @@ pub(super) fn decode(incoming: &Incoming) -> Envelope {
             .filter(|urn| !urn.is_empty())
             .map(|urn| urn.to_owned().into())
             .collect(),
-        message: incoming.body.clone(),
+        message: incoming.body.slice_ref(json),
         host: host
             .filter(|json| is_json(json))
             .map(Bytes::copy_from_slice),
@@ -102,8 +107,12 @@ pub(super) fn decode(incoming: &Incoming) -> Envelope {
     envelope
 }
 
+pub(super) fn request_id(incoming: &Incoming) -> Option<Uuid> {
+    id(&incoming.headers, REQUEST_ID)
+}
+
 fn id(headers: &Headers, name: &str) -> Option<Uuid> {
-    Uuid::try_parse(headers.text(name)?).ok()
+    Uuid::try_parse(headers.text(name)?.trim()).ok()
 }
 
 fn is_metadata(name: &str) -> bool {

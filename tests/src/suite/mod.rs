@@ -1,6 +1,7 @@
 //! The behaviours, a file for each theme.
 
 pub mod bad_input;
+pub mod blanks;
 pub mod claims;
 pub mod codecs;
 pub mod concurrency;
@@ -8,6 +9,7 @@ pub mod configuration;
 pub mod error_queue;
 pub mod evolution;
 pub mod faults;
+pub mod foreign_replies;
 pub mod health;
 pub mod idempotency;
 pub mod inheritance;
