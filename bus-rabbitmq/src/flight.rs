@@ -43,8 +43,10 @@ pub(crate) struct Flight {
     earlier: usize,
     /// A confirm of this round came without a return.
     none_waiting: bool,
-    /// Jobs nobody waits for any more, whose fate is open.
+    /// Unconfirmed jobs that nobody waits for any more.
     forsaken: usize,
+    /// Undecided jobs that nobody waits for any more.
+    lapsed: usize,
 }
 
 struct Undecided {
@@ -102,6 +104,7 @@ impl Flight {
         } else if job.returned.is_some() || job.mark.is_none() {
             job.confirm();
         } else {
+            self.lapsed += usize::from(job.is_forsaken());
             self.undecided.push(Undecided { job, none_waiting });
         }
     }
@@ -119,7 +122,10 @@ impl Flight {
             index += 1;
             all || undecided.none_waiting || index <= earlier
         });
-        decided.for_each(|decided| decided.job.confirm());
+        for Undecided { job, .. } in decided {
+            self.lapsed -= usize::from(job.is_forsaken());
+            job.confirm();
+        }
         self.earlier = self.undecided.len();
     }
 
@@ -130,6 +136,7 @@ impl Flight {
         } else if let Some(index) = self.undecided.iter().position(|it| is_it(&it.job)) {
             let mut job = self.undecided.remove(index).job;
             self.earlier -= usize::from(index < self.earlier);
+            self.lapsed -= usize::from(job.is_forsaken());
             job.returned = Some(returned.reason);
             job.confirm();
         }
@@ -137,39 +144,45 @@ impl Flight {
 
     /// Lets go of those whose time is up. They keep their places, as the broker may still take them.
     pub(crate) fn expire(&mut self, now: Instant) {
-        for job in self
-            .places
-            .iter_mut()
-            .flatten()
-            .filter(|job| job.is_due(now))
-        {
+        let timed_out = |job: &mut Job, what: &str| {
             let text = format!(
-                "RabbitMQ has not confirmed the message to {} in time; it may have arrived",
+                "RabbitMQ has not {what} the message to {} in time; it may have arrived",
                 job.target()
             );
             job.forsake(TransportError::new(TransportErrorKind::TimedOut, text));
-            self.forsaken += 1;
+        };
+        for job in self.places.iter_mut().flatten() {
+            if job.is_due(now) {
+                timed_out(job, "confirmed");
+                self.forsaken += 1;
+            }
+        }
+        for undecided in &mut self.undecided {
+            if undecided.job.is_due(now) {
+                timed_out(&mut undecided.job, "said what became of");
+                self.lapsed += 1;
+            }
         }
     }
 
     /// Pairs a message that is sent again with itself, should it still be on its way; else gives it back.
     pub(crate) fn adopt(&mut self, job: Box<Job>) -> Option<Box<Job>> {
-        if self.forsaken == 0 {
+        if self.forsaken + self.lapsed == 0 {
             return Some(job);
         }
-        match self
-            .places
-            .iter_mut()
-            .flatten()
-            .find(|other| other.is_same(&job))
-        {
-            Some(other) => {
-                other.adopt(*job);
-                self.forsaken -= 1;
-                None
-            }
-            None => Some(job),
+        let mut places = self.places.iter_mut().flatten();
+        if let Some(other) = places.find(|other| other.is_same(&job)) {
+            other.adopt(*job);
+            self.forsaken -= 1;
+            return None;
         }
+        let mut undecided = self.undecided.iter_mut();
+        if let Some(other) = undecided.find(|other| other.job.is_same(&job)) {
+            other.job.adopt(*job);
+            self.lapsed -= 1;
+            return None;
+        }
+        Some(job)
     }
 
     /// Everything whose outcome is open, in order: the channel is gone, and with it the returns that nobody took. What
@@ -178,6 +191,7 @@ impl Flight {
         self.earlier = 0;
         self.none_waiting = false;
         self.forsaken = 0;
+        self.lapsed = 0;
         self.taken = 0;
         self.first += self.places.len() as u64;
         let undecided = mem::take(&mut self.undecided).into_iter();
@@ -369,5 +383,42 @@ mod tests {
         flight.confirm(order, acked(None));
         assert_eq!(kind(&mut again_outcome), None);
         assert_eq!(flight.forsaken, 0);
+    }
+
+    /// Its confirm came with the return of another one, so only a later confirm will tell.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_holds_for_a_message_that_is_confirmed_but_perhaps_came_back() {
+        let mut flight = Flight::default();
+        let ((mut carrier, mut outcome), (open, _outcome)) = (job(Some(1)), job(Some(2)));
+        carrier.outgoing.deadline = Some(Instant::now());
+        carrier.outgoing.message_id = Some("id".to_owned());
+        let orders = [carrier, open].map(|job| flight.insert(job));
+        flight.confirm(orders[0], acked(Some(77)));
+        flight.end_round();
+        flight.expire(Instant::now());
+        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::TimedOut));
+        let (mut again, mut again_outcome) = job(Some(3));
+        again.outgoing.message_id = Some("id".to_owned());
+        assert!(flight.adopt(again).is_none(), "it is the same message");
+        flight.confirm(orders[1], acked(None));
+        flight.end_round();
+        assert_eq!(kind(&mut again_outcome), None);
+        assert!(flight.undecided.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_given_up_before_its_confirm_is_decided_like_any_other() {
+        let mut flight = Flight::default();
+        let ((mut carrier, mut outcome), (open, _outcome)) = (job(Some(1)), job(Some(2)));
+        carrier.outgoing.deadline = Some(Instant::now());
+        let orders = [carrier, open].map(|job| flight.insert(job));
+        flight.expire(Instant::now());
+        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::TimedOut));
+        for (order, returned) in [(orders[0], Some(77)), (orders[1], None)] {
+            flight.confirm(order, acked(returned));
+            flight.end_round();
+        }
+        assert!(flight.undecided.is_empty());
+        assert_eq!((flight.forsaken, flight.lapsed), (0, 0));
     }
 }
