@@ -110,11 +110,11 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, Decod
         .map(slice)
         .ok_or_else(DecodeError::no_message)?;
     let mut envelope = Envelope {
-        message_id: read_id("messageId", parts.message_id)?,
-        request_id: read_id("requestId", parts.request_id)?,
-        correlation_id: read_id("correlationId", parts.correlation_id)?,
-        conversation_id: read_id("conversationId", parts.conversation_id)?,
-        initiator_id: read_id("initiatorId", parts.initiator_id)?,
+        message_id: read_id("messageId", parts.message_id.as_deref())?,
+        request_id: read_id("requestId", parts.request_id.as_deref())?,
+        correlation_id: read_id("correlationId", parts.correlation_id.as_deref())?,
+        conversation_id: read_id("conversationId", parts.conversation_id.as_deref())?,
+        initiator_id: read_id("initiatorId", parts.initiator_id.as_deref())?,
         source_address: read_address(parts.source_address),
         destination_address: read_address(parts.destination_address),
         response_address: read_address(parts.response_address),
@@ -131,9 +131,8 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, Decod
 }
 
 /// Blank text counts as absent, as it does for MassTransit: senders whose text is never null write it.
-fn read_id(member: &str, text: Option<Cow<'_, str>>) -> Result<Option<Uuid>, DecodeError> {
-    text.as_deref()
-        .map(str::trim)
+fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError> {
+    text.map(str::trim)
         .filter(|text| !text.is_empty())
         .map(|text| Uuid::try_parse(text).map_err(|_| DecodeError::invalid_id(member, text)))
         .transpose()
@@ -171,7 +170,7 @@ impl<'de> Visitor<'de> for RequestId<'_> {
         while let Some(Member(member)) = map.next_key()? {
             if member == "requestId" {
                 let text = map.next_value_seed(Text(member))?;
-                *self.0 = read_id(member, text).ok().flatten();
+                *self.0 = read_id(member, text.as_deref()).ok().flatten();
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
