@@ -101,7 +101,7 @@ impl Broker {
 
     /// A port that nobody uses now.
     pub fn free_port() -> u16 {
-        let [port] = crate::node::free_ports();
+        let [port] = crate::ports::free_ports();
         port
     }
 

@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 use crate::stage::Stage;
 
 /// No behaviour may take longer, whatever it waits for.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Runs one behaviour.
 ///

@@ -25,6 +25,8 @@ mod in_memory;
 mod node;
 mod outcome;
 pub mod peer;
+mod ports;
+mod probe;
 mod proxy;
 mod rabbitmq;
 pub mod raw_amqp;

@@ -1,27 +1,34 @@
 //! A RabbitMQ node of our own: its own ports, its own folder, nothing of the system's service touched.
 
-use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use lapin::{Connection, ConnectionProperties};
-use tokio::time::Instant;
 
 use crate::broker::Setup;
+use crate::ports::free_ports;
+use crate::probe::{probe, until_ready};
 
-/// How long a node may take to start.
-const START: Duration = Duration::from_secs(90);
+/// Names another server than the one that is installed.
+const SERVER: &str = "BUS_TEST_RABBITMQ_SERVER";
 
-/// Waits for the end of its input, which is the end of whoever started it, however that came; then ends the node.
-/// `$1` server, `$2` pid file, `$3` folder.
+/// Waits for the end of its input, which is the end of its parent, however that came; then ends the node.
+/// `$1` server, `$2` folder. The server and what it starts are one process group: before the node has written its pid,
+/// there is nothing else to end it by. The name server is a daemon, and refuses until it has seen that the node is gone.
 const WATCH: &str = r#"
-"$1" >"$3/out.log" 2>&1 &
+setsid "$1" >"$2/out.log" 2>&1 &
+server=$!
+trap '' HUP INT QUIT TERM
 cat >/dev/null
-[ -s "$2" ] && kill -9 "$(cat "$2")" 2>/dev/null
+[ -s "$2/pid" ] && kill -s KILL "$(cat "$2/pid")" 2>/dev/null || kill -s KILL -- "$server" "-$server" 2>/dev/null
 wait
-[ -e "$3/keep" ] || { epmd -port "$ERL_EPMD_PORT" -kill >/dev/null 2>&1; rm -rf "$3"; }
+kill -s KILL -- "-$server" 2>/dev/null
+[ -e "$2/keep" ] && exit
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    epmd -port "$ERL_EPMD_PORT" -kill 2>&1 | grep -q Killed && break
+    sleep 0.1
+done
+rm -rf "$2" || { sleep 1; rm -rf "$2"; }
 "#;
 
 /// One node and the folder it lives in.
@@ -68,26 +75,26 @@ impl Node {
     }
 
     async fn launch(&self) {
-        let _ = std::fs::remove_file(self.pid_file());
+        let _ = std::fs::remove_file(self.folder.join("pid"));
         let mut command = Command::new("sh");
         command
             .args(["-c", WATCH, "sh"])
             .arg(&self.server)
-            .arg(self.pid_file())
             .arg(&self.folder)
-            .stdin(Stdio::piped());
+            // A node that is killed may leave a dump where it was started.
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            // Ctrl-C ends the tests, and their end the node.
+            .process_group(0);
         self.environment(&mut command);
         let watcher = command.spawn().expect("sh");
         *self.watcher() = Some(watcher);
-        let deadline = Instant::now() + START;
-        while let Err(error) = probe(&self.url()).await {
-            assert!(
-                Instant::now() < deadline,
+        if let Err(error) = until_ready(&self.url()).await {
+            panic!(
                 "the RabbitMQ node in {} did not start: {error}\n{}",
                 self.folder.display(),
                 std::fs::read_to_string(self.folder.join("out.log")).unwrap_or_default()
             );
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -103,7 +110,7 @@ impl Node {
             .env("ERL_EPMD_PORT", self.names_port.to_string())
             .env("RABBITMQ_MNESIA_BASE", folder("data"))
             .env("RABBITMQ_LOG_BASE", folder("log"))
-            .env("RABBITMQ_PID_FILE", self.pid_file())
+            .env("RABBITMQ_PID_FILE", folder("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder("enabled_plugins"))
             .env("RABBITMQ_CONFIG_FILE", folder("rabbitmq.conf"))
             // A node that is killed would leave it in the directory of the tests.
@@ -152,10 +159,6 @@ impl Node {
             .expect("the watcher ends");
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.folder.join("pid")
-    }
-
     fn watcher(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +176,9 @@ impl Drop for Node {
 
 /// The script below RabbitMQ's own folder: the one on the path may insist on the service's user.
 fn server() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os(SERVER).filter(|named| !named.is_empty()) {
+        return Some(named.into());
+    }
     let libraries = Path::new("/usr/lib/rabbitmq/lib");
     let installed = std::fs::read_dir(libraries).into_iter().flatten().flatten();
     installed
@@ -184,22 +190,4 @@ fn server() -> Option<PathBuf> {
                 .map(|folder| folder.join("rabbitmq-server"))
                 .find(|server| server.is_file() && server.with_file_name("rabbitmqctl").is_file())
         })
-}
-
-/// Free now; held all at once, so that they differ.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("bound").port())
-}
-
-/// A node that is not ready yet may take the connection and say nothing.
-async fn probe(url: &str) -> Result<(), String> {
-    let connecting = async {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        connection.close(200, "up".into()).await
-    };
-    match tokio::time::timeout(Duration::from_secs(3), connecting).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err("no answer within 3 s".to_owned()),
-    }
 }

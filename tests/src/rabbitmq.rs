@@ -11,6 +11,7 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 
 use crate::stage::{Stage, new_id};
+use crate::wait::until;
 
 /// A broker that several stages share; what they declare has names of their own.
 #[derive(Debug)]
@@ -35,6 +36,29 @@ impl RabbitMqStage {
     }
 }
 
+impl RabbitMqStage {
+    /// How deep a queue is, if it is there. Nothing, if the answer was to another question: looking for a queue that is
+    /// not there ends the channel, and the client may give that error to the next channel with the same number.
+    async fn look(&self, queue: &str) -> Option<Option<u32>> {
+        let channel = self.observer.create_channel().await.ok()?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default());
+        match found.await {
+            Ok(found) => {
+                let _ = channel.close(200, "done".into()).await;
+                Some(Some(found.message_count()))
+            }
+            Err(error) => {
+                let answer = error.to_string();
+                answer.contains(&format!("'{queue}'")).then_some(None)
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Stage for RabbitMqStage {
     fn builder(&self) -> BusBuilder {
@@ -46,18 +70,7 @@ impl Stage for RabbitMqStage {
     }
 
     async fn depth(&self, queue: &str) -> Option<u32> {
-        // Looking up a queue that is not there ends the channel.
-        let channel = self.observer.create_channel().await.expect("a channel");
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let found = channel.queue_declare(queue.into(), options, FieldTable::default());
-        let depth = found.await.ok().map(|queue| queue.message_count());
-        if depth.is_some() {
-            let _ = channel.close(200, "done".into()).await;
-        }
-        depth
+        until("an answer about a queue", async || self.look(queue).await).await
     }
 
     fn id(&self) -> &str {

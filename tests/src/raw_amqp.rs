@@ -8,6 +8,11 @@ const CONTENT_HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
 
+/// Short of the least that a broker takes by default.
+const BODY_FRAME: usize = 100_000;
+
+const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
+
 /// The highest flag of the properties; the others follow below in the order of the specification.
 const CONTENT_TYPE: u16 = 15;
 
@@ -30,6 +35,45 @@ impl Property {
             flag: 13,
             bytes: long(&entries.concat()),
         }
+    }
+
+    /// The priority.
+    pub fn priority(priority: u8) -> Self {
+        Self {
+            flag: 11,
+            bytes: vec![priority],
+        }
+    }
+
+    /// The delivery mode; 1 and 2 are what the specification knows.
+    pub fn delivery_mode(mode: u8) -> Self {
+        Self {
+            flag: 12,
+            bytes: vec![mode],
+        }
+    }
+
+    /// The time in seconds since 1970.
+    pub fn timestamp(seconds: u64) -> Self {
+        Self {
+            flag: 6,
+            bytes: seconds.to_be_bytes().to_vec(),
+        }
+    }
+
+    /// The content encoding.
+    pub fn content_encoding(text: &[u8]) -> Self {
+        Self::short(14, text)
+    }
+
+    /// The queue for replies.
+    pub fn reply_to(text: &[u8]) -> Self {
+        Self::short(9, text)
+    }
+
+    /// The id of the cluster, which nobody uses.
+    pub fn cluster_id(text: &[u8]) -> Self {
+        Self::short(2, text)
     }
 
     /// The correlation id.
@@ -88,6 +132,22 @@ pub fn nested(levels: u32) -> Vec<u8> {
     heads
 }
 
+/// Tables within tables as the value of a header.
+pub fn nested_tables(levels: usize) -> Vec<u8> {
+    /// The tag of a table, its length, the name of its only entry.
+    const HEAD: usize = 7;
+    let mut heads: Vec<u8> = (0..levels)
+        .rev()
+        .flat_map(|inner| {
+            let length = u32::try_from(inner * HEAD + 3).expect("short of 4 GiB");
+            let [a, b, c, d] = length.to_be_bytes();
+            [b'F', a, b, c, d, 1, b't']
+        })
+        .collect();
+    heads.push(b'V');
+    heads
+}
+
 fn short(text: &[u8]) -> Vec<u8> {
     let length = u8::try_from(text.len()).expect("at most 255 bytes");
     [vec![length], text.to_vec()].concat()
@@ -96,6 +156,19 @@ fn short(text: &[u8]) -> Vec<u8> {
 fn long(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("short of 4 GiB");
     [length.to_be_bytes().to_vec(), bytes.to_vec()].concat()
+}
+
+fn content_header(properties: &[Property], body: usize) -> Vec<u8> {
+    let mut properties = properties.to_vec();
+    properties.sort_by_key(|property| std::cmp::Reverse(property.flag));
+    let flags = properties
+        .iter()
+        .fold(0_u16, |flags, property| flags | 1 << property.flag);
+    let mut header = vec![0, 60, 0, 0];
+    header.extend((body as u64).to_be_bytes());
+    header.extend(flags.to_be_bytes());
+    header.extend(properties.into_iter().flat_map(|property| property.bytes));
+    header
 }
 
 /// One connection with one channel that confirms.
@@ -140,25 +213,35 @@ impl RawAmqp {
     /// # Panics
     /// If it does not, with its words.
     pub async fn publish(&mut self, queue: &str, properties: &[Property], body: &[u8]) {
-        let mut properties = properties.to_vec();
-        properties.sort_by_key(|property| std::cmp::Reverse(property.flag));
-        let flags = properties
-            .iter()
-            .fold(0_u16, |flags, property| flags | 1 << property.flag);
+        let offered = self.offer(queue, properties, body).await;
+        offered.unwrap_or_else(|words| panic!("not confirmed: {words}"));
+    }
+
+    /// Publishes to a queue, if the broker takes the message; else its words, and the channel is closed.
+    ///
+    /// # Panics
+    /// If the connection is lost.
+    pub async fn offer(
+        &mut self,
+        queue: &str,
+        properties: &[Property],
+        body: &[u8],
+    ) -> Result<(), String> {
         let mut publish = vec![0, 60, 0, 40, 0, 0];
         publish.extend(short(b""));
         publish.extend(short(queue.as_bytes()));
         publish.push(0);
         self.send(METHOD, 1, &publish).await;
-        let mut header = vec![0, 60, 0, 0];
-        header.extend((body.len() as u64).to_be_bytes());
-        header.extend(flags.to_be_bytes());
-        header.extend(properties.into_iter().flat_map(|property| property.bytes));
+        let header = content_header(properties, body.len());
         self.send(CONTENT_HEADER, 1, &header).await;
-        self.send(BODY, 1, body).await;
+        for part in body.chunks(BODY_FRAME) {
+            self.send(BODY, 1, part).await;
+        }
         let answer = self.frame().await;
-        let words = String::from_utf8_lossy(&answer);
-        assert_eq!(answer[..4], [0, 60, 0, 80], "not confirmed: {words}");
+        match answer[..4] == BASIC_ACK {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&answer).into_owned()),
+        }
     }
 
     async fn send(&mut self, kind: u8, channel: u16, payload: &[u8]) {

@@ -183,10 +183,10 @@ pub async fn a_claim_ends_with_its_lease(store: &dyn IdempotencyStore) -> Outcom
 /// A claim that is prolonged in time stays claimed past its first lease.
 pub async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) -> Outcome {
     let (key, witness) = (key(), key());
-    let token = claim(store, &key, Duration::from_secs(1)).await?;
+    let token = claim(store, &key, Duration::from_secs(3)).await?;
     assert!(store.extend(&token, LONG).await?, "in time");
     // A claim of the same first lease, made later, is the clock: when it has run out, so would have the other.
-    claim(store, &witness, Duration::from_secs(1)).await?;
+    claim(store, &witness, Duration::from_secs(3)).await?;
     take_over(store, &witness).await?;
     assert_eq!(begin(store, &key, LONG).await?, Begin::InProgress);
     Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// Long enough for a busy machine, short enough to find out what hangs.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Long enough for a machine that is busy with other things: it bounds failures only.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at that nobody announces.
 const PERIOD: Duration = Duration::from_millis(10);

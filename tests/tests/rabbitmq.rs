@@ -1,11 +1,10 @@
 //! What only RabbitMQ has, and what it is told: the layout of exchanges and queues, quorum queues, streams.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bus_core::topology::{Binding, Node};
 use bus_core::transport::StreamOffset;
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, HeaderValue, Message, StartError};
+use bus_core::{Bus, Endpoint, HeaderValue, Message, StartError};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Ordered, Place, Told};
 use bus_tests::{Broker, Recorder, eventually, numbers, within};
@@ -13,8 +12,6 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 fn unique(purpose: &str) -> String {
@@ -104,8 +101,15 @@ async fn exchanges_and_queues_are_laid_out_as_masstransit_does() {
         assert!(exchanges.contains(&expected), "{expected:?}");
     }
     let queues = list(broker, &["list_queues", "name", "durable", "arguments"]).await;
-    let expected = [&shipping, "true", "[]"].map(str::to_owned).to_vec();
-    assert!(queues.contains(&expected), "{queues:?}");
+    let found = queues.iter().find(|columns| columns[0] == shipping);
+    let found = found.unwrap_or_else(|| panic!("{shipping} in {queues:?}"));
+    assert_eq!(found[1], "true", "durable");
+    // RabbitMQ 4 notes the type that a queue has by default among its arguments.
+    let plain = ["[]", "[{\"x-queue-type\",\"classic\"}]"];
+    assert!(
+        plain.contains(&found[2].replace(' ', "").as_str()),
+        "{found:?}"
+    );
     let error = format!("{shipping}_error");
     assert!(
         !queues.iter().any(|columns| columns[0] == error),
@@ -117,7 +121,12 @@ async fn exchanges_and_queues_are_laid_out_as_masstransit_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reply_queue_belongs_to_its_connection_and_expires() {
     let broker = Broker::controlled().await;
-    let bus = Bus::builder(RabbitMq::new(broker.url()))
+    // Nobody else's reply queues.
+    let vhost = unique("replies");
+    broker.control(&["add_vhost", &vhost]).await;
+    let permit = ["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"];
+    broker.control(&permit).await;
+    let bus = Bus::builder(RabbitMq::new(broker.url_as("guest", "guest", &vhost)))
         .start()
         .await
         .unwrap();
@@ -125,9 +134,9 @@ async fn the_reply_queue_belongs_to_its_connection_and_expires() {
         .request::<Told>(&Ask { number: 1 })
         .timeout(Duration::from_millis(200));
     assert!(asked.await.is_err(), "nobody answers");
-    let columns = ["name", "exclusive", "durable", "arguments"];
-    let listing = [&["list_queues"][..], &columns].concat();
-    let queues = list(broker, &listing).await;
+    let listing = async |what: &[&str]| list(broker, &[&["-p", &vhost], what].concat()).await;
+    let columns = ["list_queues", "name", "exclusive", "durable", "arguments"];
+    let queues = listing(&columns).await;
     let reply = queues
         .iter()
         .find(|columns| columns[0].contains("_bus_"))
@@ -135,18 +144,17 @@ async fn the_reply_queue_belongs_to_its_connection_and_expires() {
     assert_eq!(reply[1..3], ["true", "false"]);
     assert!(reply[3].contains("x-expires"), "{reply:?}");
     let name = reply[0].clone();
-    let exchanges = list(
-        broker,
-        &["list_exchanges", "name", "type", "durable", "auto_delete"],
-    )
-    .await;
+    let exchanges = listing(&["list_exchanges", "name", "type", "durable", "auto_delete"]).await;
     let expected = [&name, "fanout", "false", "true"]
         .map(str::to_owned)
         .to_vec();
     assert!(exchanges.contains(&expected), "{expected:?}");
     bus.shutdown().await.unwrap();
-    let queues = list(broker, &["list_queues", "name"]).await;
-    assert!(!queues.contains(&vec![name]), "it is gone with the bus");
+    let name = vec![name];
+    eventually("it is gone with the bus", async || {
+        !listing(&["list_queues", "name"]).await.contains(&name)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -386,71 +394,5 @@ async fn header_values_of_every_amqp_type_do_no_harm() {
     let moved = kept.next().await;
     assert_eq!(moved.incoming().body.as_ref(), body);
     assert_eq!(moved.headers().text("MT-Reason"), Some("fault"));
-    bus.shutdown().await.unwrap();
-}
-
-async fn echo(ctx: ConsumeContext<Ask>) -> ConsumeResult {
-    let number = ctx.message().number;
-    ctx.respond(&Told { number }).await?;
-    Ok(())
-}
-
-/// Resident memory of this process, in KiB.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let value = line.and_then(|line| line.split_whitespace().nth(1));
-    value
-        .and_then(|value| value.parse().ok())
-        .expect("a number")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_requests_leave_nothing_behind() {
-    const ALL: u32 = 100_000;
-    const WARM: u32 = 20_000;
-    let broker = Broker::shared().await;
-    let queue = unique("echo");
-    let bus = Bus::builder(RabbitMq::new(broker.url()))
-        .endpoint(
-            Endpoint::new(&queue)
-                .without_subscriptions()
-                .concurrency(64)
-                .consumer(echo),
-        )
-        .start()
-        .await
-        .unwrap();
-    let room = Arc::new(Semaphore::new(200));
-    let mut warm = 0;
-    let mut tasks = JoinSet::new();
-    for number in 0..ALL {
-        if number == WARM {
-            while let Some(answered) = tasks.join_next().await {
-                answered.unwrap();
-            }
-            warm = resident();
-        }
-        let place = Arc::clone(&room).acquire_owned().await.unwrap();
-        let (bus, to) = (bus.clone(), format!("queue:{queue}"));
-        tasks.spawn(async move {
-            let told: Told = bus.request(&Ask { number }).to(to).await.unwrap();
-            assert_eq!(told.number, number);
-            drop(place);
-        });
-        while let Some(answered) = tasks.try_join_next() {
-            answered.unwrap();
-        }
-    }
-    while let Some(answered) = tasks.join_next().await {
-        answered.unwrap();
-    }
-    assert_eq!(bus.pending_requests(), 0);
-    let grown = resident().saturating_sub(warm);
-    assert!(
-        grown < 20 * 1024,
-        "grown by {grown} KiB over 80,000 requests"
-    );
-    eventually("nothing waits", async || bus.pending_requests() == 0).await;
     bus.shutdown().await.unwrap();
 }

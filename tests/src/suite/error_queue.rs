@@ -174,7 +174,7 @@ pub async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
         .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
         .start()
         .await?;
-    let ttl = Duration::from_millis(200);
+    let ttl = Duration::from_secs(600);
     bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
         .ttl(ttl)
         .await?;

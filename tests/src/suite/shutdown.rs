@@ -346,7 +346,7 @@ pub async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outc
         let endpoint = Endpoint::new(stage.name("brief")).consumer(Recorder::<Ordered>::new());
         let bus = stage
             .bus()
-            .stop_timeout(Duration::from_secs(10))
+            .stop_timeout(Duration::from_secs(60))
             .endpoint(endpoint);
         let bus = bus.start().await?;
         bus.shutdown().await?;

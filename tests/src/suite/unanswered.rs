@@ -361,27 +361,45 @@ pub async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
 
 /// A request that nobody took in time leaves its queue: no responder works for a requester who has given up.
 pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("silent");
+    let address = format!("queue:{}", stage.name("silent"));
     let bus = stage.bus().start().await?;
-    let limit = Duration::from_millis(200);
-    let request = bus
+    let asked = bus
         .request::<Told>(&Ask { number: 1 })
-        .to(format!("queue:{queue}"))
-        .timeout(limit);
-    let waiting = tokio::spawn(request.into_future());
-    eventually("the request waits", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
-    let outcome = waiting.await?;
+        .to(address.as_str())
+        .timeout(Duration::from_millis(200));
+    let outcome = asked.await;
     assert!(
         matches!(outcome, Err(RequestError::Timeout { .. })),
         "{outcome:?}"
     );
-    eventually("the request is gone", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    // The request that still waits is all that its responder gets.
+    let waiting = tokio::spawn(
+        bus.request::<Told>(&Ask { number: LAST })
+            .to(address.as_str())
+            .timeout(PATIENCE)
+            .into_future(),
+    );
+    let seen = Recorder::<Ask>::new();
+    let answering = stage
+        .bus()
+        .endpoint(
+            Endpoint::new(stage.name("silent"))
+                .concurrency(1)
+                .consumer(with(
+                    seen.clone(),
+                    |seen: Recorder<Ask>, ctx: ConsumeContext<Ask>| async move {
+                        seen.note(&ctx);
+                        let number = ctx.message().number;
+                        ctx.respond(&Told { number }).await?;
+                        Ok(())
+                    },
+                )),
+        )
+        .start()
+        .await?;
+    assert_eq!(waiting.await??.number, LAST);
+    assert_eq!(seen.until_last().await.len(), 0, "it had expired");
+    answering.shutdown().await?;
     bus.shutdown().await?;
     Ok(())
 }

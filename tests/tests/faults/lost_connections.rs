@@ -1,5 +1,7 @@
 //! Connections are cut, silent, or gone for a while.
 
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,10 +80,8 @@ async fn a_silent_connection_is_noticed_by_its_heartbeat() {
         .await
         .unwrap();
     proxy.freeze(true);
-    within("the silence is noticed", async {
-        while bus.health().transport == Health::Up {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    eventually("the silence is noticed", async || {
+        bus.health().transport != Health::Up
     })
     .await;
     proxy.freeze(false);
@@ -141,8 +141,8 @@ async fn shutdown_does_not_wait_for_a_broker_that_is_away() {
     let started = Instant::now();
     bus.shutdown().await.unwrap();
     assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
+        started.elapsed() < Duration::from_secs(20),
+        "it waited for the sender's deadline: {:?}",
         started.elapsed()
     );
     let error = within("the sender is told", pending)

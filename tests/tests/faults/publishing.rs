@@ -1,5 +1,7 @@
 //! Confirms are lost, messages come back, exchanges vanish.
 
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -14,12 +16,12 @@ async fn a_lost_confirm_ends_with_the_deadline_and_says_that_the_message_may_hav
     let started = Instant::now();
     let error = bus
         .send_to(address(&queue), &Place { number: 2 })
-        .deadline(Duration::from_millis(500))
+        .deadline(Duration::from_secs(2))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::TimedOut, "{error}");
     assert!(error.to_string().contains(&queue), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(20));
     let channel = client(Broker::shared().await.url()).await;
     eventually("it has arrived all the same", async || {
         look(&channel, &queue).await.0 == 2
