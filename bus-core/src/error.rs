@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::panics::{Shown, caught};
-use crate::send_error::SendError;
+use crate::send_error::{SendError, SendErrorKind};
 
 /// What a consumer or a middleware returns.
 pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
@@ -112,6 +112,14 @@ impl ConsumeError {
             caught(|| error.source()).ok().flatten()
         })
         .map(|error| Shown(error).to_string())
+    }
+
+    /// Whether a message of the consumer was refused for good: another attempt would send it again.
+    pub(crate) fn is_refused_send(&self) -> bool {
+        let is_refused =
+            |error: &SendError| !error.is_transient() && error.kind() != SendErrorKind::Closed;
+        let is_refused = || self.find().is_some_and(is_refused);
+        self.kind == FailureKind::Failed && caught(is_refused).unwrap_or(false)
     }
 
     /// Whether the broker could not be reached: no fault of the message.

@@ -219,7 +219,8 @@ impl Middleware for RetryStep {
             Err(error) => error,
         };
         for (wait, number) in self.retry.waits().zip(2..) {
-            if !self.retry.allows(&error) {
+            // An outbox refuses at the call what it could only have refused when it is flushed, outside of retry.
+            if !self.retry.allows(&error) || self.outbox && error.is_refused_send() {
                 break;
             }
             tracing::debug!(endpoint = ctx.endpoint(), attempt = number, ?wait, error = %Shown(&error), "the message is tried again");

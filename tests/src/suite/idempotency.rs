@@ -238,13 +238,15 @@ pub async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome 
     .await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{}_error", sender.queue)).await;
-    let id = Uuid::now_v7();
-    sender.send(1, id).await?;
-    sender.send(2, id).await?;
+    let address = format!("queue:{}", sender.queue);
+    for number in [1, 2] {
+        let sending = sender.bus.send_to(address.as_str(), &Place { number });
+        sending.header("Idempotency-Key", "used-twice").await?;
+    }
     let failed = errors.next().await;
     let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
     assert!(
-        reason.contains("other content") && reason.contains(&id.to_string()),
+        reason.contains("other content") && reason.contains("used-twice"),
         "{reason}"
     );
     assert_eq!(seen.calls(), 1);
