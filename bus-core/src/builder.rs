@@ -21,10 +21,10 @@ use crate::middleware::{
 };
 use crate::names;
 use crate::observer::{Observer, Observers};
-use crate::outbound::{Outbound, OutboundSettings};
+use crate::outbound::{Outbound, OutboundSettings, ReplyAddresses};
 use crate::outgoing::OutgoingHook;
 use crate::plan::EndpointTopology;
-use crate::policy::{Guarantee, Policy, QueueShape};
+use crate::policy::{DEFAULT_CONCURRENCY, Guarantee, Policy, QueueShape};
 use crate::publish_topology::{PublishTopologies, PublishTopology};
 use crate::receiver::{Consumers, Receiver};
 use crate::request::Requests;
@@ -33,7 +33,6 @@ use crate::topology::Topology;
 use crate::transport::{ListenSpec, Transport};
 use crate::validation;
 
-const DEFAULT_CONCURRENCY: usize = 16;
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -64,6 +63,7 @@ pub struct BusBuilder {
     routes: HashMap<TypeId, Address>,
     topologies: PublishTopologies,
     hooks: Vec<Arc<dyn OutgoingHook>>,
+    reply_addresses: Option<Arc<ReplyAddresses>>,
     observers: Vec<Arc<dyn Observer>>,
     deadline: Duration,
     stop_timeout: Duration,
@@ -80,6 +80,7 @@ impl BusBuilder {
             routes: HashMap::new(),
             topologies: PublishTopologies::default(),
             hooks: Vec::new(),
+            reply_addresses: None,
             observers: Vec::new(),
             deadline: DEFAULT_DEADLINE,
             stop_timeout: DEFAULT_STOP_TIMEOUT,
@@ -101,7 +102,18 @@ impl BusBuilder {
     ) -> Self {
         match address.try_into().map_err(Into::into) {
             Ok(address) => {
-                self.routes.insert(TypeId::of::<C>(), address);
+                let contract = Contract::of::<C>();
+                if let Some(reason) = validation::route_mistake(&address) {
+                    self.mistakes
+                        .push(format!("route of {}: {reason}", contract.message_type));
+                }
+                let other = self.routes.insert(TypeId::of::<C>(), address.clone());
+                if let Some(other) = other.filter(|other| *other != address) {
+                    self.mistakes.push(format!(
+                        "{} is routed twice, to `{other}` and to `{address}`; a command has one destination",
+                        contract.message_type
+                    ));
+                }
             }
             Err(error) => self.mistakes.push(format!(
                 "route of {}: {error}",
@@ -121,6 +133,27 @@ impl BusBuilder {
     /// Adds a hook for everything that leaves, in order.
     pub fn outgoing(mut self, hook: impl OutgoingHook) -> Self {
         self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Bounds where replies and faults go whose addresses came with messages. Default: anywhere on the broker.
+    ///
+    /// Such an address never leads to another broker and creates nothing, but it does lead to every queue and exchange
+    /// that the bus's user may write to, and a fault carries the message that failed. A consumer that responds to an
+    /// address that is not allowed gets an error of kind [`Refused`](crate::SendErrorKind::Refused); a fault is dropped,
+    /// with a line in the log.
+    ///
+    /// ```no_run
+    /// # use bus_core::{Bus, transport::Transport};
+    /// # fn run(transport: impl Transport) {
+    /// let bus = Bus::builder(transport).reply_addresses(|address| address.name().starts_with("bus-"));
+    /// # let _ = bus; }
+    /// ```
+    pub fn reply_addresses(
+        mut self,
+        allow: impl Fn(&Address) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.reply_addresses = Some(Arc::new(allow));
         self
     }
 
@@ -298,6 +331,7 @@ impl BusBuilder {
             deadline: self.deadline,
             routes: std::mem::take(&mut self.routes),
             hooks: std::mem::take(&mut self.hooks),
+            reply_addresses: self.reply_addresses.take(),
         };
         let outbound = Arc::new(Outbound::new(
             Arc::clone(&self.transport),

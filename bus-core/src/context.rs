@@ -235,7 +235,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         draft.intent = Intent::Respond;
         draft.envelope.request_id = envelope.request_id;
         if let Some(text) = &envelope.response_address {
-            address_reply(&mut draft, text, envelope)?;
+            address_reply(&mut draft, text, envelope, self.outbound())?;
         }
         Ok(draft)
     }
@@ -324,10 +324,12 @@ pub(crate) fn address_reply(
     draft: &mut Draft,
     address: &Arc<str>,
     request: &Envelope,
+    outbound: &Outbound,
 ) -> Result<(), SendError> {
     let parsed: Address = address.parse().map_err(|error: InvalidAddress| {
         SendError::new(SendErrorKind::NoRoute, error.to_string()).with_source(error)
     })?;
+    outbound.may_reply_to(&parsed)?;
     draft.target = parsed.reply_target();
     draft.mandatory = true;
     draft.routing_key = "".into();

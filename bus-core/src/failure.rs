@@ -116,7 +116,7 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     {
         Some(address) => {
             draft.intent = Intent::Fault;
-            address_reply(&mut draft, address, envelope)?;
+            address_reply(&mut draft, address, envelope, outbound)?;
         }
         None => publish_to_types(&mut draft, &types, &outbound.base),
     }

@@ -41,7 +41,11 @@ pub(crate) struct OutboundSettings {
     pub(crate) deadline: Duration,
     pub(crate) routes: HashMap<TypeId, Address>,
     pub(crate) hooks: Vec<Arc<dyn OutgoingHook>>,
+    pub(crate) reply_addresses: Option<Arc<ReplyAddresses>>,
 }
+
+/// Says of an address that came with a message whether replies and faults may go there.
+pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
 
 #[derive(Clone)]
 struct PublishTarget {
@@ -98,6 +102,19 @@ impl Outbound {
 
     pub(crate) fn deadline(&self) -> Duration {
         self.settings.deadline
+    }
+
+    /// Refuses an address that came with a message and that the bus was set not to answer.
+    pub(crate) fn may_reply_to(&self, address: &Address) -> Result<(), SendError> {
+        match &self.settings.reply_addresses {
+            Some(allows) if !allows(address) => Err(SendError::new(
+                SendErrorKind::Refused,
+                format!(
+                    "the message names `{address}` for its answer, which reply_addresses does not allow"
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A draft to everybody who subscribed to `M`.

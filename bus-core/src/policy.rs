@@ -9,6 +9,9 @@ use crate::codec::Codec;
 use crate::headers::HeaderValue;
 use crate::middleware::{Idempotency, Middleware, Retry};
 
+/// How many messages an endpoint handles at once unless it says otherwise.
+pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
+
 /// What runs around the consumers of one endpoint, or of all endpoints of a bus.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::endpoint::Endpoint;
 use crate::message::MAX_NAME;
+use crate::middleware::Retry;
 use crate::names;
-use crate::policy::{Guarantee, Lifetime, Policy, QueueShape};
+use crate::policy::{DEFAULT_CONCURRENCY, Guarantee, Lifetime, Policy, QueueShape};
 use crate::transport::Capabilities;
 
 /// Everything that is wrong with the endpoints of a bus.
@@ -45,6 +47,17 @@ pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>)
         .collect()
 }
 
+/// What is wrong with a route whose address could be read.
+pub(crate) fn route_mistake(address: &Address) -> Option<String> {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+    (!address.name().chars().all(is_plain)).then(|| {
+        format!(
+            "`{}` has a blank in its name, which no endpoint can have",
+            address.name()
+        )
+    })
+}
+
 fn check_name(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
     let name = &endpoint.name;
     if name.is_empty()
@@ -74,8 +87,14 @@ fn check_consumers(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
         for urn in &contract.accepted_urns {
             if let Some(other) = by_urn.insert(urn, registration.consumer_type) {
                 let by = registration.consumer_type;
+                let advice = if by == other {
+                    "two contracts have this wire name, so give one of them another one, or an endpoint of its own"
+                } else {
+                    "give one of them an endpoint of its own; if they consume different contracts, these have one wire \
+                     name, which is the mistake"
+                };
                 say(&format!(
-                    "`{other}` and `{by}` both consume {urn}; give one of them an endpoint of its own"
+                    "`{other}` and `{by}` both consume {urn}: {advice}"
                 ));
             }
         }
@@ -113,6 +132,24 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     if policy.prefetch.or(bus.prefetch) == Some(0) {
         say("prefetch is 0, which the broker reads as unlimited; use at least 1");
     }
+    let prefetch = policy.prefetch.or(bus.prefetch);
+    let concurrency = policy
+        .concurrency
+        .or(bus.concurrency)
+        .unwrap_or(DEFAULT_CONCURRENCY);
+    if let Some(prefetch) =
+        prefetch.filter(|prefetch| (1..concurrency).contains(&(*prefetch).into()))
+    {
+        say(&format!(
+            "prefetch is {prefetch}, below its concurrency of {concurrency}: the broker hands out no more than that at \
+             once; raise it, or lower the concurrency"
+        ));
+    }
+    let retry = policy.retry.as_ref().or(bus.retry.as_ref());
+    retry
+        .and_then(Retry::mistake)
+        .into_iter()
+        .for_each(&mut *say);
     if policy
         .timeout
         .or(bus.timeout)

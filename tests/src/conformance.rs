@@ -90,6 +90,7 @@ macro_rules! conformance {
                     an_exchange_of_another_kind_is_named,
                     a_publisher_with_another_exchange_kind_is_refused,
                     a_failed_start_does_not_stand_in_the_way_of_the_next,
+                    settings_that_contradict_themselves_are_mistakes,
                 }
                 error_queue {
                     a_failed_message_is_kept_as_it_came,
@@ -318,6 +319,7 @@ macro_rules! conformance {
                     a_consumer_of_everything_gets_the_rest,
                 }
                 unanswered {
+                    an_address_that_is_not_allowed_gets_no_answer,
                     a_failing_responder_answers_with_a_fault,
                     a_retried_request_is_answered_with_one_fault,
                     a_request_without_an_answer_times_out,

@@ -336,7 +336,8 @@ async fn answer(received: &Received, replies: Vec<StoredReply>) -> ConsumeResult
         draft.envelope.headers = reply.headers;
         received.origin().apply(&mut draft);
         draft.envelope.request_id = received.envelope.request_id;
-        address_reply(&mut draft, address, &received.envelope).map_err(ConsumeError::permanent)?;
+        address_reply(&mut draft, address, &received.envelope, outbound)
+            .map_err(ConsumeError::permanent)?;
         match outbound.direct().dispatch(outbound.pack(draft)?).await {
             Err(error) if error.kind() != SendErrorKind::Unroutable => return Err(error.into()),
             _ => {}

@@ -150,6 +150,19 @@ impl Retry {
         retryable && self.filters.iter().all(|filter| filter(error))
     }
 
+    /// What cannot have been meant, in words that say what to do.
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        match &self.waits {
+            Waits::Fixed(waits) if waits.is_empty() => {
+                Some("retry has no intervals, so it retries nothing; use Retry::none() for that")
+            }
+            Waits::Exponential { first, cap, .. } if first > cap => {
+                Some("the first wait of retry is longer than its cap; exchange the two")
+            }
+            _ => None,
+        }
+    }
+
     /// The waits of one message, in order.
     fn waits(&self) -> Box<dyn Iterator<Item = Duration> + Send + '_> {
         match &self.waits {

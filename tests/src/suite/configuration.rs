@@ -227,3 +227,54 @@ pub async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn St
     wire.close().await;
     Ok(())
 }
+
+/// Settings that contradict themselves are mistakes, told together.
+pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
+    let place = || Recorder::<Place>::new();
+    let seconds = Duration::from_secs;
+    let started = stage
+        .bus()
+        .route::<Place>("queue:one")
+        .route::<Place>("queue:other")
+        .route::<Cancelled>("queue:with blank")
+        .route::<Ordered>("queue:same")
+        .route::<Ordered>("queue:same")
+        .endpoint(
+            Endpoint::new("narrow")
+                .concurrency(50)
+                .prefetch(5)
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("backwards")
+                .retry(Retry::exponential(3, seconds(5), seconds(1)))
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("empty")
+                .retry(Retry::intervals([]))
+                .consumer(place()),
+        )
+        .endpoint(Endpoint::new("never").max_deliveries(0).consumer(place()))
+        .start()
+        .await;
+    let Err(StartError::Configuration(mistakes)) = &started else {
+        panic!("the bus must not start: {started:?}");
+    };
+    let mistakes: Vec<_> = mistakes.iter().collect();
+    for (subject, reason) in [
+        ("Conformance:Place", "routed twice"),
+        ("Conformance:Cancelled", "blank"),
+        ("`narrow`", "prefetch is 5"),
+        ("`backwards`", "longer than its cap"),
+        ("`empty`", "no intervals"),
+        ("`never`", "max_deliveries is 0"),
+    ] {
+        let told = mistakes
+            .iter()
+            .any(|mistake| mistake.contains(subject) && mistake.contains(reason));
+        assert!(told, "{subject}: {reason} is not among {mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
+    Ok(())
+}

@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::recorder::{Recorder, with};
 use crate::stage::Stage;
 use crate::wait::{eventually, within};
-use crate::wire::envelope;
+use crate::wire::{envelope, raw};
 
 /// RQ-02: a failing responder gives the requester type, text and message types of the failure, before its timeout.
 pub async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
@@ -401,5 +401,57 @@ pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.until_last().await.len(), 0, "it had expired");
     answering.shutdown().await?;
     bus.shutdown().await?;
+    Ok(())
+}
+
+/// Replies and faults go only to addresses that the bus allows; what names others fails, and reaches nothing there.
+pub async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
+    let (queue, private) = (stage.name("answers"), stage.name("private"));
+    let (allowed, failing) = (stage.name("replies"), stage.name("failing"));
+    let allowed_name = allowed.clone();
+    let wire = stage.wire().await;
+    let (secret, open) = (wire.read(&private).await, wire.read(&allowed).await);
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let failed = wire.read(&format!("{failing}_error")).await;
+    let answers = async |ctx: ConsumeContext<Ask>| {
+        let number = ctx.message().number;
+        Ok(ctx.respond(&Told { number }).await?)
+    };
+    let fails = async |_: ConsumeContext<Ask>| Err("never works".into());
+    let bus = stage
+        .bus()
+        .reply_addresses(move |address| address.name() == allowed_name)
+        .endpoint(
+            Endpoint::new(&queue)
+                .without_subscriptions()
+                .consumer(answers),
+        )
+        .endpoint(
+            Endpoint::new(&failing)
+                .without_subscriptions()
+                .consumer(fails),
+        )
+        .start()
+        .await?;
+    let ask = |to: &str, number| bus.send_to(format!("queue:{to}"), &Ask { number });
+    let to_private = format!("queue:{private}");
+    ask(&queue, 1).response_address(to_private.as_str()).await?;
+    let reason = errors.next().await;
+    let reason = reason.headers.text("MT-Fault-Message").unwrap_or_default();
+    assert!(
+        reason.contains("reply_addresses") && reason.contains(&private),
+        "{reason}"
+    );
+    ask(&failing, 2).fault_address(to_private.as_str()).await?;
+    failed.next().await;
+    ask(&queue, 3)
+        .response_address(format!("queue:{allowed}"))
+        .await?;
+    open.next().await;
+    bus.shutdown().await?;
+    // A sentinel: nothing else has reached the queue before it.
+    wire.send(raw(&private, "sentinel")).await;
+    assert_eq!(secret.next().await.body.as_ref(), b"sentinel");
+    wire.close().await;
     Ok(())
 }
