@@ -232,6 +232,7 @@ impl Outbound {
                 Err(SendError::new(SendErrorKind::Refused, text))
             })?;
         }
+        draft.ttl = draft.ttl.filter(|ttl| *ttl != Duration::MAX);
         if let Some(ttl) = draft.ttl {
             draft.envelope.expiration_time = draft
                 .envelope

@@ -300,6 +300,10 @@ macro_rules! conformance {
                     unwanted_messages_may_be_discarded,
                     a_consumer_of_everything_gets_the_rest,
                 }
+                times {
+                    settings_may_be_without_end,
+                    a_message_may_have_all_the_time_there_is,
+                }
                 unanswered {
                     a_failing_responder_answers_with_a_fault,
                     a_retried_request_is_answered_with_one_fault,

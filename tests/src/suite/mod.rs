@@ -25,4 +25,5 @@ pub mod routing;
 pub mod sending;
 pub mod shutdown;
 pub mod skipping;
+pub mod times;
 pub mod unanswered;
