@@ -230,7 +230,7 @@ impl BusBuilder {
     }
 
     /// How long a publish, send or respond may take by default, an absent broker included; also the default timeout of
-    /// requests. Default: 30 s.
+    /// requests. `Duration::MAX` is without end. Default: 30 s.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

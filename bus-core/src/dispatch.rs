@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
 
 use crate::observer::Observers;
 use crate::outgoing::{Intent, Parcel};
+use crate::pause::from_now;
 use crate::send_error::{SendError, SendErrorKind};
 use crate::transport::Transport;
 
@@ -68,7 +68,7 @@ impl Dispatch for Direct {
             intent,
             deadline,
         } = parcel;
-        outgoing.deadline = Some(Instant::now() + deadline);
+        outgoing.deadline = from_now(deadline);
         // Kept while it is on its way only if somebody is told of it.
         let observed = (!self.observers.is_empty()).then(|| Box::new(envelope));
         Box::pin(async move {

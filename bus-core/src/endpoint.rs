@@ -222,9 +222,9 @@ impl Endpoint {
         self
     }
 
-    /// How long a message may wait in the queue.
+    /// How long a message may wait in the queue. Default, and `Duration::MAX`: without end.
     pub fn message_ttl(mut self, ttl: Duration) -> Self {
-        self.queue.message_ttl = Some(ttl);
+        self.queue.message_ttl = Some(ttl).filter(|ttl| *ttl != Duration::MAX);
         self
     }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::headers::Headers;
+use crate::pause::from_now;
 
 /// Remembers which messages were handled, by key.
 ///
@@ -37,7 +38,8 @@ use crate::headers::Headers;
 /// ```
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
-    /// Claims a key for `lease`. A lease that has run out counts as absent: its owner crashed.
+    /// Claims a key for `lease`, which `Duration::MAX` makes endless. A lease that has run out counts as absent: its
+    /// owner crashed.
     ///
     /// `fingerprint` identifies the content; a key that is known with another one is [`Begin::Mismatch`].
     async fn begin(
@@ -50,7 +52,7 @@ pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
     /// Prolongs a claim by `lease` from now; `false` if the claim is no longer ours.
     async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError>;
 
-    /// Marks a claimed key as done, to be remembered for `keep`; `false` if the claim is no longer ours.
+    /// Marks a claimed key as done, to be remembered for `keep`, which `Duration::MAX` makes endless; `false` if the claim is no longer ours.
     async fn complete(
         &self,
         token: &Token,
@@ -154,8 +156,15 @@ struct State {
 struct Entry {
     fingerprint: Uuid,
     claim: Uuid,
-    until: Instant,
+    /// None: without end.
+    until: Option<Instant>,
     replies: Option<Vec<StoredReply>>,
+}
+
+impl Entry {
+    fn lasts(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
 }
 
 impl MemoryIdempotencyStore {
@@ -197,7 +206,7 @@ impl Default for MemoryIdempotencyStore {
 
 impl State {
     fn forget_expired(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| entry.until > now);
+        self.entries.retain(|_, entry| entry.lasts(now));
         let entries = &self.entries;
         self.done.retain(|token| {
             entries
@@ -236,7 +245,7 @@ impl IdempotencyStore for MemoryIdempotencyStore {
     ) -> Result<Begin, StoreError> {
         let mut state = self.state();
         let now = Instant::now();
-        if let Some(entry) = state.entries.get(key).filter(|entry| entry.until > now) {
+        if let Some(entry) = state.entries.get(key).filter(|entry| entry.lasts(now)) {
             return Ok(match &entry.replies {
                 _ if entry.fingerprint != fingerprint => Begin::Mismatch,
                 Some(replies) => Begin::Done(replies.clone()),
@@ -247,7 +256,7 @@ impl IdempotencyStore for MemoryIdempotencyStore {
         let entry = Entry {
             fingerprint,
             claim: token.claim,
-            until: now + lease,
+            until: from_now(lease),
             replies: None,
         };
         state.entries.insert(token.key.clone(), entry);
@@ -259,7 +268,7 @@ impl IdempotencyStore for MemoryIdempotencyStore {
         let Some(entry) = state.claimed(token) else {
             return Ok(false);
         };
-        entry.until = Instant::now() + lease;
+        entry.until = from_now(lease);
         Ok(true)
     }
 
@@ -275,7 +284,7 @@ impl IdempotencyStore for MemoryIdempotencyStore {
             return Ok(false);
         };
         entry.replies = Some(replies);
-        entry.until = now + keep;
+        entry.until = from_now(keep);
         state.done.push_back(token.clone());
         if state.done.len() > self.capacity {
             state.forget_oldest();
@@ -283,7 +292,7 @@ impl IdempotencyStore for MemoryIdempotencyStore {
         // The oldest done keys expire first wherever all are kept equally long; the capacity bounds the rest.
         while let Some(oldest) = state.done.front() {
             match state.entries.get(&oldest.key) {
-                Some(entry) if entry.claim == oldest.claim && entry.until > now => break,
+                Some(entry) if entry.claim == oldest.claim && entry.lasts(now) => break,
                 _ => state.forget_oldest(),
             }
         }

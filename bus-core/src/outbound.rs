@@ -258,6 +258,7 @@ impl Outbound {
                 ),
             ));
         }
+        draft.ttl = draft.ttl.filter(|ttl| *ttl != Duration::MAX);
         if let Some(ttl) = draft.ttl {
             draft.envelope.expiration_time = draft
                 .envelope

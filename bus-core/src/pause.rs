@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
+use tokio::time::Instant;
 
 /// Waits for what must be tried until it works: exponential, with jitter and a cap, without end. Follows tokio's clock.
 ///
@@ -51,6 +52,11 @@ impl fmt::Debug for Backoff {
             .field("cap", &self.cap)
             .finish_non_exhaustive()
     }
+}
+
+/// The instant that far from now; none where that is beyond the clock, as `Duration::MAX` is: without end.
+pub(crate) fn from_now(duration: Duration) -> Option<Instant> {
+    Instant::now().checked_add(duration)
 }
 
 /// The policy of the `backoff` crate with the settings that we rely on: no limit of total time, which it would measure

@@ -21,7 +21,7 @@ use crate::middleware::{Chain, Next};
 use crate::names;
 use crate::observer::Consumed;
 use crate::panics::{self, Shown};
-use crate::pause::Backoff;
+use crate::pause::{Backoff, from_now};
 use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
 use crate::send_error::SendErrorKind;
@@ -411,7 +411,7 @@ impl Receiver {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         let mut cancelled = self.site.cancelled.clone();
         loop {
-            outgoing.deadline = Some(tokio::time::Instant::now() + outbound.deadline());
+            outgoing.deadline = from_now(outbound.deadline());
             let queue = outgoing.target.name().to_owned();
             match outbound
                 .transport

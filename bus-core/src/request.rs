@@ -263,7 +263,8 @@ impl<R: Reply> Requesting<R> {
         self
     }
 
-    /// How long to wait for the reply; also how long the request itself is of use. Default: 30 s.
+    /// How long to wait for the reply; also how long the request itself is of use. `Duration::MAX` is without end.
+    /// Default: 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -80,7 +80,8 @@ impl Sending {
         self.set(|draft| draft.envelope.headers.insert(name, value))
     }
 
-    /// How long the message is of use: the broker drops it later. Default: for ever.
+    /// How long the message is of use: the broker drops it later. Default, and `Duration::MAX`: without
+    /// end.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.set(|draft| draft.ttl = Some(ttl))
     }
@@ -140,7 +141,7 @@ impl Sending {
         self.set(|draft| draft.mandatory = true)
     }
 
-    /// How long sending may take, waiting for an absent broker included. Default: 30 s.
+    /// How long sending may take, waiting for an absent broker included; `Duration::MAX` is without end. Default: 30 s.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.set(|draft| draft.deadline = deadline)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::endpoint::Endpoint;
 use crate::message::MAX_NAME;
-use crate::middleware::Retry;
+use crate::middleware::{Idempotency, Retry};
 use crate::names;
 use crate::policy::{DEFAULT_CONCURRENCY, Guarantee, Lifetime, Policy, QueueShape};
 use crate::transport::Capabilities;
@@ -156,6 +156,10 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
         .is_some_and(|timeout| timeout.is_zero())
     {
         say("timeout is zero, so every attempt would fail");
+    }
+    let idempotency = policy.idempotency.as_ref().or(bus.idempotency.as_ref());
+    for mistake in idempotency.into_iter().flat_map(Idempotency::mistakes) {
+        say(mistake);
     }
     if endpoint.guarantee == Guarantee::AtMostOnce
         && (policy.retry.is_some() || policy.idempotency.is_some())

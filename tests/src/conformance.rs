@@ -318,6 +318,10 @@ macro_rules! conformance {
                     unwanted_messages_may_be_discarded,
                     a_consumer_of_everything_gets_the_rest,
                 }
+                times {
+                    settings_may_be_without_end,
+                    a_message_may_have_all_the_time_there_is,
+                }
                 unanswered {
                     an_address_that_is_not_allowed_gets_no_answer,
                     a_failing_responder_answers_with_a_fault,

@@ -40,6 +40,7 @@ macro_rules! idempotency_store {
             releasing_a_done_key_leaves_it_done,
             a_key_is_completed_once,
             a_done_key_is_forgotten_in_time,
+            a_key_may_be_held_and_kept_without_end,
             of_racing_claims_one_is_fresh,
             of_racing_claims_on_an_expired_lease_one_is_fresh,
             keys_do_not_disturb_each_other,
@@ -274,6 +275,17 @@ pub async fn a_done_key_is_forgotten_in_time(store: &dyn IdempotencyStore) -> Ou
     })
     .await;
     assert_eq!(begin(store, &long, LONG).await?, Begin::Done(Vec::new()));
+    Ok(())
+}
+
+/// `Duration::MAX` is without end: for a claim, for one that is prolonged, and for a key that is done.
+pub async fn a_key_may_be_held_and_kept_without_end(store: &dyn IdempotencyStore) -> Outcome {
+    let key = key();
+    let token = claim(store, &key, Duration::MAX).await?;
+    assert!(store.extend(&token, Duration::MAX).await?);
+    assert_eq!(begin(store, &key, LONG).await?, Begin::InProgress);
+    assert!(store.complete(&token, Vec::new(), Duration::MAX).await?);
+    assert_eq!(begin(store, &key, LONG).await?, Begin::Done(Vec::new()));
     Ok(())
 }
 

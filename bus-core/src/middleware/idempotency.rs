@@ -86,16 +86,26 @@ impl Idempotency {
         self
     }
 
-    /// How long a claim survives the crash of its owner; prolonged while the consumer runs. Default: 60 s.
+    /// How long a claim survives the crash of its owner; prolonged while the consumer runs. `Duration::MAX` is without
+    /// end. Default: 60 s.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How long a handled message is remembered. Default: 24 hours.
+    /// How long a handled message is remembered; `Duration::MAX` is without end. Default: 24 hours.
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
+    }
+
+    /// What is wrong with the settings.
+    pub(crate) fn mistakes(&self) -> impl Iterator<Item = &'static str> {
+        let lease = "the lease of idempotency is zero, so no claim would last";
+        let keep = "idempotency keeps handled messages for zero time, so it would know none";
+        [(self.lease, lease), (self.keep, keep)]
+            .into_iter()
+            .filter_map(|(duration, mistake)| duration.is_zero().then_some(mistake))
     }
 
     fn key(&self, ctx: &ConsumeContext) -> Option<Key> {

@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn waits_may_be_without_end() {
+        const MAX: Duration = Duration::MAX;
+        for retry in [
+            Retry::interval(3, MAX),
+            Retry::incremental(3, MAX, MAX),
+            Retry::exponential(3, MAX, MAX),
+        ] {
+            assert_eq!(retry.waits().count(), 3, "{retry:?}");
+        }
+    }
+
+    #[test]
     fn filters_see_the_sources_of_an_error() {
         #[derive(Debug, thiserror::Error)]
         #[error("wrapped")]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
 use bus_core::transport::TransportErrorKind;
 use bus_core::{
-    Endpoint, MemoryIdempotencyStore, PublishTopology, Retry, SendErrorKind, StartError,
+    Endpoint, Idempotency, MemoryIdempotencyStore, PublishTopology, Retry, SendErrorKind,
+    StartError,
 };
 
 use crate::contracts::{Cancelled, Ordered, Place};
@@ -48,6 +49,15 @@ pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage
                 .consumer(place()),
         )
         .endpoint(
+            Endpoint::new("forgetful")
+                .idempotency(
+                    Idempotency::new(MemoryIdempotencyStore::new())
+                        .lease(Duration::ZERO)
+                        .keep(Duration::ZERO),
+                )
+                .consumer(place()),
+        )
+        .endpoint(
             Endpoint::new("narcissus")
                 .tap("narcissus")
                 .consumer(place()),
@@ -86,6 +96,8 @@ pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage
         ("`hasty`", "timeout is zero"),
         ("`torn`", "at_most_once"),
         ("`torn-too`", "at_most_once"),
+        ("`forgetful`", "the lease"),
+        ("`forgetful`", "handled messages"),
         ("`narcissus`", "taps itself"),
         ("`stray`", "no consumer of"),
         ("`mixed`", "max_priority"),
@@ -95,7 +107,7 @@ pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage
             .any(|mistake| mistake.contains(subject) && mistake.contains(reason));
         assert!(told, "{subject}: {reason} is not among {mistakes:#?}");
     }
-    assert_eq!(mistakes.len(), 16, "{mistakes:#?}");
+    assert_eq!(mistakes.len(), 18, "{mistakes:#?}");
     assert!(
         mistakes.iter().all(|mistake| text.contains(mistake)),
         "{text}"

@@ -28,4 +28,5 @@ pub mod sending;
 pub mod sent_ids;
 pub mod shutdown;
 pub mod skipping;
+pub mod times;
 pub mod unanswered;
