@@ -367,6 +367,23 @@ impl Receiver {
         self.move_out(outgoing).await
     }
 
+    /// One line with everything that an operator searches for.
+    fn log_failure(&self, received: &Received, error: &ConsumeError, attempts: u32) {
+        let keeps = self.guarantee == Guarantee::AtLeastOnce && self.leftovers.keep_faulted;
+        let envelope = &received.envelope;
+        tracing::error!(
+            endpoint = self.site.endpoint,
+            message_type = envelope.message_types.first().map(AsRef::as_ref),
+            message_id = envelope.message_id.map(display),
+            correlation_id = envelope.correlation_id.map(display),
+            conversation_id = envelope.conversation_id.map(display),
+            attempts,
+            moves_to = keeps.then(|| names::error(&self.site.endpoint)),
+            error = %Shown(error),
+            "the message failed"
+        );
+    }
+
     async fn fail(
         &self,
         received: &Received,
@@ -382,8 +399,8 @@ impl Receiver {
             consumer_type: by.map(|registration| registration.consumer_type),
             retries: attempts.saturating_sub(1),
         };
-        tracing::error!(endpoint = %self.site.endpoint, message_id = ?received.envelope.message_id, attempts, error = %Shown(error), "the message failed");
         let kept = self.guarantee == Guarantee::AtLeastOnce;
+        self.log_failure(received, error, attempts);
         // Who asked is told also where failures are not kept.
         failure::raise(&failure, kept && self.leftovers.publish_faults).await;
         if kept && self.leftovers.keep_faulted {

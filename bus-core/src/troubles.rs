@@ -22,6 +22,7 @@ struct Suffering {
 pub(crate) struct Trouble {
     troubles: Arc<Troubles>,
     what: String,
+    is_first: bool,
 }
 
 impl Troubles {
@@ -29,16 +30,19 @@ impl Troubles {
     pub(crate) fn note(self: &Arc<Self>, what: impl Into<String>, reason: String) -> Trouble {
         let what = what.into();
         let mut all = self.all();
+        let mut is_first = false;
         if let Some(suffering) = all.get_mut(&what) {
             suffering.messages += 1;
             suffering.reason = reason;
         } else {
+            is_first = true;
             let messages = 1;
             all.insert(what.clone(), Suffering { messages, reason });
         }
         Trouble {
             troubles: Arc::clone(self),
             what,
+            is_first,
         }
     }
 
@@ -69,6 +73,11 @@ impl Troubles {
 }
 
 impl Trouble {
+    /// Whether no other message had the same trouble when this one got it.
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first
+    }
+
     /// Another reason for the same trouble.
     pub(crate) fn because(&self, reason: String) {
         if let Some(suffering) = self.troubles.all().get_mut(&self.what) {
@@ -99,6 +108,7 @@ mod tests {
         assert_eq!(troubles.health(), Health::Up);
         let first = troubles.note("cannot be moved to `q_error`", "it is full".into());
         let second = troubles.note("cannot be moved to `q_error`", "it is gone".into());
+        assert!(first.is_first() && !second.is_first(), "said once");
         let text = "2 messages cannot be moved to `q_error`: it is gone";
         assert_eq!(troubles.health(), Health::Degraded(text.into()));
         drop(first);

@@ -11,6 +11,10 @@ use crate::error::{ConsumeError, ConsumeResult};
 use crate::outgoing::{Intent, Parcel};
 use crate::pause::Backoff;
 use crate::send_error::{SendError, SendErrorKind};
+use crate::troubles::Trouble;
+
+/// What messages suffer from whose outbox cannot leave.
+const WAITING: &str = "wait for the broker to take what their consumers sent";
 
 /// Sends the outbox once the consumer has succeeded, in order, until the broker owns every message.
 ///
@@ -47,6 +51,7 @@ impl Middleware for Flush {
 
 async fn flush(received: &Received, mut parcels: Vec<Parcel>) -> ConsumeResult {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut waiting = None;
     loop {
         let outcomes = send_all(received, &parcels).await;
         let mut remaining = Vec::new();
@@ -57,7 +62,7 @@ async fn flush(received: &Received, mut parcels: Vec<Parcel>) -> ConsumeResult {
                     tracing::info!(endpoint = %received.site.endpoint, %error, "the requester is gone, the reply is dropped");
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(endpoint = %received.site.endpoint, %error, "the outbox waits for the broker");
+                    note_wait(received, &error, &mut waiting);
                     remaining.push(parcel);
                 }
                 Err(error) if error.kind() == SendErrorKind::Closed => {
@@ -72,6 +77,19 @@ async fn flush(received: &Received, mut parcels: Vec<Parcel>) -> ConsumeResult {
         parcels = remaining;
         backoff.wait().await;
     }
+}
+
+/// Shows in the endpoint's health for as long as it lasts. The log says it once for all messages that wait at a time.
+fn note_wait(received: &Received, error: &SendError, waiting: &mut Option<Trouble>) {
+    let site = &received.site;
+    if let Some(trouble) = waiting {
+        return trouble.because(error.to_string());
+    }
+    let trouble = site.troubles.note(WAITING, error.to_string());
+    if trouble.is_first() {
+        tracing::warn!(endpoint = %site.endpoint, %error, "the outbox waits for the broker");
+    }
+    *waiting = Some(trouble);
 }
 
 /// All at once: the transport keeps the order in which they were handed over.

@@ -236,7 +236,7 @@ impl Middleware for RetryStep {
             if !self.retry.allows(&error) || self.outbox && error.is_refused_send() {
                 break;
             }
-            tracing::debug!(endpoint = ctx.endpoint(), attempt = number, ?wait, error = %Shown(&error), "the message is tried again");
+            log_retry(&ctx, number, wait, &error);
             tokio::select! {
                 biased;
                 () = ctx.cancelled() => return Err(ConsumeError::cancelled()),
@@ -248,6 +248,32 @@ impl Middleware for RetryStep {
             };
         }
         Err(error)
+    }
+}
+
+/// The first retry is everyday business; from the second one on the message deserves a look.
+fn log_retry(ctx: &ConsumeContext, attempt: u32, wait: Duration, error: &ConsumeError) {
+    let endpoint = ctx.endpoint();
+    let message_id = ctx.message_id().map(tracing::field::display);
+    let error = tracing::field::display(Shown(error));
+    if attempt > 2 {
+        tracing::warn!(
+            endpoint,
+            message_id,
+            attempt,
+            ?wait,
+            error,
+            "the message is tried again"
+        );
+    } else {
+        tracing::debug!(
+            endpoint,
+            message_id,
+            attempt,
+            ?wait,
+            error,
+            "the message is tried again"
+        );
     }
 }
 
