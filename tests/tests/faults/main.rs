@@ -4,7 +4,9 @@ mod consuming;
 mod dead_broker;
 mod lost_connections;
 mod publishing;
+mod refusing;
 mod requests;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
