@@ -6,7 +6,9 @@ use std::mem;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use tokio::time::Instant;
 
-use crate::job::Job;
+use crate::job::{Job, Standing};
+use crate::loss::Lost;
+use crate::targets::RouteId;
 
 /// What the client reports when a confirm arrives.
 pub(crate) struct Confirmed {
@@ -43,9 +45,9 @@ pub(crate) struct Flight {
     earlier: usize,
     /// A confirm of this round came without a return.
     none_waiting: bool,
-    /// Unconfirmed jobs that nobody waits for any more.
+    /// Unconfirmed jobs whose time is up.
     forsaken: usize,
-    /// Undecided jobs that nobody waits for any more.
+    /// Undecided jobs whose time is up.
     lapsed: usize,
 }
 
@@ -56,9 +58,9 @@ struct Undecided {
 }
 
 impl Flight {
-    /// How many of the window's places are taken.
-    pub(crate) fn len(&self) -> usize {
-        self.taken
+    /// Counts those that a sender waits for.
+    pub(crate) fn awaited(&self) -> usize {
+        self.taken - self.forsaken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -83,11 +85,10 @@ impl Flight {
         Some(job)
     }
 
-    /// Takes a confirm.
-    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
-        let Some(mut job) = self.remove(order) else {
-            return;
-        };
+    /// Takes a confirm; gives the route of its message.
+    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) -> Option<RouteId> {
+        let mut job = self.remove(order)?;
+        let route = job.route;
         self.forsaken -= usize::from(job.is_forsaken());
         let none_waiting = confirmed.returned.is_none();
         self.none_waiting |= none_waiting;
@@ -107,6 +108,7 @@ impl Flight {
             self.lapsed += usize::from(job.is_forsaken());
             self.undecided.push(Undecided { job, none_waiting });
         }
+        Some(route)
     }
 
     /// Ends a round: every confirm that the client had when the last one of the round was taken has been taken too.
@@ -142,12 +144,16 @@ impl Flight {
         }
     }
 
-    /// Lets go of those whose time is up. They keep their places, as the broker may still take them.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Lets go of those whose time is up.
+    ///
+    /// They keep their places, as the broker may still take them. `why` says why the broker cannot
+    /// be reached, if it cannot.
+    pub(crate) fn expire(&mut self, now: Instant, why: Option<&str>) {
         let timed_out = |job: &mut Job, what: &str| {
+            let (target, why) = (job.target(), why.map(|why| format!(": {why}")));
             let text = format!(
-                "RabbitMQ has not {what} the message to {} in time; it may have arrived",
-                job.target()
+                "RabbitMQ has not {what} the message to {target} in time; it may have arrived{}",
+                why.unwrap_or_default()
             );
             job.forsake(TransportError::new(TransportErrorKind::TimedOut, text));
         };
@@ -185,9 +191,25 @@ impl Flight {
         Some(job)
     }
 
-    /// Everything whose outcome is open, in order: the channel is gone, and with it the returns that nobody took. What
-    /// was confirmed, but perhaps returned, has to be sent again to find out.
-    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
+    /// True if a suspect is on its way, and not known to be read.
+    pub(crate) fn has_suspect(&self) -> bool {
+        let mut jobs = self.places.iter().flatten();
+        jobs.any(|job| matches!(job.standing, Standing::Suspect(_)))
+    }
+
+    /// Notes that the broker has read this one, and all before it.
+    pub(crate) fn clear(&mut self, order: u64) {
+        let place = order.checked_sub(self.first);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        if let Some(Some(job)) = place.and_then(|place| self.places.get_mut(place)) {
+            job.standing = Standing::Cleared;
+        }
+    }
+
+    /// Takes everything that was on its way on a channel that is gone.
+    ///
+    /// The returns that were not handed out are gone with it.
+    pub(crate) fn abandon(&mut self) -> Lost {
         self.earlier = 0;
         self.none_waiting = false;
         self.forsaken = 0;
@@ -195,10 +217,10 @@ impl Flight {
         self.taken = 0;
         self.first += self.places.len() as u64;
         let undecided = mem::take(&mut self.undecided).into_iter();
-        undecided
-            .map(|undecided| undecided.job)
-            .chain(mem::take(&mut self.places).into_iter().flatten())
-            .filter(|job| !job.is_forsaken())
+        Lost {
+            confirmed: undecided.map(|undecided| undecided.job).collect(),
+            unconfirmed: mem::take(&mut self.places).into_iter().flatten().collect(),
+        }
     }
 }
 
@@ -217,6 +239,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::job::Jobs;
 
     type Outcome = oneshot::Receiver<Result<(), TransportError>>;
 
@@ -362,8 +385,10 @@ mod tests {
         flight.insert(open);
         flight.confirm(one, acked(Some(77)));
         flight.end_round();
-        let marks: Vec<_> = flight.abandon().map(|job| job.mark).collect();
-        assert_eq!(marks, [Some(1), Some(2)]);
+        let lost = flight.abandon();
+        let marks = |jobs: &Jobs| jobs.iter().map(|job| job.mark).collect::<Vec<_>>();
+        assert_eq!(marks(&lost.confirmed), [Some(1)]);
+        assert_eq!(marks(&lost.unconfirmed), [Some(2)]);
         assert!(outcome.try_recv().is_err(), "not decided");
         assert!(flight.is_empty());
     }
@@ -377,7 +402,7 @@ mod tests {
         let (mut again, mut again_outcome) = job(None);
         again.outgoing.message_id = Some("id".to_owned());
         let order = flight.insert(first);
-        flight.expire(Instant::now());
+        flight.expire(Instant::now(), None);
         assert_eq!(kind(&mut first_outcome), Some(TransportErrorKind::TimedOut));
         assert!(flight.adopt(again).is_none(), "it is the same message");
         flight.confirm(order, acked(None));
@@ -395,7 +420,7 @@ mod tests {
         let orders = [carrier, open].map(|job| flight.insert(job));
         flight.confirm(orders[0], acked(Some(77)));
         flight.end_round();
-        flight.expire(Instant::now());
+        flight.expire(Instant::now(), None);
         assert_eq!(kind(&mut outcome), Some(TransportErrorKind::TimedOut));
         let (mut again, mut again_outcome) = job(Some(3));
         again.outgoing.message_id = Some("id".to_owned());
@@ -412,8 +437,9 @@ mod tests {
         let ((mut carrier, mut outcome), (open, _outcome)) = (job(Some(1)), job(Some(2)));
         carrier.outgoing.deadline = Some(Instant::now());
         let orders = [carrier, open].map(|job| flight.insert(job));
-        flight.expire(Instant::now());
-        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::TimedOut));
+        flight.expire(Instant::now(), Some("it is away"));
+        let error = outcome.try_recv().expect("decided").unwrap_err();
+        assert!(error.to_string().ends_with("it is away"), "{error}");
         for (order, returned) in [(orders[0], Some(77)), (orders[1], None)] {
             flight.confirm(order, acked(returned));
             flight.end_round();

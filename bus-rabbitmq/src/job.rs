@@ -1,5 +1,7 @@
 //! One message on its way through a publisher.
 
+use std::collections::VecDeque;
+
 use bus_core::transport::{Outgoing, Target, TransportError, TransportErrorKind};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
@@ -7,21 +9,53 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::convert::{properties, short};
+use crate::targets::RouteId;
+
+/// Many of them, in some order.
+pub(crate) type Jobs = VecDeque<Box<Job>>;
 
 /// A message, who waits for it, and what is known of it.
 pub(crate) struct Job {
     pub(crate) outgoing: Outgoing,
     /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
     parts: Option<Box<Parts>>,
-    /// The client had it, so the broker may have it.
-    was_written: bool,
     done: Option<oneshot::Sender<Result<(), TransportError>>>,
     /// Tells it from the others should it come back; mandatory messages only.
     pub(crate) mark: Option<u64>,
     /// Why it came back, if it did.
     pub(crate) returned: Option<String>,
-    /// How often its channel was closed by the broker, perhaps because of it.
-    pub(crate) refusals: u32,
+    /// Its place among all that were handed over.
+    pub(crate) number: u64,
+    /// Where it goes, as its schedule knows it; once it is on its way.
+    pub(crate) route: RouteId,
+    /// It is on its way only together with others of its batch.
+    pub(crate) batch: u64,
+    /// An earlier writing, on a channel that is gone, may have reached a queue.
+    pub(crate) may_have_arrived: bool,
+    pub(crate) standing: Standing,
+    /// Its target was declared again for it.
+    pub(crate) was_declared_again: bool,
+    /// Counts how often a connection was closed while it was alone there.
+    pub(crate) strikes: u32,
+}
+
+/// The part of a message in the closing of a channel by the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    #[default]
+    Plain,
+    /// It, or one of several others, is the cause; it goes alone until that is known.
+    Suspect(Scope),
+    /// The broker has read it, and went on.
+    Cleared,
+}
+
+/// The part of a connection that the broker closes because of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    Channel,
+    /// With all of its channels.
+    Connection,
 }
 
 /// What the client takes beside the body.
@@ -73,17 +107,21 @@ impl Job {
         Ok(Self {
             outgoing,
             parts,
-            was_written: false,
             done: Some(done),
             mark,
             returned: None,
-            refusals: 0,
+            number: 0,
+            route: 0,
+            batch: 0,
+            may_have_arrived: false,
+            standing: Standing::Plain,
+            was_declared_again: false,
+            strikes: 0,
         })
     }
 
     /// What the client writes.
     pub(crate) fn take_parts(&mut self) -> Result<Box<Parts>, TransportError> {
-        self.was_written = true;
         match self.parts.take() {
             Some(made) => Ok(made),
             None => Parts::of(&self.outgoing, self.mark),
@@ -98,11 +136,18 @@ impl Job {
         }
     }
 
-    fn routing_key(&self) -> &str {
+    pub(crate) fn routing_key(&self) -> &str {
         match &self.outgoing.target {
             Target::Exchange { .. } | Target::Queue(_) => &self.outgoing.routing_key,
             Target::Inbox(name) => name,
         }
+    }
+
+    /// Gives its time to live as the broker reads it.
+    pub(crate) fn expiration(&self) -> Option<String> {
+        let parts = Parts::of(&self.outgoing, self.mark).ok()?;
+        let expiration = parts.properties.expiration().as_ref();
+        expiration.map(ToString::to_string)
     }
 
     /// Where it goes, in words.
@@ -157,7 +202,7 @@ impl Job {
     /// Its time was up while it waited to be written, or to be written again, and why it did.
     pub(crate) fn not_sent(&self, why: &str) -> TransportError {
         let target = self.target();
-        if self.was_written {
+        if self.may_have_arrived {
             let text = format!(
                 "the message to {target} was not confirmed before its connection was lost, nor sent again before its \
                  deadline; it may have arrived: {why}"
@@ -199,12 +244,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_the_client_had_may_have_arrived() {
+    fn a_message_that_was_on_its_way_when_a_channel_was_lost_may_have_arrived() {
         let outgoing = Outgoing::new(Target::Inbox("q".into()), Bytes::new());
         let (done, _outcome) = oneshot::channel();
         let mut job = Job::new(outgoing, 0, done).unwrap();
         assert_eq!(job.not_sent("").kind(), TransportErrorKind::Unreachable);
-        job.take_parts().unwrap();
+        job.may_have_arrived = true;
         let error = job.not_sent("RabbitMQ is away");
         assert_eq!(error.kind(), TransportErrorKind::TimedOut);
         assert!(error.to_string().contains("may have arrived"), "{error}");

@@ -1,71 +1,122 @@
-//! Which message made the broker close a channel.
+//! The broker's reason for closing a channel, and the messages that it means.
 
 use bus_core::transport::{TransportError, TransportErrorKind};
-use lapin::Error;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::{Error, ErrorKind};
 
-use crate::error::{kind_of, reply_code, words};
-use crate::job::Job;
+use crate::error::{kind_of, words};
+use crate::job::{Job, Scope};
 
-/// A channel that the broker closed. It does not say because of which message, only of what kind.
+const SIZE: &str = "message size ";
+
+/// The broker's word for closing a channel because of one message.
+///
+/// It names no message, but most reasons name what it has: its exchange, its size.
 pub(crate) struct Refusal {
     kind: TransportErrorKind,
     words: String,
+    scope: Scope,
 }
 
 impl Refusal {
-    /// `None` where the broker refused nothing: the connection was lost.
+    /// Reads a refusal; `None` if the broker refused no message.
+    ///
+    /// Then the connection was lost, or closed for another reason.
     pub(crate) fn of(error: &Error) -> Option<Self> {
-        let kind = kind_of(error);
-        (reply_code(error).is_some() && !kind.is_transient()).then(|| Self {
+        let ErrorKind::ProtocolError(protocol) = error.kind() else {
+            return None;
+        };
+        let (kind, scope) = match protocol.kind() {
+            AMQPErrorKind::Soft(_) => (kind_of(error), Scope::Channel),
+            // The frame of its headers, a value in it, or what the broker makes of it, breaks the
+            // whole connection.
+            AMQPErrorKind::Hard(
+                AMQPHardError::FRAMEERROR
+                | AMQPHardError::SYNTAXERROR
+                | AMQPHardError::NOTIMPLEMENTED
+                | AMQPHardError::INTERNALERROR,
+            ) => (TransportErrorKind::Protocol, Scope::Connection),
+            AMQPErrorKind::Hard(_) => return None,
+        };
+        (!kind.is_transient()).then(|| Self {
             kind,
             words: words(error),
+            scope,
         })
     }
 
-    /// Whether the broker's words mean this message.
-    pub(crate) fn is_about(&self, job: &Job) -> bool {
-        if let Some(size) = self.too_large() {
-            return size == job.outgoing.body.len();
-        }
-        // NOT_FOUND - no exchange 'orders' in vhost '/'; ACCESS_REFUSED - … exchange 'orders' in …
-        let names = |exchange: &str| self.words.contains(&format!("exchange '{exchange}'"));
+    /// The part of the connection that was closed.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// True if an exchange is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.kind == TransportErrorKind::Unroutable
+    }
+
+    /// True if the same message would have been refused before as well.
+    ///
+    /// An exchange that is gone may have been there a moment ago.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.is_missing()
+    }
+
+    /// True if the broker's words fit this message.
+    pub(crate) fn fits(&self, job: &Job) -> bool {
+        let exchange = match job.exchange() {
+            "" => "amq.default",
+            name => name,
+        };
+        let words = |text: String| self.words.contains(&text);
         match self.kind {
-            // An exchange that we declare ourselves is declared again.
-            TransportErrorKind::Unroutable => {
-                let ours = matches!(
-                    job.outgoing.target,
-                    bus_core::transport::Target::Queue(_)
-                        | bus_core::transport::Target::Exchange {
-                            topology: Some(_),
-                            ..
-                        }
-                );
-                !ours && names(job.exchange())
+            TransportErrorKind::Mismatch => self.names_what_it_holds(job),
+            // ACCESS_REFUSED - access to topic 'a.b' in exchange 'orders' in vhost '/' refused for
+            // user 'app'
+            TransportErrorKind::AccessRefused if self.words.contains("access to topic '") => {
+                let key = job.routing_key();
+                words(format!(
+                    "access to topic '{key}' in exchange '{exchange}' in vhost '"
+                ))
             }
-            TransportErrorKind::AccessRefused => names(job.exchange()),
+            // NOT_FOUND - no exchange 'orders' in vhost '/'
+            TransportErrorKind::AccessRefused | TransportErrorKind::Unroutable => {
+                words(format!("exchange '{exchange}' in vhost '"))
+            }
             _ => false,
         }
     }
 
-    /// `PRECONDITION_FAILED - message size 150 is larger than configured max size 100`; older ones leave `is` out.
-    fn too_large(&self) -> Option<usize> {
-        let (_, rest) = self.words.split_once("message size ")?;
-        rest.split_whitespace().next()?.parse().ok()
+    /// True if the words name the size or the expiration of this message.
+    ///
+    /// `PRECONDITION_FAILED - message size 150 is larger than configured max size 100`; older ones
+    /// leave `is` out.
+    fn names_what_it_holds(&self, job: &Job) -> bool {
+        if let Some(size) = self.between(SIZE, " ") {
+            return size.parse() == Ok(job.outgoing.body.len());
+        }
+        self.between("invalid expiration '", "'")
+            .is_some_and(|expiration| job.expiration().as_deref() == Some(expiration))
     }
 
+    fn between(&self, start: &str, end: &str) -> Option<&str> {
+        let (_, rest) = self.words.split_once(start)?;
+        Some(rest.split_once(end)?.0)
+    }
+
+    /// Makes the error for the sender of the culprit.
     pub(crate) fn error(&self, job: &Job) -> TransportError {
-        let kind = match self.too_large() {
-            Some(_) => TransportErrorKind::TooLarge,
-            None if self.kind == TransportErrorKind::Mismatch => TransportErrorKind::Protocol,
-            None => self.kind,
+        let kind = match self.kind {
+            TransportErrorKind::Mismatch if self.words.contains(SIZE) => {
+                TransportErrorKind::TooLarge
+            }
+            TransportErrorKind::Mismatch => TransportErrorKind::Protocol,
+            kind => kind,
         };
+        let (target, words) = (job.target(), &self.words);
         TransportError::new(
             kind,
-            format!(
-                "RabbitMQ refused the message to {}: {}",
-                job.target(),
-                self.words
-            ),
+            format!("RabbitMQ refused the message to {target}: {words}"),
         )
     }
 }

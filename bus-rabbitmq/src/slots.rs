@@ -37,6 +37,10 @@ impl<F: Future> Slots<F> {
         self.running.push(Slot(Some(place)));
     }
 
+    pub(crate) fn extend(&mut self, futures: impl IntoIterator<Item = F>) {
+        futures.into_iter().for_each(|future| self.push(future));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }

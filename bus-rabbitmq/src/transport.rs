@@ -131,7 +131,10 @@ impl RabbitMq {
         self.set(|config| config.rebind = interval)
     }
 
-    /// How many messages may wait for their confirm at once; further ones wait their turn. Default: 1000.
+    /// Bounds how many messages may wait for their confirm at once. Default: 1000.
+    ///
+    /// Further ones wait their turn. One exchange or queue takes at most half of the places that
+    /// the others leave, so that a queue which confirms nothing does not stop them.
     pub fn confirm_window(self, count: usize) -> Self {
         self.set(|config| config.confirm_window = count)
     }
@@ -176,9 +179,10 @@ impl RabbitMq {
         );
         publishing.up().await?;
         let window = config.confirm_window;
+        let solitude = Arc::default();
         Ok(Running {
-            publisher: Publisher::start(Arc::clone(&publishing), window),
-            replies: Publisher::start(Arc::clone(&publishing), window),
+            publisher: Publisher::start(Arc::clone(&publishing), window, Arc::clone(&solitude)),
+            replies: Publisher::start(Arc::clone(&publishing), window, solitude),
             config,
             siblings,
             publishing,

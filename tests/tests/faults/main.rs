@@ -8,8 +8,10 @@ mod lost_connections;
 mod moved;
 mod publishing;
 mod redelivered;
+mod refusing;
 mod requests;
 mod streams;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};

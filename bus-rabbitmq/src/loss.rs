@@ -1,0 +1,182 @@
+//! What becomes of messages that were on their way on a channel that is gone.
+//!
+//! The broker reads a channel in order, and closes it at the first message that it cannot take:
+//! what was written before that one has been read, what was written after it has not. Where the
+//! broker's words fit a message, that one is the culprit. Where they fit none, each that may be the
+//! cause goes again alone, until it is confirmed or shows itself.
+
+use bus_core::transport::Target;
+
+use crate::gate::Gate;
+use crate::job::{Job, Jobs, Scope, Standing};
+use crate::refusal::Refusal;
+
+/// The closings of a connection that convict who was alone on a channel.
+///
+/// Other channels share it.
+const MAX_STRIKES: u32 = 3;
+
+/// The messages that were on their way, in the order of writing.
+pub(crate) struct Lost {
+    /// Confirmed, but perhaps returned.
+    pub(crate) confirmed: Jobs,
+    pub(crate) unconfirmed: Jobs,
+}
+
+/// The outcome of a loss.
+pub(crate) struct Settled {
+    pub(crate) again: Jobs,
+    /// The exchanges that are not there.
+    pub(crate) missing: Vec<Target>,
+    /// The message that caused it was among them.
+    pub(crate) found: bool,
+}
+
+/// The knowledge of one message after a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The broker refused it, or would have.
+    ///
+    /// An earlier one of several may have been taken.
+    Culprit { perhaps_taken: bool },
+    /// The broker has read it, and went on.
+    Cleared,
+    /// The broker may have read it.
+    Unsure,
+    /// It, or another one, is the cause.
+    Suspect,
+    /// The broker has not read it.
+    Unread,
+}
+
+impl Lost {
+    /// Ends the culprits; says what goes again, and in which batches.
+    pub(crate) fn settle(mut self, refusal: Option<&Refusal>, gate: &mut Gate) -> Settled {
+        let fates = match refusal {
+            None => vec![Fate::Unsure; self.unconfirmed.len()],
+            Some(refusal) => by_words(&self.unconfirmed, refusal)
+                .unwrap_or_else(|| by_elimination(&mut self.unconfirmed, refusal)),
+        };
+        // Confirmed before another culprit can be met, should it have been read already.
+        let together = refusal.map_or(0, |_| {
+            gate.begin();
+            gate.next_batch()
+        });
+        let mut settled = Settled {
+            again: Jobs::new(),
+            missing: Vec::new(),
+            found: false,
+        };
+        let cleared = self
+            .confirmed
+            .into_iter()
+            .zip(std::iter::repeat(Fate::Cleared));
+        for (mut job, fate) in cleared.chain(self.unconfirmed.into_iter().zip(fates)) {
+            job.may_have_arrived |= !matches!(
+                fate,
+                Fate::Unread
+                    | Fate::Culprit {
+                        perhaps_taken: false
+                    }
+            );
+            match (fate, refusal) {
+                (Fate::Culprit { .. }, Some(refusal)) => {
+                    settled.found = true;
+                    if refusal.is_missing() {
+                        settled.missing.push(job.outgoing.target.clone());
+                    }
+                    if !is_declared_again(&mut job, refusal) {
+                        let error = refusal.error(&job);
+                        job.finish(Err(error));
+                        continue;
+                    }
+                    job.batch = together;
+                }
+                (Fate::Suspect, Some(refusal)) => suspect(&mut job, refusal.scope(), gate),
+                (Fate::Cleared, _) => {
+                    job.standing = Standing::Cleared;
+                    job.batch = together;
+                }
+                // A suspect stays one.
+                _ if matches!(job.standing, Standing::Suspect(_)) => {}
+                (Fate::Unread, _) => job.batch = 0,
+                _ => job.batch = together,
+            }
+            if !job.is_forsaken() {
+                settled.again.push_back(job);
+            }
+        }
+        settled
+    }
+}
+
+fn suspect(job: &mut Job, scope: Scope, gate: &mut Gate) {
+    let scope = match job.standing {
+        Standing::Suspect(before) => scope.max(before),
+        Standing::Plain | Standing::Cleared => scope,
+    };
+    job.standing = Standing::Suspect(scope);
+    job.batch = gate.next_batch();
+}
+
+/// Judges by the broker's words; `None` if they fit no message.
+fn by_words(jobs: &Jobs, refusal: &Refusal) -> Option<Vec<Fate>> {
+    let fits: Vec<bool> = jobs.iter().map(|job| refusal.fits(job)).collect();
+    let first = fits.iter().position(|fits| *fits)?;
+    let last = fits.iter().rposition(|fits| *fits)?;
+    // Where the reason lasts, the broker stopped at the first; else, at any of them.
+    let latest = if refusal.is_lasting() { first } else { last };
+    let fate = |(index, fits)| match fits {
+        true => Fate::Culprit {
+            perhaps_taken: index < latest,
+        },
+        false if index < first => Fate::Cleared,
+        false if index < latest => Fate::Unsure,
+        false => Fate::Unread,
+    };
+    Some(fits.into_iter().enumerate().map(fate).collect())
+}
+
+/// Judges by what the broker is not known to have read.
+fn by_elimination(jobs: &mut Jobs, refusal: &Refusal) -> Vec<Fate> {
+    let is_candidate = |job: &Job| job.standing != Standing::Cleared;
+    let candidates = jobs.iter().filter(|job| is_candidate(job)).count();
+    let fate = |job: &mut Box<Job>| {
+        if candidates > 0 && !is_candidate(job) {
+            return Fate::Cleared;
+        }
+        let is_alone = candidates == 1 && is_convicted(job, refusal);
+        if is_alone {
+            Fate::Culprit {
+                perhaps_taken: false,
+            }
+        } else {
+            Fate::Suspect
+        }
+    };
+    jobs.iter_mut().map(fate).collect()
+}
+
+/// True if the only one left on its channel is the cause.
+fn is_convicted(job: &mut Job, refusal: &Refusal) -> bool {
+    match (refusal.scope(), job.standing) {
+        (Scope::Channel, _) => true,
+        (Scope::Connection, Standing::Suspect(Scope::Connection)) => {
+            job.strikes += 1;
+            job.strikes >= MAX_STRIKES
+        }
+        (Scope::Connection, _) => false,
+    }
+}
+
+/// True, once for each message, if the missing exchange is one that we declare.
+fn is_declared_again(job: &mut Job, refusal: &Refusal) -> bool {
+    let is_ours = match &job.outgoing.target {
+        Target::Exchange { topology, .. } => topology.is_some(),
+        Target::Queue(_) => true,
+        Target::Inbox(_) => false,
+    };
+    let again = refusal.is_missing() && is_ours && !job.was_declared_again;
+    job.was_declared_again |= again;
+    again
+}

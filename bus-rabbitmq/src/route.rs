@@ -1,0 +1,155 @@
+//! One exchange or queue that messages go to: what is known of it, and what waits for it.
+
+use std::mem;
+
+use bus_core::transport::{Backoff, Target, TransportError};
+use tokio::time::Instant;
+
+use crate::job::{Job, Jobs};
+
+/// Why a message waits that nothing else is in the way of.
+pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
+
+/// The way to one exchange or queue.
+pub(crate) struct Route {
+    pub(crate) knowledge: Knowledge,
+    /// It is being declared, or rests until it is tried again.
+    pub(crate) is_busy: bool,
+    /// The schedule looks at it when there is a place.
+    pub(crate) is_listed: bool,
+    pub(crate) in_flight: usize,
+    /// In the order in which they were handed over.
+    held: Jobs,
+    /// The reason why its last declaration failed, for now.
+    pub(crate) trouble: Option<String>,
+    pub(crate) backoff: Option<Backoff>,
+}
+
+/// The state of an exchange on the broker, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// The default exchange always is, and routes to what is there.
+    Given,
+    Unknown,
+    /// It was declared, or found.
+    Found,
+}
+
+impl Route {
+    pub(crate) fn new(knowledge: Knowledge) -> Self {
+        Self {
+            knowledge,
+            is_busy: false,
+            is_listed: false,
+            in_flight: 0,
+            held: Jobs::new(),
+            trouble: None,
+            backoff: None,
+        }
+    }
+
+    /// True if its next message may be written.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_known() && !self.is_busy
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.knowledge != Knowledge::Unknown
+    }
+
+    /// Forgets that it was found; true if it had been.
+    pub(crate) fn forget(&mut self) -> bool {
+        let was_found = self.knowledge == Knowledge::Found;
+        if was_found {
+            self.knowledge = Knowledge::Unknown;
+        }
+        was_found
+    }
+
+    /// True if its next message may take one of the places that are free.
+    ///
+    /// One target takes half of them, the next one half of the rest. So some are left however many
+    /// of them never give theirs back; the last one goes to a target that has none.
+    pub(crate) fn has_room(&self, free: usize) -> bool {
+        self.in_flight == 0 || self.in_flight + 1 < free
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.in_flight == 0 && !self.is_busy && !self.is_listed
+    }
+
+    pub(crate) fn first(&self) -> Option<&Job> {
+        self.held.front().map(|job| &**job)
+    }
+
+    /// Keeps a message until it can be written.
+    pub(crate) fn hold(&mut self, job: Box<Job>) {
+        // Nearly always the last one.
+        let later = self.held.iter().rev();
+        let later = later.take_while(|held| held.number > job.number).count();
+        self.held.insert(self.held.len() - later, job);
+    }
+
+    pub(crate) fn release(&mut self) -> Option<Box<Job>> {
+        self.held.pop_front()
+    }
+
+    /// Ends those that wait for a declaration like the first one's; counts them.
+    pub(crate) fn fail(&mut self, error: TransportError) -> usize {
+        let Some(first) = self.release() else {
+            return 0;
+        };
+        let flavour = flavour(&first.outgoing.target);
+        let (kind, text) = (error.kind(), error.to_string());
+        first.finish(Err(error));
+        let mut count = 1;
+        while let Some(next) = self.first()
+            && self::flavour(&next.outgoing.target) == flavour
+            && let Some(job) = self.release()
+        {
+            job.finish(Err(TransportError::new(kind, text.clone())));
+            count += 1;
+        }
+        count
+    }
+
+    /// Ends those whose time is up; counts them.
+    ///
+    /// `why` says why the broker cannot be reached, if it cannot.
+    pub(crate) fn expire(&mut self, now: Instant, why: Option<&str>) -> usize {
+        if !self.held.iter().any(|job| job.is_due(now)) {
+            return 0;
+        }
+        let why = why.or(self.trouble.as_deref()).unwrap_or({
+            if self.is_known() {
+                NO_PLACE
+            } else {
+                "the broker did not answer a declaration"
+            }
+        });
+        let before = self.held.len();
+        for job in mem::take(&mut self.held) {
+            if job.is_due(now) {
+                let error = job.not_sent(why);
+                job.finish(Err(error));
+            } else {
+                self.held.push_back(job);
+            }
+        }
+        before - self.held.len()
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.held.iter().map(|job| &**job)
+    }
+
+    /// Takes everything that is held.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Box<Job>> + use<> {
+        mem::take(&mut self.held).into_iter()
+    }
+}
+
+/// True for a target that is only looked for, and never declared.
+fn flavour(target: &Target) -> bool {
+    matches!(target, Target::Exchange { topology: None, .. })
+}

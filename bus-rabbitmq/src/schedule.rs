@@ -1,0 +1,348 @@
+//! The order in which messages are written, as plain data that knows no channel.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use bus_core::transport::{Backoff, Target, TransportError};
+use tokio::time::Instant;
+
+use crate::flight::{Confirmed, Flight};
+use crate::gate::Gate;
+use crate::job::{Job, Jobs, Standing};
+use crate::refusal::Refusal;
+use crate::route::{self, Knowledge, Route};
+use crate::targets::{RouteId, Targets};
+
+/// The time for which a declaration may hold up what was handed over later.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The pauses of a target that cannot take messages.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// The messages of one confirm channel, from their handing over to their outcome.
+///
+/// They are written in the order in which they were handed over.
+pub(crate) struct Schedule {
+    window: usize,
+    /// The number of those that were handed over.
+    count: u64,
+    /// Not on their way, in order.
+    waiting: Jobs,
+    flight: Flight,
+    pub(crate) gate: Gate,
+    targets: Targets,
+    /// The number of those that wait at their routes.
+    held: usize,
+    /// Routes that hold something which may be written once there is a place.
+    ready: VecDeque<RouteId>,
+    /// Nothing else is written while this one is declared, for a while.
+    first: Option<(RouteId, Instant)>,
+    errands: Vec<Errand>,
+}
+
+/// Something to be done beside the writing.
+pub(crate) enum Errand {
+    /// To be answered by [`declared`](Schedule::declared).
+    Declare(RouteId, Target),
+    /// To be answered by [`rested`](Schedule::rested).
+    Rest(RouteId, Backoff),
+    /// No other channel of the connection may have a suspect; to be answered by
+    /// [`is_alone`](Gate::is_alone).
+    Solitude,
+}
+
+impl Schedule {
+    pub(crate) fn new(window: usize) -> Self {
+        Self {
+            window,
+            count: 0,
+            waiting: Jobs::new(),
+            flight: Flight::default(),
+            targets: Targets::new(),
+            held: 0,
+            ready: VecDeque::new(),
+            first: None,
+            gate: Gate::default(),
+            errands: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.held == 0 && self.flight.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, job: Box<Job>) {
+        if let Some(mut job) = self.flight.adopt(job) {
+            self.count += 1;
+            job.number = self.count;
+            self.waiting.push_back(job);
+        }
+    }
+
+    /// Takes what has to be done.
+    pub(crate) fn errands(&mut self) -> impl Iterator<Item = Errand> + use<> {
+        if self.gate.seeks_solitude() {
+            self.errands.push(Errand::Solitude);
+        }
+        mem::take(&mut self.errands).into_iter()
+    }
+
+    /// Takes the next one to write, if there is one that may go.
+    pub(crate) fn next(&mut self) -> Option<Box<Job>> {
+        while self.free() > 0 {
+            if let Some(job) = self.next_held() {
+                return Some(job);
+            }
+            let job = self.waiting.front()?;
+            if self.is_declaring_first() || !self.gate.lets(job, &self.flight) {
+                return None;
+            }
+            let job = self.waiting.pop_front()?;
+            if job.is_wanted()
+                && let Some(job) = self.admit(job)
+            {
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    /// Counts the places that are free.
+    ///
+    /// A message that was given up takes a place of its own target only.
+    fn free(&self) -> usize {
+        self.window.saturating_sub(self.flight.awaited())
+    }
+
+    /// Takes the first one of a route that has room, each route in its turn.
+    fn next_held(&mut self) -> Option<Box<Job>> {
+        let mut looked_at = 0;
+        while looked_at < self.ready.len() {
+            let id = self.ready.pop_front()?;
+            let free = self.free();
+            let route = &mut self.targets[id];
+            let (Some(first), true) = (route.first(), route.is_open()) else {
+                route.is_listed = false;
+                continue;
+            };
+            let may_go = route.has_room(free) && self.gate.lets(first, &self.flight);
+            self.ready.push_back(id);
+            if !may_go {
+                looked_at += 1;
+                continue;
+            }
+            let mut job = self.targets[id].release()?;
+            self.held -= 1;
+            if job.is_wanted() {
+                job.route = id;
+                return Some(job);
+            }
+        }
+        None
+    }
+
+    fn is_declaring_first(&self) -> bool {
+        self.first.is_some_and(|(_, end)| Instant::now() < end)
+    }
+
+    /// Gives a message back if it may be written now; else it waits at its route.
+    fn admit(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
+        let id = self.targets.find(&job.outgoing.target);
+        let route = &self.targets[id];
+        let free = self.free();
+        if route.is_open() && route.first().is_none() && route.has_room(free) {
+            job.route = id;
+            return Some(job);
+        }
+        self.hold(id, job);
+        None
+    }
+
+    fn hold(&mut self, id: RouteId, job: Box<Job>) {
+        self.targets[id].hold(job);
+        self.held += 1;
+        self.nudge(id);
+    }
+
+    /// Begins what the messages of a route need next.
+    fn nudge(&mut self, id: RouteId) {
+        let route = &mut self.targets[id];
+        let Some(first) = route.first() else {
+            return;
+        };
+        if route.is_busy {
+            return;
+        }
+        if !route.is_known() {
+            let target = first.outgoing.target.clone();
+            route.is_busy = true;
+            self.errands.push(Errand::Declare(id, target));
+            // One that takes too long holds up its own messages only.
+            if route.trouble.is_none() {
+                let end = || (id, Instant::now() + GRACE);
+                self.first.get_or_insert_with(end);
+            }
+        } else if !route.is_listed {
+            route.is_listed = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes the outcome of a declaration.
+    pub(crate) fn declared(&mut self, id: RouteId, outcome: Result<(), TransportError>) {
+        self.first.take_if(|(first, _)| *first == id);
+        let route = &mut self.targets[id];
+        route.is_busy = false;
+        route.trouble = None;
+        match outcome {
+            Ok(()) => {
+                route.knowledge = Knowledge::Found;
+                route.backoff = None;
+            }
+            Err(error) if error.kind().is_transient() => {
+                tracing::debug!(%error, "a declaration did not get through");
+                route.trouble = Some(error.to_string());
+                self.rest(id);
+            }
+            Err(error) => self.held -= route.fail(error),
+        }
+        self.nudge(id);
+    }
+
+    fn rest(&mut self, id: RouteId) {
+        let route = &mut self.targets[id];
+        let backoff = route
+            .backoff
+            .take()
+            .unwrap_or_else(|| Backoff::new(FIRST_REST, LONGEST_REST));
+        route.is_busy = true;
+        self.errands.push(Errand::Rest(id, backoff));
+    }
+
+    /// Notes that a route may be tried again.
+    pub(crate) fn rested(&mut self, id: RouteId, backoff: Backoff) {
+        let route = &mut self.targets[id];
+        route.is_busy = false;
+        route.backoff = Some(backoff);
+        self.nudge(id);
+    }
+
+    /// Notes that a message is written; gives its number in the flight.
+    pub(crate) fn depart(&mut self, job: Box<Job>) -> u64 {
+        self.targets[job.route].in_flight += 1;
+        self.gate.passed(&job);
+        self.flight.insert(job)
+    }
+
+    /// Notes that the broker has read this one, and all before it.
+    pub(crate) fn clear(&mut self, order: u64) {
+        self.flight.clear(order);
+    }
+
+    /// Takes a confirm.
+    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
+        if let Some(id) = self.flight.confirm(order, confirmed) {
+            self.targets[id].in_flight -= 1;
+        }
+    }
+
+    /// Notes that every confirm that the client had was taken.
+    pub(crate) fn end_round(&mut self) {
+        self.flight.end_round();
+    }
+
+    /// Notes that the channel is gone; true if the cause was found.
+    ///
+    /// Everything else that was on its way goes again.
+    pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
+        let settled = self.flight.abandon().settle(refusal, &mut self.gate);
+        self.targets.all().for_each(|route| route.in_flight = 0);
+        for target in settled.missing {
+            self.forget(&target);
+        }
+        self.waiting.extend(settled.again);
+        let waiting = self.waiting.make_contiguous();
+        waiting.sort_by_key(|job| job.number);
+        settled.found
+    }
+
+    /// Notes that an exchange that was there is there no more.
+    fn forget(&mut self, target: &Target) {
+        let id = self.targets.find(target);
+        let was_known = self.targets[id].forget();
+        let is_ours = !matches!(target, Target::Exchange { topology: None, .. });
+        if was_known && is_ours {
+            tracing::warn!(
+                exchange = target.name(),
+                "the exchange was deleted, and is declared again; queues that were bound to it get nothing until their \
+                 subscribers bind them again"
+            );
+        }
+    }
+
+    /// Notes that the connection is gone, and with it every errand.
+    pub(crate) fn disconnect(&mut self) {
+        self.errands.clear();
+        self.ready.clear();
+        self.first = None;
+        self.gate.disconnect();
+        // A broker that was away may have come back with less than it had.
+        for route in self.targets.all() {
+            route.forget();
+            (route.is_busy, route.is_listed) = (false, false);
+            self.waiting.extend(route.drain());
+        }
+        self.held = 0;
+        let waiting = self.waiting.make_contiguous();
+        waiting.sort_by_key(|job| job.number);
+    }
+
+    /// Ends those whose time is up.
+    ///
+    /// `why` says why the broker cannot be reached, if it cannot.
+    pub(crate) fn expire(&mut self, why: Option<&str>) {
+        let now = Instant::now();
+        self.flight.expire(now, why);
+        if self.waiting.iter().any(|job| job.is_due(now)) {
+            for job in mem::take(&mut self.waiting) {
+                if job.is_due(now) {
+                    let error = job.not_sent(why.unwrap_or(route::NO_PLACE));
+                    job.finish(Err(error));
+                } else {
+                    self.waiting.push_back(job);
+                }
+            }
+        }
+        if self.held > 0 {
+            for route in self.targets.all() {
+                self.held -= route.expire(now, why);
+            }
+        }
+        if self.gate.needs_solitude() && !self.has_suspects() {
+            self.gate.leave_solitude();
+        }
+    }
+
+    fn has_suspects(&mut self) -> bool {
+        let is_suspect = |job: &Job| matches!(job.standing, Standing::Suspect(_));
+        self.flight.has_suspect()
+            || self.waiting.iter().any(|job| is_suspect(job))
+            || self.targets.all().any(|route| route.jobs().any(is_suspect))
+    }
+
+    /// Takes everything that has no outcome.
+    pub(crate) fn drain(&mut self) -> Jobs {
+        let lost = self.flight.abandon();
+        let mut jobs = lost.confirmed;
+        jobs.extend(lost.unconfirmed);
+        jobs.extend(self.targets.all().flat_map(Route::drain));
+        jobs.extend(self.waiting.drain(..));
+        self.held = 0;
+        jobs
+    }
+}
+
+#[cfg(test)]
+mod tests;

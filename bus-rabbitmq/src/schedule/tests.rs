@@ -1,0 +1,305 @@
+use std::collections::BTreeMap;
+
+use bus_core::topology::Topology;
+use bus_core::transport::{Outgoing, TransportErrorKind};
+use bytes::Bytes;
+use lapin::protocol::{AMQPError, AMQPSoftError};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::gate::PATIENCE;
+
+const NOTHING: [u8; 0] = [];
+
+type Outcome = oneshot::Receiver<Result<(), TransportError>>;
+
+/// A schedule, and a channel that takes what it writes.
+struct Channel {
+    schedule: Schedule,
+    /// Unconfirmed: target and body.
+    written: BTreeMap<u64, (String, u8)>,
+}
+
+impl Channel {
+    fn new(window: usize) -> Self {
+        Self {
+            schedule: Schedule::new(window),
+            written: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, target: &Target, body: u8) -> Outcome {
+        let mut outgoing = Outgoing::new(target.clone(), Bytes::from(vec![body]));
+        outgoing.deadline = Some(Instant::now() + Duration::from_secs(30));
+        let (done, outcome) = oneshot::channel();
+        let job = Job::new(outgoing, 0, done).unwrap();
+        self.schedule.take(Box::new(job));
+        outcome
+    }
+
+    /// Writes what may be written; gives the bodies.
+    fn write(&mut self) -> Vec<u8> {
+        let mut bodies = Vec::new();
+        while let Some(job) = self.schedule.next() {
+            let (name, body) = (job.outgoing.target.name().to_owned(), job.outgoing.body[0]);
+            self.written.insert(self.schedule.depart(job), (name, body));
+            bodies.push(body);
+        }
+        bodies
+    }
+
+    /// Confirms everything but what goes to `stuck`.
+    fn confirm_all_but(&mut self, stuck: &str) {
+        let confirmed = self.written.extract_if(.., |_, (name, _)| name != stuck);
+        for (order, _) in confirmed.collect::<Vec<_>>() {
+            self.confirm(order);
+        }
+        self.schedule.end_round();
+    }
+
+    fn confirm(&mut self, order: u64) {
+        self.written.remove(&order);
+        let confirmed = Confirmed {
+            acked: true,
+            returned: None,
+        };
+        self.schedule.confirm(order, confirmed);
+    }
+
+    fn confirm_all(&mut self) {
+        self.confirm_all_but("");
+    }
+
+    /// The broker closes the channel with these words.
+    fn close(&mut self, words: &str) -> bool {
+        self.written.clear();
+        self.schedule.recover(Some(&refusal(words)))
+    }
+
+    fn errand(&mut self) -> Option<Errand> {
+        let mut errands: Vec<_> = self.schedule.errands().collect();
+        assert!(errands.len() <= 1);
+        errands.pop()
+    }
+
+    fn declaration(&mut self) -> RouteId {
+        match self.errand() {
+            Some(Errand::Declare(route, _)) => route,
+            _ => panic!("nothing is to be declared"),
+        }
+    }
+}
+
+fn refusal(words: &str) -> Refusal {
+    let error = match words.split(' ').next() {
+        Some("NOT_FOUND") => AMQPSoftError::NOTFOUND,
+        Some("ACCESS_REFUSED") => AMQPSoftError::ACCESSREFUSED,
+        _ => AMQPSoftError::PRECONDITIONFAILED,
+    };
+    let error = AMQPError::new(error.into(), words.into());
+    Refusal::of(&lapin::ErrorKind::ProtocolError(error).into()).expect("a refusal")
+}
+
+fn inbox(name: &'static str) -> Target {
+    Target::Inbox(name.into())
+}
+
+fn exchange(name: &'static str, topology: Option<Topology>) -> Target {
+    Target::Exchange {
+        name: name.into(),
+        topology: topology.map(Into::into),
+    }
+}
+
+fn kind(outcome: &mut Outcome) -> Option<TransportErrorKind> {
+    let outcome = outcome.try_recv().expect("an outcome");
+    outcome.err().map(|error| error.kind())
+}
+
+fn unavailable() -> TransportError {
+    TransportError::new(TransportErrorKind::Unreachable, "the broker is busy")
+}
+
+#[test]
+fn targets_that_confirm_nothing_leave_places_for_the_others() {
+    for (window, stuck) in [(2, 1), (10, 3), (1000, 9)] {
+        let mut channel = Channel::new(window);
+        let mut waiting = Vec::new();
+        for name in 0..stuck {
+            let stuck = Target::Inbox(format!("stuck-{name}").into());
+            waiting.extend((0..1000).map(|_| channel.take(&stuck, 0)));
+            channel.write();
+        }
+        let well = inbox("well");
+        for body in 0..100 {
+            let mut outcome = channel.take(&well, body);
+            assert_eq!(channel.write(), [body], "window {window}");
+            let order = *channel.written.keys().last().unwrap();
+            channel.confirm(order);
+            channel.schedule.end_round();
+            assert_eq!(kind(&mut outcome), None);
+        }
+    }
+}
+
+#[test]
+fn messages_of_one_target_keep_their_order_however_few_places_they_get() {
+    let mut channel = Channel::new(10);
+    let (slow, quick) = (inbox("slow"), inbox("quick"));
+    let mut written = Vec::new();
+    let _outcomes: Vec<_> = (0..200)
+        .map(|body| channel.take(if body % 4 == 0 { &quick } else { &slow }, body))
+        .collect();
+    while !channel.schedule.is_idle() {
+        written.extend(channel.write());
+        let oldest = *channel.written.keys().next().expect("something is written");
+        channel.confirm(oldest);
+        channel.schedule.end_round();
+    }
+    assert_eq!(written.len(), 200);
+    for quick in [true, false] {
+        let bodies = written.iter().filter(|body| (**body % 4 == 0) == quick);
+        assert!(bodies.is_sorted(), "quick: {quick}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_being_declared_holds_up_nothing_but_its_own_messages_for_long() {
+    let mut channel = Channel::new(10);
+    let (new, known) = (exchange("new", None), inbox("known"));
+    let _first = channel.take(&new, 1);
+    let _second = channel.take(&known, 2);
+    let _third = channel.take(&new, 3);
+    assert_eq!(channel.write(), NOTHING, "in order, if it is quick");
+    let route = channel.declaration();
+    tokio::time::advance(GRACE).await;
+    assert_eq!(channel.write(), [2], "it is not");
+    channel.schedule.declared(route, Ok(()));
+    let _fourth = channel.take(&new, 4);
+    assert_eq!(channel.write(), [1, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_declaration_is_enough_to_wait_for_none() {
+    let mut channel = Channel::new(10);
+    let _first = channel.take(&exchange("slow", None), 1);
+    channel.write();
+    channel.declaration();
+    tokio::time::advance(GRACE).await;
+    let _second = channel.take(&exchange("another", None), 2);
+    let _third = channel.take(&inbox("known"), 3);
+    assert_eq!(channel.write(), [3]);
+}
+
+#[test]
+fn a_declaration_that_fails_for_now_is_made_again() {
+    let mut channel = Channel::new(10);
+    let mut outcome = channel.take(&exchange("new", None), 1);
+    channel.write();
+    let route = channel.declaration();
+    channel.schedule.declared(route, Err(unavailable()));
+    let Some(Errand::Rest(route, backoff)) = channel.errand() else {
+        panic!("no pause");
+    };
+    assert!(outcome.try_recv().is_err(), "it waits");
+    channel.schedule.rested(route, backoff);
+    assert_eq!(channel.declaration(), route);
+    channel.schedule.declared(route, Ok(()));
+    assert_eq!(channel.write(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declaration_that_fails_for_good_ends_what_asked_for_it() {
+    let mut channel = Channel::new(10);
+    let (looked_for, ours) = (
+        exchange("x", None),
+        exchange("x", Some(Topology::default())),
+    );
+    let mut strangers = [channel.take(&looked_for, 1), channel.take(&looked_for, 2)];
+    let _own = channel.take(&ours, 3);
+    channel.write();
+    tokio::time::advance(GRACE).await;
+    channel.write();
+    let route = channel.declaration();
+    let missing = TransportError::new(TransportErrorKind::Unroutable, "not there");
+    channel.schedule.declared(route, Err(missing));
+    for outcome in &mut strangers {
+        assert_eq!(kind(outcome), Some(TransportErrorKind::Unroutable));
+    }
+    assert_eq!(channel.declaration(), route, "the other one is declared");
+    channel.schedule.declared(route, Ok(()));
+    assert_eq!(channel.write(), [3]);
+}
+
+#[test]
+fn what_the_broker_read_before_it_refused_is_confirmed_before_anything_else_is_written() {
+    let mut channel = Channel::new(100);
+    let (open, closed) = (inbox("open"), exchange("closed", Some(Topology::default())));
+    let mut refused = channel.take(&closed, 1);
+    channel.write();
+    let route = channel.declaration();
+    channel.schedule.declared(route, Ok(()));
+    let _innocent: Vec<_> = (2..6).map(|body| channel.take(&open, body)).collect();
+    let mut too = channel.take(&closed, 6);
+    let _later = channel.take(&open, 7);
+    assert_eq!(channel.write(), [1, 2, 3, 4, 5, 6, 7]);
+    channel.confirm(0);
+    assert_eq!(kind(&mut refused), None);
+    let words = "ACCESS_REFUSED - access to exchange 'closed' in vhost '/' refused for user 'app'";
+    assert!(channel.close(words));
+    assert_eq!(kind(&mut too), Some(TransportErrorKind::AccessRefused));
+    assert_eq!(channel.write(), [2, 3, 4, 5]);
+    channel.confirm(7);
+    assert_eq!(channel.write(), NOTHING, "three are not confirmed");
+    channel.confirm_all();
+    assert_eq!(channel.write(), [7]);
+}
+
+#[test]
+fn after_a_refusal_that_names_no_message_each_goes_alone_until_it_is_confirmed() {
+    let mut channel = Channel::new(10);
+    let target = inbox("q");
+    let mut outcomes = [0, 1, 2, 3].map(|body| channel.take(&target, body));
+    assert_eq!(channel.write(), [0, 1, 2, 3]);
+    let words = "PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header}";
+    assert!(!channel.close(words));
+    let mut later = channel.take(&target, 9);
+    assert_eq!(channel.write(), [0]);
+    assert_eq!(channel.write(), NOTHING, "it is not confirmed yet");
+    channel.confirm_all();
+    assert_eq!(channel.write(), [1]);
+    assert!(channel.close(words), "it was alone");
+    assert_eq!(kind(&mut outcomes[1]), Some(TransportErrorKind::Protocol));
+    for body in [2, 3] {
+        assert_eq!(channel.write(), [body]);
+        channel.confirm_all();
+    }
+    assert_eq!(channel.write(), [9]);
+    channel.confirm_all();
+    for index in [0, 2, 3] {
+        assert_eq!(kind(&mut outcomes[index]), None);
+    }
+    assert_eq!(kind(&mut later), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_was_read_but_is_never_confirmed_does_not_stop_the_others() {
+    let mut channel = Channel::new(10);
+    let (stuck, well) = (inbox("stuck"), inbox("well"));
+    let mut innocent = channel.take(&stuck, 1);
+    let mut culprit = channel.take(&well, 2);
+    channel.write();
+    let words = "PRECONDITION_FAILED - invalid message: something";
+    channel.close(words);
+    assert_eq!(channel.write(), [1]);
+    tokio::time::advance(PATIENCE).await;
+    assert_eq!(channel.write(), NOTHING, "the broker may not have read it");
+    let order = *channel.written.keys().next().unwrap();
+    channel.schedule.clear(order);
+    assert_eq!(channel.write(), [2]);
+    assert!(channel.close(words), "the other one has been read before");
+    assert_eq!(kind(&mut culprit), Some(TransportErrorKind::Protocol));
+    assert_eq!(channel.write(), [1]);
+    channel.confirm_all();
+    assert_eq!(kind(&mut innocent), None);
+}

@@ -1,0 +1,111 @@
+//! The errands of a publisher: declarations, pauses, questions to the broker.
+
+use std::sync::Arc;
+
+use bus_core::transport::{Backoff, Target, TransportError, TransportErrorKind};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, oneshot};
+
+use crate::connection::Live;
+use crate::error::no_exchange;
+use crate::schedule::Errand;
+use crate::targets::RouteId;
+use crate::topology;
+
+/// The number of targets that are declared at once, each on its own channel.
+const DECLARING: usize = 16;
+
+/// The errands of one connection.
+pub(crate) struct Works {
+    live: Arc<Live>,
+    declaring: Arc<Semaphore>,
+    solitude: Arc<Mutex<()>>,
+    running: FuturesUnordered<BoxFuture<'static, Done>>,
+}
+
+/// An errand that was done.
+pub(crate) enum Done {
+    Declared(RouteId, Result<(), TransportError>),
+    Rested(RouteId, Backoff),
+    /// The broker has read this one of the flight, and all before it.
+    Read(u64),
+    /// The right to send what may break the connection.
+    Alone(OwnedMutexGuard<()>),
+    Nothing,
+}
+
+impl Works {
+    pub(crate) fn new(live: Arc<Live>, solitude: Arc<Mutex<()>>) -> Self {
+        Self {
+            live,
+            declaring: Arc::new(Semaphore::new(DECLARING)),
+            solitude,
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(crate) fn begin(&self, errand: Errand) {
+        let (live, declaring) = (Arc::clone(&self.live), Arc::clone(&self.declaring));
+        let solitude = Arc::clone(&self.solitude);
+        self.running.push(Box::pin(async move {
+            match errand {
+                Errand::Declare(route, target) => {
+                    // It is never closed.
+                    let _turn = declaring.acquire().await;
+                    Done::Declared(route, live.ask(declare(&live, &target)).await)
+                }
+                Errand::Rest(route, mut backoff) => {
+                    backoff.wait().await;
+                    Done::Rested(route, backoff)
+                }
+                Errand::Solitude => Done::Alone(solitude.lock_owned().await),
+            }
+        }));
+    }
+
+    /// Waits for the word that the broker has read a message.
+    pub(crate) fn wait_until_read(&self, order: u64) -> oneshot::Sender<()> {
+        let (read, word) = oneshot::channel();
+        self.running.push(Box::pin(async move {
+            word.await.map_or(Done::Nothing, |()| Done::Read(order))
+        }));
+        read
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The next one that is done. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Done> {
+        self.running.next().await
+    }
+}
+
+/// Makes sure that a message finds what it is sent to.
+async fn declare(live: &Live, target: &Target) -> Result<(), TransportError> {
+    match target {
+        Target::Inbox(_) => Ok(()),
+        Target::Queue(name) => topology::ensure_queue(live, name).await,
+        Target::Exchange {
+            topology: Some(topology),
+            ..
+        } => topology::declare(live, topology).await,
+        Target::Exchange {
+            name,
+            topology: None,
+        } => {
+            if topology::exchange_exists(live, name).await? {
+                Ok(())
+            } else {
+                Err(no_exchange(name))
+            }
+        }
+    }
+}
