@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bus_core::transport::{Backoff, Target, TransportError, TransportErrorKind};
+use bus_core::transport::{Backoff, Target, TransportError};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
