@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus_core::codec::{decode_message, encode_message};
+use bus_core::serde_helpers::Decimal;
 use bus_core::transport::Incoming;
 use bus_core::{Address, Codec, Envelope, HeaderValue, Headers, Message, TraceContext};
 use bus_tests::acme::SubmitOrder;
@@ -25,6 +26,14 @@ struct Anything {
     list: Vec<String>,
     map: BTreeMap<String, i32>,
     kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
+#[message("Tests.Wire:Amounts")]
+struct Amounts {
+    total: Decimal,
+    maybe: Option<Decimal>,
+    list: Vec<Decimal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -211,6 +220,22 @@ proptest! {
             headers: headers.into_iter().collect(),
             ..Incoming::default()
         });
+    }
+
+    #[test]
+    fn a_decimal_keeps_the_digits_of_a_number(
+        digits in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?",
+        blank in "[ \t\r\n]{0,2}",
+    ) {
+        let json = format!(
+            r#"{{"total":{blank}{digits}{blank},"maybe":{digits},"list":[{digits}{blank},"{digits}"]}}"#
+        );
+        let amounts: Amounts = decode_message(json.as_bytes()).expect("numbers");
+        prop_assert_eq!(amounts.total.as_str(), &digits);
+        prop_assert_eq!(amounts.maybe.as_ref().map(Decimal::as_str), Some(digits.as_str()));
+        prop_assert!(amounts.list.iter().all(|amount| amount.as_str() == digits));
+        let again: Amounts = decode_message(&encode_message(&amounts).expect("JSON")).expect("texts");
+        prop_assert_eq!(again, amounts);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Reading the metadata never reads the message part: that stays a slice of the body until a consumer wants it.
 
 mod blocks;
+mod decimal;
 mod error;
 mod masstransit;
 mod raw_json;

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-const EXPECTED: &str = "a decimal number, as text or number";
+use serde::{Serialize, Serializer};
 
 /// An exact decimal number: .NET's `decimal`, kept as the text that travels.
 ///
-/// Written as text; read from text or a number. Calculate with a decimal crate of your choice: parse
-/// [`as_str`](Self::as_str). Equality is that of the text, so `1.0` and `1.00` differ.
+/// Written as text; read from text or a number, whose digits are kept as they stand. Calculate with
+/// a decimal crate of your choice: parse [`as_str`](Self::as_str). Equality is that of the text, so
+/// `1.0` and `1.00` differ.
+///
+/// A fraction that is a *number* is refused where serde reads the value into a buffer first, as for
+/// `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag = "…")]` and `serde_json::Value`: the
+/// buffer keeps the nearest floating point number, which may be another amount. Text and integers
+/// up to 64 bits are read there too.
 ///
 /// ```
 /// use bus_core::serde_helpers::Decimal;
@@ -25,6 +28,11 @@ const EXPECTED: &str = "a decimal number, as text or number";
 pub struct Decimal(String);
 
 impl Decimal {
+    /// From text that is known to be a decimal number.
+    pub(crate) fn of_digits(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -48,7 +56,7 @@ impl FromStr for Decimal {
 
     fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
         if is_decimal(text) {
-            Ok(Self(text.to_owned()))
+            Ok(Self::of_digits(text))
         } else {
             Err(InvalidDecimal(text.chars().take(100).collect()))
         }
@@ -80,39 +88,6 @@ impl fmt::Display for Decimal {
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Decimal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DecimalVisitor)
-    }
-}
-
-struct DecimalVisitor;
-
-impl Visitor<'_> for DecimalVisitor {
-    type Value = Decimal;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(EXPECTED)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Decimal, E> {
-        text.parse()
-            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Decimal, E> {
-        Ok(Decimal(number.to_string()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Decimal, E> {
-        Ok(Decimal(number.to_string()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Decimal, E> {
-        Ok(Decimal(number.to_string()))
     }
 }
 

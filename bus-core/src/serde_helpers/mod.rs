@@ -2,7 +2,7 @@
 //!
 //! | .NET | JSON | here |
 //! |---|---|---|
-//! | `decimal` | `"129.90"`, read from a number too | [`Decimal`] |
+//! | `decimal` | `"129.90"`, read from a number too, digit for digit | [`Decimal`] |
 //! | `DateTime`, `DateTimeOffset` | `"2026-02-07T14:05:09.1234567Z"`, with an offset, or without one | [`DateTime`] |
 //! | `TimeSpan` | `"1.02:03:04.5000000"` | [`TimeSpan`] |
 //! | `byte[]` | `"AQID/w=="` | [`Base64`] |
@@ -26,8 +26,8 @@
 //!     patience: Option<TimeSpan>,
 //! }
 //!
-//! let order: SubmitOrder = decode_message(br#"{"total":129.9,"patience":"00:00:30"}"#)?;
-//! assert_eq!(order.total.as_str(), "129.9");
+//! let order: SubmitOrder = decode_message(br#"{"total":129.90,"patience":"00:00:30"}"#)?;
+//! assert_eq!(order.total.as_str(), "129.90");
 //! assert_eq!(order.patience.map(TimeSpan::ticks), Some(300_000_000));
 //! # Ok::<(), bus_core::codec::DecodeError>(())
 //! ```
