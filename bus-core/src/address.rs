@@ -1,7 +1,7 @@
 //! Where messages go, as text: `queue:orders`, `exchange:orders`, `rabbitmq://host/orders?bind=true`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -205,13 +205,23 @@ impl From<std::convert::Infallible> for InvalidAddress {
     }
 }
 
+/// The short form; read again, it is the same address.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::Queue => write!(f, "queue:{}", self.name),
-            Kind::Exchange => write!(f, "exchange:{}", self.name),
-            Kind::Temporary => write!(f, "exchange:{}?temporary=true", self.name),
+        let (scheme, options) = match self.kind {
+            Kind::Queue => ("queue:", ""),
+            Kind::Exchange => ("exchange:", ""),
+            Kind::Temporary => ("exchange:", "?temporary=true"),
+        };
+        f.write_str(scheme)?;
+        for c in self.name.chars() {
+            match c {
+                '%' => f.write_str("%25")?,
+                '?' => f.write_str("%3F")?,
+                c => f.write_char(c)?,
+            }
         }
+        f.write_str(options)
     }
 }
 
@@ -256,6 +266,22 @@ mod tests {
             Address::temporary("t"),
         ] {
             assert_eq!(address.to_uri("rabbitmq://h/v%2Fh/").parse(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_as_it_is_printed() {
+        for (address, printed) in [
+            (Address::queue("a?b"), "queue:a%3Fb"),
+            (Address::queue("a%2Fb"), "queue:a%252Fb"),
+            (Address::exchange("größe x/y:z"), "exchange:größe x/y:z"),
+            (
+                Address::temporary("t?bind=true"),
+                "exchange:t%3Fbind=true?temporary=true",
+            ),
+        ] {
+            assert_eq!(address.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(address));
         }
     }
 

@@ -223,6 +223,21 @@ proptest! {
     }
 
     #[test]
+    fn an_address_is_read_as_it_is_printed(
+        name in "[^\\p{Cc}]{1,60}",
+        base in "rabbitmq://h/([a-z%2F]{1,9}/)?",
+    ) {
+        for address in [
+            Address::queue(name.clone()),
+            Address::exchange(name.clone()),
+            Address::temporary(name),
+        ] {
+            prop_assert_eq!(address.to_string().parse(), Ok(address.clone()));
+            prop_assert_eq!(address.to_uri(&base).parse(), Ok(address));
+        }
+    }
+
+    #[test]
     fn a_decimal_keeps_the_digits_of_a_number(
         digits in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?",
         blank in "[ \t\r\n]{0,2}",
