@@ -48,6 +48,12 @@ macro_rules! conformance {
                     a_reader_that_panics_fails_its_message_alone,
                     a_consumer_of_everything_gets_garbage_too,
                 }
+                blanks {
+                    blank_ids_and_addresses_are_absent,
+                    the_fault_of_a_message_with_blank_addresses_is_published,
+                    an_answer_to_a_blank_address_is_published,
+                    messages_with_blank_ids_are_no_duplicates,
+                }
                 claims {
                     endpoints_that_share_a_store_do_not_disturb_each_other,
                     instances_that_share_a_store_handle_a_message_once,

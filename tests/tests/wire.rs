@@ -100,10 +100,15 @@ fn time() -> impl Strategy<Value = Option<SystemTime>> {
     })
 }
 
+/// What is blank is read as absent.
+fn address() -> impl Strategy<Value = Option<String>> {
+    any::<Option<String>>().prop_map(|text| text.filter(|text| !text.trim().is_empty()))
+}
+
 prop_compose! {
     fn envelope()(
         ids in [id(), id(), id(), id(), id()],
-        addresses in vec(any::<Option<String>>(), 4),
+        addresses in vec(address(), 4),
         types in vec(any::<String>(), 0..3),
         times in [time(), time()],
         headers in vec(("[a-zA-Zß東-]{1,12}", header_value()), 0..5),

@@ -109,15 +109,15 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
         .map(slice)
         .ok_or_else(DecodeError::no_message)?;
     let mut envelope = Envelope {
-        message_id: read_id("messageId", parts.message_id)?,
-        request_id: read_id("requestId", parts.request_id)?,
-        correlation_id: read_id("correlationId", parts.correlation_id)?,
-        conversation_id: read_id("conversationId", parts.conversation_id)?,
-        initiator_id: read_id("initiatorId", parts.initiator_id)?,
-        source_address: parts.source_address.map(Arc::from),
-        destination_address: parts.destination_address.map(Arc::from),
-        response_address: parts.response_address.map(Arc::from),
-        fault_address: parts.fault_address.map(Arc::from),
+        message_id: read_id("messageId", parts.message_id.as_deref())?,
+        request_id: read_id("requestId", parts.request_id.as_deref())?,
+        correlation_id: read_id("correlationId", parts.correlation_id.as_deref())?,
+        conversation_id: read_id("conversationId", parts.conversation_id.as_deref())?,
+        initiator_id: read_id("initiatorId", parts.initiator_id.as_deref())?,
+        source_address: read_address(parts.source_address),
+        destination_address: read_address(parts.destination_address),
+        response_address: read_address(parts.response_address),
+        fault_address: read_address(parts.fault_address),
         message_types: parts.message_types.into(),
         message,
         expiration_time: read_time(parts.expiration_time),
@@ -129,9 +129,18 @@ pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
     Ok(envelope)
 }
 
-fn read_id(member: &str, text: Option<Cow<'_, str>>) -> Result<Option<Uuid>, DecodeError> {
-    text.map(|text| Uuid::try_parse(&text).map_err(|_| DecodeError::invalid_id(member, &text)))
+/// Reads an id; blank text counts as absent, as it does for MassTransit.
+///
+/// Senders whose text is never null write it.
+fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError> {
+    text.map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| Uuid::try_parse(text).map_err(|_| DecodeError::invalid_id(member, text)))
         .transpose()
+}
+
+fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
+    text.filter(|text| !text.trim().is_empty()).map(Arc::from)
 }
 
 /// A time is never worth a message: one that cannot be read counts as absent.

@@ -126,7 +126,7 @@ impl Codec {
     /// Reads the metadata of a message; its message part stays an unread slice of the body.
     ///
     /// Transport headers that the envelope lacks are added to its headers, except what brokers, client libraries and
-    /// this format itself put there.
+    /// this format itself put there. Blank ids and addresses count as absent.
     ///
     /// # Errors
     /// [`DecodeError`] says why the body is no envelope.

@@ -70,11 +70,17 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
-/// Cannot fail: whoever sends bare JSON need not know our headers, so an odd one counts as absent.
+/// Reads what the headers say of a bare message.
+///
+/// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as
+/// absent.
 pub(super) fn decode(incoming: &Incoming) -> Envelope {
     let from = &incoming.headers;
-    let text = |name| from.text(name).map(Arc::from);
-    let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text).ok());
+    let text = |name| {
+        let text = from.text(name).filter(|text| !text.trim().is_empty());
+        text.map(Arc::from)
+    };
+    let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text.trim()).ok());
     let types = from.text(MESSAGE_TYPE).unwrap_or_default().split(';');
     let host = from.text(HOST_INFO).map(str::as_bytes);
     let mut envelope = Envelope {
@@ -103,7 +109,7 @@ pub(super) fn decode(incoming: &Incoming) -> Envelope {
 }
 
 fn id(headers: &Headers, name: &str) -> Option<Uuid> {
-    Uuid::try_parse(headers.text(name)?).ok()
+    Uuid::try_parse(headers.text(name)?.trim()).ok()
 }
 
 fn is_metadata(name: &str) -> bool {

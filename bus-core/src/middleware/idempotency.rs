@@ -103,11 +103,20 @@ impl Idempotency {
             .keys
             .get(&(**message).type_id())
             .and_then(|key| key(&**message));
-        let header = || ctx.headers().text(KEY_HEADER).map(str::to_owned);
+        // What is blank names nothing: all that came with it would pass for one message.
+        let said = |text: &&str| !text.trim().is_empty();
+        let header = || {
+            ctx.headers()
+                .text(KEY_HEADER)
+                .filter(said)
+                .map(str::to_owned)
+        };
         let id = || {
             ctx.incoming()
                 .message_id
-                .clone()
+                .as_deref()
+                .filter(said)
+                .map(str::to_owned)
                 .or_else(|| ctx.message_id().map(|id| id.to_string()))
         };
         let key = business.or_else(header).or_else(id)?;

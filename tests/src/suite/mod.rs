@@ -1,6 +1,7 @@
 //! The behaviours, a file for each theme.
 
 pub mod bad_input;
+pub mod blanks;
 pub mod claims;
 pub mod codecs;
 pub mod concurrency;
