@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::address::{Address, InvalidAddress};
-use crate::codec::Codec;
+use crate::codec::{Codec, DecodeError, request_id};
 use crate::envelope::Envelope;
 use crate::headers::{HeaderName, HeaderValue};
 use crate::outbound::Outbound;
@@ -146,31 +146,35 @@ async fn pump(listener: Arc<dyn Listener>, pending: Arc<Pending>) {
 
 fn receive(delivery: Delivery, pending: &Pending) {
     let Delivery { incoming, receipt } = delivery;
-    let envelope = Codec::for_content_type(incoming.content_type.as_deref(), Codec::MassTransit)
+    let answer = Codec::for_incoming(&incoming, Codec::MassTransit)
         .and_then(|codec| codec.decode(&incoming));
-    match envelope {
-        Ok(envelope) => {
-            if let Some(id) = envelope.request_id {
-                pending.answer(id, envelope);
-            } else {
-                tracing::debug!("a message without request id on the reply queue is dropped");
-            }
+    let id = match &answer {
+        Ok(envelope) => envelope.request_id,
+        Err(_) => request_id(&incoming),
+    };
+    match (id, answer) {
+        (Some(id), answer) => pending.answer(id, answer),
+        (None, Ok(_)) => {
+            tracing::debug!("a message without request id on the reply queue is dropped");
         }
-        Err(error) => tracing::warn!(%error, "a reply that cannot be read is dropped"),
+        (None, Err(error)) => tracing::warn!(%error, "a reply that cannot be read is dropped"),
     }
     receipt.settle(Settlement::Ack);
 }
 
+/// The reply, or why it cannot be read.
+type Answer = Result<Envelope, DecodeError>;
+
 /// Requests by id.
 #[derive(Debug, Default)]
-struct Pending(Mutex<HashMap<Uuid, oneshot::Sender<Envelope>>>);
+struct Pending(Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>);
 
 impl Pending {
     fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn register(self: &Arc<Self>, id: Uuid) -> (Ticket, oneshot::Receiver<Envelope>) {
+    fn register(self: &Arc<Self>, id: Uuid) -> (Ticket, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         self.0
             .lock()
@@ -185,17 +189,17 @@ impl Pending {
         )
     }
 
-    fn forget(&self, id: Uuid) -> Option<oneshot::Sender<Envelope>> {
+    fn forget(&self, id: Uuid) -> Option<oneshot::Sender<Answer>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id)
     }
 
-    fn answer(&self, id: Uuid, envelope: Envelope) {
+    fn answer(&self, id: Uuid, answer: Answer) {
         let answered = self
             .forget(id)
-            .is_some_and(|waiting| waiting.send(envelope).is_ok());
+            .is_some_and(|waiting| waiting.send(answer).is_ok());
         if !answered {
             tracing::debug!(request_id = %id, "a late or unknown reply is dropped");
         }
@@ -351,7 +355,7 @@ impl<R: Reply> Requesting<R> {
 async fn ask(
     outbound: &Outbound,
     draft: Draft,
-    mut reply: oneshot::Receiver<Envelope>,
+    mut reply: oneshot::Receiver<Answer>,
 ) -> Result<Envelope, RequestError> {
     let parcel = outbound.pack(draft)?;
     // Its confirm may come after its reply, when nobody waits for it any more.
@@ -363,11 +367,11 @@ async fn ask(
             if let (Ok(_), Some((envelope, intent))) = (&answered, watched) {
                 outbound.observers.sent(&envelope, intent);
             }
-            return answered.map_err(|_| RequestError::Stopped);
+            return Ok(answered.map_err(|_| RequestError::Stopped)??);
         }
         sent = outbound.direct().dispatch(parcel) => sent?,
     }
-    reply.await.map_err(|_| RequestError::Stopped)
+    Ok(reply.await.map_err(|_| RequestError::Stopped)??)
 }
 
 fn understand<R: Reply>(envelope: Envelope) -> Result<Response<R>, RequestError> {

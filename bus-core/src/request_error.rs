@@ -29,7 +29,7 @@ pub enum RequestError {
     /// The request could not be sent.
     #[error("the request could not be sent: {0}")]
     Send(#[from] SendError),
-    /// The reply is of an accepted type but cannot be decoded.
+    /// The reply came, but it cannot be decoded.
     #[error("the reply cannot be decoded: {0}")]
     Decode(#[from] DecodeError),
     /// The reply is of a type that the requester did not name.

@@ -120,6 +120,10 @@ macro_rules! conformance {
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
                 }
+                foreign_replies {
+                    a_foreign_reply_is_read_as_an_endpoint_reads,
+                    a_broken_reply_is_an_error_and_no_timeout,
+                }
                 idempotency {
                     a_duplicate_is_not_handled_again,
                     racing_duplicates_run_once,

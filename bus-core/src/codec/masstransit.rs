@@ -100,9 +100,10 @@ fn write_raw(json: &mut Vec<u8>, raw: Option<&Bytes>) {
     }
 }
 
-pub(super) fn decode(incoming: &Incoming) -> Result<Envelope, DecodeError> {
+/// `json` is the text in the body.
+pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, DecodeError> {
     let parts: Parts<'_> =
-        serde_json::from_slice(&incoming.body).map_err(|error| DecodeError::of_envelope(&error))?;
+        serde_json::from_slice(json).map_err(|error| DecodeError::of_envelope(&error))?;
     let slice = |raw: &RawValue| incoming.body.slice_ref(raw.get().as_bytes());
     let message = parts
         .message
@@ -146,6 +147,38 @@ fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
 /// A time is never worth a message: one that cannot be read counts as absent.
 fn read_time(raw: Option<&RawValue>) -> Option<SystemTime> {
     iso8601::parse(raw?.get().strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// The request id of an envelope with mistakes in it, or of a part of one.
+pub(super) fn request_id(json: &[u8]) -> Option<Uuid> {
+    let mut found = None;
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    // What comes behind the id may be broken.
+    let _ = reader.deserialize_map(RequestId(&mut found));
+    found
+}
+
+/// Looks for one member alone, and leaves it where it was found.
+struct RequestId<'a>(&'a mut Option<Uuid>);
+
+impl<'de> Visitor<'de> for RequestId<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Member(member)) = map.next_key()? {
+            if member == "requestId" {
+                let text = map.next_value_seed(Text(member))?;
+                *self.0 = read_id(member, text.as_deref()).ok().flatten();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The members as they stand in the body.

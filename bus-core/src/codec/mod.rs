@@ -20,6 +20,7 @@ mod transport_headers;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub(crate) use raw_value::RawJson;
@@ -126,22 +127,34 @@ impl Codec {
     /// Reads the metadata of a message; its message part stays an unread slice of the body.
     ///
     /// Transport headers that the envelope lacks are added to its headers, except what brokers, client libraries and
-    /// this format itself put there. Blank ids and addresses count as absent.
+    /// this format itself put there. Blank ids and addresses count as absent. A byte order mark
+    /// before the text is passed over.
     ///
     /// # Errors
     /// [`DecodeError`] says why the body is no envelope.
     pub fn decode(self, incoming: &Incoming) -> Result<Envelope, DecodeError> {
-        if incoming.body.is_empty() {
+        let json = text_of(&incoming.body);
+        if json.is_empty() {
             return Err(DecodeError::empty());
         }
         if incoming.headers.len() > MAX_HEADERS {
             return Err(DecodeError::too_many_headers());
         }
         match self {
-            Self::MassTransit => masstransit::decode(incoming),
-            Self::RawJson => Ok(raw_json::decode(incoming)),
+            Self::MassTransit => masstransit::decode(incoming, json),
+            Self::RawJson => Ok(raw_json::decode(incoming, json)),
         }
     }
+}
+
+/// The text without the byte order mark that some writers of UTF-8 put before it.
+fn text_of(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// The request id of a message that cannot be read, if that much of it can.
+pub(crate) fn request_id(incoming: &Incoming) -> Option<Uuid> {
+    raw_json::request_id(incoming).or_else(|| masstransit::request_id(text_of(&incoming.body)))
 }
 
 /// A message ready for a transport.

@@ -74,7 +74,9 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
 ///
 /// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as
 /// absent.
-pub(super) fn decode(incoming: &Incoming) -> Envelope {
+///
+/// `json` is the text in the body.
+pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {
     let from = &incoming.headers;
     let text = |name| {
         let text = from.text(name).filter(|text| !text.trim().is_empty());
@@ -98,7 +100,7 @@ pub(super) fn decode(incoming: &Incoming) -> Envelope {
             .filter(|urn| !urn.is_empty())
             .map(|urn| urn.to_owned().into())
             .collect(),
-        message: incoming.body.clone(),
+        message: incoming.body.slice_ref(json),
         host: host
             .filter(|json| is_json(json))
             .map(Bytes::copy_from_slice),
@@ -106,6 +108,10 @@ pub(super) fn decode(incoming: &Incoming) -> Envelope {
     };
     transport_headers::adopt(&mut envelope.headers, from, is_metadata);
     envelope
+}
+
+pub(super) fn request_id(incoming: &Incoming) -> Option<Uuid> {
+    id(&incoming.headers, REQUEST_ID)
 }
 
 fn id(headers: &Headers, name: &str) -> Option<Uuid> {

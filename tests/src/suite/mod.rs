@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod error_queue;
 pub mod evolution;
 pub mod faults;
+pub mod foreign_replies;
 pub mod idempotency;
 pub mod inheritance;
 pub mod instances;
