@@ -52,7 +52,7 @@ pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The correlation id that the message itself carries.
+    /// The correlation id that the message itself carries; zeros count as none.
     fn correlation_id(&self) -> Option<Uuid> {
         None
     }

@@ -156,7 +156,7 @@ impl Outbound {
             .with_source(error)
         })?;
         let mut draft = self.draft_of(Cow::Borrowed(&contract.urns), encoded, intent);
-        draft.envelope.correlation_id = message.correlation_id();
+        draft.envelope.correlation_id = message.correlation_id().filter(|id| !id.is_nil());
         if let Some(origin) = origin {
             origin.apply(&mut draft);
         } else {

@@ -185,6 +185,7 @@ macro_rules! conformance {
                 }
                 propagation {
                     ids_lead_through_a_chain,
+                    a_correlation_id_of_zeros_is_not_sent,
                     user_headers_travel_on,
                     a_trace_is_continued,
                     unrelated_messages_begin_their_own_traces,

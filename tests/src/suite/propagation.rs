@@ -19,6 +19,27 @@ fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
     TraceContext::parse(text).expect("a valid trace context")
 }
 
+/// A member that was never set gives no correlation id, as in .NET.
+pub async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
+    let shipped = Recorder::<Shipped>::new();
+    let endpoint = Endpoint::new(stage.name("shipped"))
+        .concurrency(1)
+        .consumer(shipped.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    bus.publish(&Shipped { order: Uuid::nil() }).await?;
+    let call = shipped.next().await;
+    assert_eq!(call.message().order, Uuid::nil());
+    assert_eq!(call.correlation_id(), None);
+    assert_eq!(call.incoming().correlation_id, None);
+    let body: Value = serde_json::from_slice(&call.incoming().body)?;
+    assert_eq!(body["correlationId"], Value::Null);
+    let order = Uuid::now_v7();
+    bus.publish(&Shipped { order }).await?;
+    assert_eq!(shipped.next().await.correlation_id(), Some(order));
+    bus.shutdown().await?;
+    Ok(())
+}
+
 /// TL-10: through three hops the conversation is one, and each message names what caused it.
 pub async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
     let (shipped, ordered, cancelled) = (
