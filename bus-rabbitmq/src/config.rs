@@ -88,34 +88,30 @@ impl Config {
 
     // The parts are cut by hand, as the errors of a URL parser repeat what they were given, password included.
     fn read(&mut self, address: &str) -> Result<(), String> {
-        let (scheme, rest) = address.split_once("://").ok_or("it has no scheme")?;
-        self.encrypted = match scheme.to_ascii_lowercase().as_str() {
-            "amqp" | "rabbitmq" => false,
-            "amqps" | "rabbitmqs" => true,
-            other => return Err(format!("`{other}` is not amqp or amqps")),
-        };
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = match rest.split_once('/') {
-            Some((authority, path)) => (authority, path),
-            None => (rest, ""),
-        };
-        let hosts = match authority.rsplit_once('@') {
-            None => authority,
-            Some((login, hosts)) => {
-                let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                self.user = decoded(user, "the user name")?;
-                self.password = Secret(decoded(password, "the password")?.into());
-                hosts
-            }
-        };
+        let Parts {
+            encrypted,
+            login,
+            hosts,
+            vhost,
+            options,
+        } = parts(address)?;
+        self.encrypted = encrypted;
+        if let Some(login) = login {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            self.user = decoded(user, "the user name")?;
+            self.password = Secret(decoded(password, "the password")?.into());
+        }
         for host in hosts.split(',') {
             let host = self.host(host)?;
             self.hosts.push(host);
         }
-        if !path.is_empty() {
-            self.vhost = decoded(path, "the virtual host")?;
+        if !vhost.is_empty() {
+            self.vhost = decoded(vhost, "the virtual host")?;
         }
-        for (name, value) in query.split('&').filter_map(|option| option.split_once('=')) {
+        for (name, value) in options
+            .split('&')
+            .filter_map(|option| option.split_once('='))
+        {
             if name == "heartbeat" {
                 let seconds = value
                     .parse()
@@ -126,15 +122,22 @@ impl Config {
         Ok(())
     }
 
-    /// Reads `name`, `name:port` or `[v6]:port`.
+    /// Reads `name`, `name:port` or `[v6]:port`, with blanks around it.
     pub(crate) fn host(&self, text: &str) -> Result<Host, String> {
+        let text = text.trim();
         let default = if self.encrypted { 5671 } else { 5672 };
         let (name, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (name, port) = rest
                     .split_once(']')
                     .ok_or("the bracket of the host is not closed")?;
-                (name, port.strip_prefix(':'))
+                let port = match port {
+                    "" => None,
+                    port => Some(port.strip_prefix(':').ok_or(
+                        "behind the bracket of the host stands something else than a port",
+                    )?),
+                };
+                (name, port)
             }
             None => match text.split_once(':') {
                 Some((name, port)) => (name, Some(port)),
@@ -142,7 +145,10 @@ impl Config {
             },
         };
         if name.is_empty() {
-            return Err("it names no host".to_owned());
+            return Err("it names no host, or its list of hosts has a comma too many".to_owned());
+        }
+        if name.contains(char::is_whitespace) {
+            return Err("the name of a host has a blank within".to_owned());
         }
         let port = match port {
             None => default,
@@ -242,6 +248,49 @@ impl Config {
     }
 }
 
+/// The parts of an address, as they stand in it.
+struct Parts<'a> {
+    encrypted: bool,
+    login: Option<&'a str>,
+    hosts: &'a str,
+    vhost: &'a str,
+    options: &'a str,
+}
+
+/// Cuts an address.
+///
+/// An error repeats none of it: any part may hold the password if another one is mistaken.
+fn parts(address: &str) -> Result<Parts<'_>, &'static str> {
+    let (scheme, rest) = address.trim().split_once("://").ok_or("it has no scheme")?;
+    let encrypted = match scheme.to_ascii_lowercase().as_str() {
+        "amqp" | "rabbitmq" => false,
+        "amqps" | "rabbitmqs" => true,
+        _ => return Err("its scheme is not amqp or amqps"),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let rest = &rest[authority.len()..];
+    if rest.contains('@') {
+        return Err(
+            "there is an `@` behind the first `/` or `?`; percent-encode the password, the user \
+             name and the virtual host (`/` is %2F, `?` is %3F, `@` is %40)",
+        );
+    }
+    let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let vhost = path.strip_prefix('/').unwrap_or_default();
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (Some(login), hosts),
+        None => (None, authority),
+    };
+    Ok(Parts {
+        encrypted,
+        login,
+        hosts,
+        // Addresses that travel end in `/`, our own among them.
+        vhost: vhost.strip_suffix('/').unwrap_or(vhost),
+        options,
+    })
+}
+
 fn decoded(text: &str, what: &str) -> Result<String, String> {
     percent_decode_str(text)
         .decode_utf8()
@@ -285,6 +334,27 @@ mod tests {
                 "u",
             ),
             ("rabbitmq://u@h1,h2:5673/v", "rabbitmq://h1/v/", "v", "u"),
+            ("rabbitmq://u@h/team/", "rabbitmq://h/team/", "team", "u"),
+            (
+                "amqp://h/team%2F/",
+                "rabbitmq://h/team%2F/",
+                "team/",
+                "guest",
+            ),
+            ("amqp://h/%2F/?heartbeat=5", "rabbitmq://h/", "/", "guest"),
+            (
+                "amqp://h/team%40home\n",
+                "rabbitmq://h/team%40home/",
+                "team@home",
+                "guest",
+            ),
+            (
+                " amqp://u:p@ h1 , h2:5673 /team \r\n",
+                "rabbitmq://h1/team/",
+                "team",
+                "u",
+            ),
+            ("amqp://h?heartbeat=5", "rabbitmq://h/", "/", "guest"),
             (
                 "amqp://[::1]:5673/%2f",
                 "rabbitmq://[::1]:5673/",
@@ -296,6 +366,43 @@ mod tests {
             assert_eq!(config.mistakes(), [""; 0], "{address}");
             assert_eq!(config.base_address(), base);
             assert_eq!((config.vhost.as_str(), config.user.as_str()), (vhost, user));
+            let again = Config::new(&config.base_address());
+            assert_eq!(again.mistakes(), [""; 0], "{address}");
+            assert_eq!(again.base_address(), base);
+            assert_eq!(again.vhost, config.vhost);
+        }
+    }
+
+    #[test]
+    fn blanks_around_hosts_are_no_part_of_them() {
+        let config = Config::new("amqp://u:p@ h1 ,\th2:5673 , [::1]:5674\n");
+        assert_eq!(config.mistakes(), [""; 0]);
+        let hosts: Vec<_> = config.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["h1:5672", "h2:5673", "[::1]:5674"]);
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_a_mistake() {
+        for address in [
+            "amqp://dig:12/34s3cret@h:5672/team",
+            "amqp://s3cret/ken@h",
+            "amqp://guest:s3/cret@h",
+            "amqp://guest:s3?cret@h/v",
+            "amqp://u:1234/s3cret@h",
+            "amqp://u:p@h?x=s3cret@other",
+        ] {
+            let mut config = Config::new(address);
+            config.name = "test".to_owned();
+            let mistakes = config.mistakes();
+            assert_eq!(mistakes.len(), 1, "{address}: {mistakes:?}");
+            assert!(
+                mistakes[0].contains("percent-encode the password"),
+                "{mistakes:?}"
+            );
+            let printed = format!("{mistakes:?} {config:?} {}", config.base_address());
+            for part in ["s3", "cret", "1234", "12", "34", "ken", "dig", "other"] {
+                assert!(!printed.contains(part), "{part} of {address}: {printed}");
+            }
         }
     }
 
@@ -309,6 +416,11 @@ mod tests {
             "amqp://u:s3cret@[::1",
             "amqp://u:s3cret%ff@h",
             "amqp://u:s3cret@h?heartbeat=soon",
+            "amqp://u:s3cret@h1,,h2",
+            "amqp://u:s3cret@h1,h2, /v",
+            "amqp://u:s3cret@h 1",
+            "amqp://u:s3cret@[::1]s3cret",
+            "u:s3cret://x@h",
         ] {
             let mistakes = Config::new(address).mistakes();
             assert_eq!(mistakes.len(), 1, "{address}");

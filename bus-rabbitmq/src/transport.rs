@@ -62,7 +62,8 @@ struct Running {
 
 impl RabbitMq {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS. Several hosts of a cluster, joined by `,`, are
-    /// tried in turn. Left out: user and password `guest`, port 5672 (TLS: 5671), virtual host `/`. The option
+    /// tried in turn. In user, password and virtual host `/`, `?`, `@` and `%` are percent-encoded.
+    /// Left out: user and password `guest`, port 5672 (TLS: 5671), virtual host `/`. The option
     /// `?heartbeat=10` is known; others are ignored.
     ///
     /// A wrong address is reported by [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
