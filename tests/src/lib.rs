@@ -57,4 +57,6 @@ mod documents {
     mod concepts {}
     #[doc = include_str!("../../docs/interop.md")]
     mod interop {}
+    #[doc = include_str!("../../docs/logging.md")]
+    mod logging {}
 }
