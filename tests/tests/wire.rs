@@ -228,8 +228,15 @@ proptest! {
     }
 
     #[test]
-    fn an_address_is_read_as_it_is_printed(name in "[^\\p{Cc}]{1,60}", base in "rabbitmq://h/([a-z%2F]{1,9}/)?") {
-        for address in [Address::queue(name.clone()), Address::exchange(name.clone()), Address::temporary(name)] {
+    fn an_address_is_read_as_it_is_printed(
+        name in "[^\\p{Cc}]{1,60}",
+        base in "rabbitmq://h/([a-z%2F]{1,9}/)?",
+    ) {
+        for address in [
+            Address::queue(name.clone()),
+            Address::exchange(name.clone()),
+            Address::temporary(name),
+        ] {
             prop_assert_eq!(address.to_string().parse(), Ok(address.clone()));
             prop_assert_eq!(address.to_uri(&base).parse(), Ok(address));
         }
@@ -240,7 +247,9 @@ proptest! {
         digits in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?",
         blank in "[ \t\r\n]{0,2}",
     ) {
-        let json = format!(r#"{{"total":{blank}{digits}{blank},"maybe":{digits},"list":[{digits}{blank},"{digits}"]}}"#);
+        let json = format!(
+            r#"{{"total":{blank}{digits}{blank},"maybe":{digits},"list":[{digits}{blank},"{digits}"]}}"#
+        );
         let amounts: Amounts = decode_message(json.as_bytes()).expect("numbers");
         prop_assert_eq!(amounts.total.as_str(), &digits);
         prop_assert_eq!(amounts.maybe.as_ref().map(Decimal::as_str), Some(digits.as_str()));

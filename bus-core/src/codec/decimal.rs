@@ -1,7 +1,8 @@
 //! Reading decimal numbers without losing a digit.
 //!
-//! serde has no event for the text of a number: a reader of JSON makes the nearest `f64` of a fraction. So the text is
-//! asked for, as [`RawValue`](serde_json::value::RawValue) does, and `f64` is refused.
+//! serde has no event for the text of a number: a reader of JSON makes the nearest `f64` of a
+//! fraction. So the text is asked for, as [`RawValue`](serde_json::value::RawValue) does, and `f64`
+//! is refused.
 
 use std::fmt;
 
@@ -10,19 +11,23 @@ use serde::{Deserialize, Deserializer};
 
 use crate::serde_helpers::Decimal;
 
-/// The name under which `serde_json` hands out a value as the text that it is: a map with this one key.
-/// Other formats, and serde's own buffers, know no such name and hand out the value itself.
+/// The name under which `serde_json` hands out the text of a value.
+///
+/// It comes as a map with this one key. Other formats, and serde's own buffers, know no such name
+/// and hand out the value itself.
 const TEXT_OF_VALUE: &str = "$serde_json::private::RawValue";
 
-/// The key under which `serde_json` hands out the digits of a number, also through serde's buffers, where a program turns
-/// its feature `arbitrary_precision` on.
+/// The key under which `serde_json` hands out the digits of a number.
+///
+/// It does so, also through serde's buffers, where a program turns its feature
+/// `arbitrary_precision` on.
 const DIGITS_OF_NUMBER: &str = "$serde_json::private::Number";
 
 const EXPECTED: &str = "a decimal number, as text or number";
 
-const LOSSY: &str = "the digits of this number are lost: its reader keeps the nearest floating point number, as \
-    serde's buffers do (flatten, untagged, tag, serde_json::Value), which may be another amount; send it as text, \
-    or read it without a buffer";
+const LOSSY: &str = "the digits of this number are lost: its reader keeps the nearest floating \
+    point number, as serde's buffers do (flatten, untagged, tag, serde_json::Value), which may be \
+    another amount; send it as text, or read it without a buffer";
 
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -250,10 +255,8 @@ mod tests {
             let reader = serde_json::from_reader::<_, Order>(json.as_bytes())
                 .map_err(|error| error.to_string())
                 .map(|order| order.total);
-            for outcome in [&wrapped, &chosen, &value, &reader] {
-                if let Ok(total) = outcome {
-                    assert_eq!(total.as_str(), number);
-                }
+            for total in [&wrapped, &chosen, &value, &reader].into_iter().flatten() {
+                assert_eq!(total.as_str(), number);
             }
             if number.parse::<i64>().is_ok() && number != "-0" {
                 assert!(wrapped.is_ok() && chosen.is_ok() && value.is_ok() && reader.is_ok());

@@ -130,7 +130,9 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, Decod
     Ok(envelope)
 }
 
-/// Blank text counts as absent, as it does for MassTransit: senders whose text is never null write it.
+/// Reads an id; blank text counts as absent, as it does for MassTransit.
+///
+/// Senders whose text is never null write it.
 fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError> {
     text.map(str::trim)
         .filter(|text| !text.is_empty())
@@ -147,7 +149,7 @@ fn read_time(raw: Option<&RawValue>) -> Option<SystemTime> {
     iso8601::parse(raw?.get().strip_prefix('"')?.strip_suffix('"')?)
 }
 
-/// The request id of what may be an envelope with mistakes in it, or a part of one.
+/// The request id of an envelope with mistakes in it, or of a part of one.
 pub(super) fn request_id(json: &[u8]) -> Option<Uuid> {
     let mut found = None;
     let mut reader = serde_json::Deserializer::from_slice(json);

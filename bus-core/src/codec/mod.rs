@@ -127,8 +127,8 @@ impl Codec {
     /// Reads the metadata of a message; its message part stays an unread slice of the body.
     ///
     /// Transport headers that the envelope lacks are added to its headers, except what brokers, client libraries and
-    /// this format itself put there. A byte order mark before the text is passed over. Blank ids and addresses count as
-    /// absent.
+    /// this format itself put there. Blank ids and addresses count as absent. A byte order mark
+    /// before the text is passed over.
     ///
     /// # Errors
     /// [`DecodeError`] says why the body is no envelope.

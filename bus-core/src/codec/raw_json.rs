@@ -70,7 +70,10 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
-/// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as absent.
+/// Reads what the headers say of a bare message.
+///
+/// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as
+/// absent.
 ///
 /// `json` is the text in the body.
 pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {

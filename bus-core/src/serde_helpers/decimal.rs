@@ -7,12 +7,14 @@ use serde::{Serialize, Serializer};
 
 /// An exact decimal number: .NET's `decimal`, kept as the text that travels.
 ///
-/// Written as text; read from text or a number, whose digits are kept as they stand. Calculate with a decimal crate of
-/// your choice: parse [`as_str`](Self::as_str). Equality is that of the text, so `1.0` and `1.00` differ.
+/// Written as text; read from text or a number, whose digits are kept as they stand. Calculate with
+/// a decimal crate of your choice: parse [`as_str`](Self::as_str). Equality is that of the text, so
+/// `1.0` and `1.00` differ.
 ///
 /// A fraction that is a *number* is refused where serde reads the value into a buffer first, as for
-/// `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag = "…")]` and `serde_json::Value`: the buffer keeps the nearest
-/// floating point number, which may be another amount. Text and integers are read there too.
+/// `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag = "…")]` and `serde_json::Value`: the
+/// buffer keeps the nearest floating point number, which may be another amount. Text and integers
+/// up to 64 bits are read there too.
 ///
 /// ```
 /// use bus_core::serde_helpers::Decimal;

@@ -69,7 +69,9 @@ fn told(id: &str) -> Value {
     })
 }
 
-/// A reply is read as an endpoint reads a message: content type in a header, byte order mark, blank ids.
+/// A reply is read as an endpoint reads a message.
+///
+/// Its content type may be in a header; it may have a byte order mark, or blank ids.
 pub async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outcome {
     let counter = Counter::start(stage).await?;
     for header in ["Content-Type", "ContentType"] {
