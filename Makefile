@@ -5,7 +5,7 @@ DOTNET ?= dotnet
 # The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
 MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: demo test interop interop-where interop-peer lint doc bench
+.PHONY: demo test test-containers soak interop interop-where interop-peer lint doc bench
 
 # The sample services in one process, on the in-memory transport.
 demo:
@@ -14,6 +14,14 @@ demo:
 # Every test. The broker is the first of AMQP_URL, an installed rabbitmq-server, Docker.
 test:
 	features="$$(scripts/find-broker)" && $(CARGO) test --workspace --no-fail-fast $$features
+
+# The tests that need a broker, with every one in Docker, also where rabbitmq-server is installed.
+test-containers:
+	BUS_TEST_CONTAINERS=1 AMQP_URL= $(CARGO) test --package bus-tests --package samples --no-fail-fast --features bus-tests/containers
+
+# Minutes of load under faults, on a broker of its own: what is lost, doubled or leaked? For long: make soak HOURS=8
+soak:
+	features="$$(scripts/find-broker)" && HOURS="$(HOURS)" $(CARGO) run --package bus-tests --bin soak $$features
 
 # Ours and a real MassTransit on one broker. Needs the program; interop/README.md says how to get it.
 interop:

@@ -66,7 +66,11 @@ impl Container {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}", self.port)
+        format!("amqp://guest:guest@{}", self.host())
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub(crate) async fn control(&self, arguments: &[&str]) -> String {
@@ -87,7 +91,7 @@ impl Container {
             .await
             .expect("the container stops");
         assert!(
-            probe(&self.url()).await.is_err(),
+            probe(&self.host()).await.is_err(),
             "the broker lives after it was killed"
         );
     }
@@ -102,7 +106,7 @@ impl Container {
 
     /// The engine listens on the port before the broker does, and takes connections that it then drops.
     async fn is_ready(&self) {
-        let ready = until_ready(&self.url()).await;
+        let ready = until_ready(&self.host()).await;
         ready.expect("the broker in the container takes connections");
     }
 }

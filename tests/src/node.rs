@@ -71,7 +71,11 @@ impl Node {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}", self.port)
+        format!("amqp://guest:guest@{}", self.host())
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     async fn launch(&self) {
@@ -89,7 +93,7 @@ impl Node {
         self.environment(&mut command);
         let watcher = command.spawn().expect("sh");
         *self.watcher() = Some(watcher);
-        if let Err(error) = until_ready(&self.url()).await {
+        if let Err(error) = until_ready(&self.host()).await {
             panic!(
                 "the RabbitMQ node in {} did not start: {error}\n{}",
                 self.folder.display(),
@@ -138,7 +142,7 @@ impl Node {
         std::fs::write(self.folder.join("keep"), "").expect("a file of the node");
         self.end().await;
         assert!(
-            probe(&self.url()).await.is_err(),
+            probe(&self.host()).await.is_err(),
             "the node lives after it was killed"
         );
     }

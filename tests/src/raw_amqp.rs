@@ -1,5 +1,7 @@
 //! AMQP by hand, to say what no client library lets one say.
 
+use std::io;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -11,6 +13,7 @@ const FRAME_END: u8 = 0xce;
 /// Short of the least that a broker takes by default.
 const BODY_FRAME: usize = 100_000;
 
+const CONNECTION_OPEN_OK: [u8; 4] = [0, 10, 0, 41];
 const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
 
 /// The highest flag of the properties; the others follow below in the order of the specification.
@@ -183,29 +186,39 @@ impl RawAmqp {
     /// # Panics
     /// If the broker does not play along.
     pub async fn connect(host: &str) -> Self {
-        let stream = TcpStream::connect(host).await.expect("the broker listens");
+        let connected = Self::try_connect(host).await;
+        connected.expect("the broker plays along")
+    }
+
+    /// Connects, if there is a broker that is ready. Nothing is left of an attempt that fails.
+    pub(crate) async fn try_connect(host: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(host).await?;
         let mut raw = Self { stream };
-        let header = b"AMQP\x00\x00\x09\x01";
-        raw.stream.write_all(header).await.expect("written");
-        raw.frame().await;
+        raw.stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        raw.frame().await?;
         let mut start_ok = vec![0, 10, 0, 11];
         start_ok.extend(long(b""));
         start_ok.extend(short(b"PLAIN"));
         start_ok.extend(long(b"\0guest\0guest"));
         start_ok.extend(short(b"en_US"));
-        raw.send(METHOD, 0, &start_ok).await;
-        let tune = raw.frame().await;
+        raw.send(METHOD, 0, &start_ok).await?;
+        let tune = raw.frame().await?;
         // The broker's own limits, without heartbeats.
-        let tune_ok = [&[0, 10, 0, 31], &tune[4..10], &[0, 0]].concat();
-        raw.send(METHOD, 0, &tune_ok).await;
+        let limits = tune.get(4..10).ok_or(io::ErrorKind::InvalidData)?;
+        let tune_ok = [&[0, 10, 0, 31], limits, &[0, 0]].concat();
+        raw.send(METHOD, 0, &tune_ok).await?;
         let open = [vec![0, 10, 0, 40], short(b"/"), vec![0, 0]].concat();
-        raw.send(METHOD, 0, &open).await;
-        raw.frame().await;
-        raw.send(METHOD, 1, &[0, 20, 0, 10, 0]).await;
-        raw.frame().await;
-        raw.send(METHOD, 1, &[0, 85, 0, 10, 0]).await;
-        raw.frame().await;
-        raw
+        raw.send(METHOD, 0, &open).await?;
+        let opened = raw.frame().await?;
+        if !opened.starts_with(&CONNECTION_OPEN_OK) {
+            let words = String::from_utf8_lossy(&opened);
+            return Err(io::Error::other(words.into_owned()));
+        }
+        raw.send(METHOD, 1, &[0, 20, 0, 10, 0]).await?;
+        raw.frame().await?;
+        raw.send(METHOD, 1, &[0, 85, 0, 10, 0]).await?;
+        raw.frame().await?;
+        Ok(raw)
     }
 
     /// Publishes to a queue, and waits until the broker has confirmed it.
@@ -227,40 +240,50 @@ impl RawAmqp {
         properties: &[Property],
         body: &[u8],
     ) -> Result<(), String> {
+        let answer = self.written(queue, properties, body).await;
+        let answer = answer.expect("the broker answers");
+        if answer.starts_with(&BASIC_ACK) {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&answer).into_owned())
+        }
+    }
+
+    /// Publishes, and gives the broker's answer.
+    async fn written(
+        &mut self,
+        queue: &str,
+        properties: &[Property],
+        body: &[u8],
+    ) -> io::Result<Vec<u8>> {
         let mut publish = vec![0, 60, 0, 40, 0, 0];
         publish.extend(short(b""));
         publish.extend(short(queue.as_bytes()));
         publish.push(0);
-        self.send(METHOD, 1, &publish).await;
+        self.send(METHOD, 1, &publish).await?;
         let header = content_header(properties, body.len());
-        self.send(CONTENT_HEADER, 1, &header).await;
+        self.send(CONTENT_HEADER, 1, &header).await?;
         for part in body.chunks(BODY_FRAME) {
-            self.send(BODY, 1, part).await;
+            self.send(BODY, 1, part).await?;
         }
-        let answer = self.frame().await;
-        match answer[..4] == BASIC_ACK {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&answer).into_owned()),
-        }
+        self.frame().await
     }
 
-    async fn send(&mut self, kind: u8, channel: u16, payload: &[u8]) {
+    async fn send(&mut self, kind: u8, channel: u16, payload: &[u8]) -> io::Result<()> {
         let mut frame = vec![kind];
         frame.extend(channel.to_be_bytes());
         frame.extend(long(payload));
         frame.push(FRAME_END);
-        self.stream.write_all(&frame).await.expect("written");
+        self.stream.write_all(&frame).await
     }
 
-    async fn frame(&mut self) -> Vec<u8> {
+    async fn frame(&mut self) -> io::Result<Vec<u8>> {
         let mut head = [0; 7];
-        let read = self.stream.read_exact(&mut head).await;
-        read.expect("the broker answers");
+        self.stream.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
         let mut payload = vec![0; length as usize + 1];
-        let read = self.stream.read_exact(&mut payload).await;
-        read.expect("the broker answers");
+        self.stream.read_exact(&mut payload).await?;
         payload.pop();
-        payload
+        Ok(payload)
     }
 }

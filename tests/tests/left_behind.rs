@@ -80,7 +80,7 @@ impl Run {
         assert!(url.starts_with("amqp://"), "{url}");
     }
 
-    async fn is_killed_and_leaves_nothing(mut self) {
+    async fn killed_leaves_nothing(mut self) {
         self.0.kill().expect("it runs");
         self.0.wait().expect("our own child");
         let left = || (self.processes(), self.folders(), self.containers());
@@ -102,14 +102,14 @@ async fn a_broker_ends_with_a_process_that_is_killed() {
     })
     .await;
     assert!(!server.is_empty());
-    run.is_killed_and_leaves_nothing().await;
+    run.killed_leaves_nothing().await;
 }
 
 #[tokio::test]
 async fn a_broker_that_is_being_started_ends_with_its_process_too() {
     let run = Run::start();
     run.has_begun().await;
-    run.is_killed_and_leaves_nothing().await;
+    run.killed_leaves_nothing().await;
 }
 
 #[tokio::test]
