@@ -8,6 +8,8 @@ use bus_tests::Setup;
 use bytes::Bytes;
 use lapin::options::BasicGetOptions;
 
+use tokio::time::Instant;
+
 use super::*;
 
 /// As many as are on their way at once.

@@ -2,6 +2,8 @@
 
 use futures_util::FutureExt;
 
+use tokio::time::Instant;
+
 use super::*;
 
 /// How exactly deadlines are kept where processors are few.
