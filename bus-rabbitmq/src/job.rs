@@ -213,20 +213,39 @@ impl Job {
         TransportError::new(TransportErrorKind::Unreachable, text)
     }
 
-    /// The broker has it, or gave it back.
-    pub(crate) fn confirm(mut self: Box<Self>) {
-        let outcome = match self.returned.take() {
-            None => Ok(()),
-            Some(reason) => Err(TransportError::new(
-                TransportErrorKind::Unroutable,
-                format!(
-                    "no queue took the message to {} with routing key `{}`: {reason}",
-                    self.target(),
-                    self.routing_key()
-                ),
-            )),
-        };
-        self.finish(outcome);
+    /// Tells that no queue took it.
+    pub(crate) fn unroutable(self: Box<Self>) {
+        let text = format!(
+            "no queue took the message to {} with routing key `{}`: {}",
+            self.target(),
+            self.routing_key(),
+            self.returned.as_deref().unwrap_or("it came back")
+        );
+        let error = self.refused(TransportErrorKind::Unroutable, text);
+        self.finish(Err(error));
+    }
+
+    /// Makes the error for a message that cannot go now, but perhaps went before.
+    pub(crate) fn refused(&self, kind: TransportErrorKind, text: String) -> TransportError {
+        if !self.may_have_arrived {
+            return TransportError::new(kind, text);
+        }
+        let text = format!(
+            "{text}; it may have arrived all the same, as it was on its way before, on a channel \
+             that was lost"
+        );
+        TransportError::new(TransportErrorKind::TimedOut, text)
+    }
+
+    /// True if another declaration of its target may give it a way to a queue.
+    pub(crate) fn is_routed_by_topology(&self) -> bool {
+        match &self.outgoing.target {
+            Target::Queue(_) => true,
+            Target::Exchange { topology, .. } => topology.as_ref().is_some_and(|topology| {
+                !topology.queues.is_empty() || !topology.bindings.is_empty()
+            }),
+            Target::Inbox(_) => false,
+        }
     }
 
     pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {

@@ -1,6 +1,7 @@
 //! One exchange or queue that messages go to: what is known of it, and what waits for it.
 
 use std::mem;
+use std::time::Duration;
 
 use bus_core::transport::{Backoff, Target, TransportError};
 use tokio::time::Instant;
@@ -9,6 +10,9 @@ use crate::job::{Job, Jobs};
 
 /// Why a message waits that nothing else is in the way of.
 pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
+
+/// The time after a declaration in vain for which no other one is made because a message came back.
+const FRUITLESS: Duration = Duration::from_secs(1);
 
 /// The way to one exchange or queue.
 pub(crate) struct Route {
@@ -23,6 +27,8 @@ pub(crate) struct Route {
     /// The reason why its last declaration failed, for now.
     pub(crate) trouble: Option<String>,
     pub(crate) backoff: Option<Backoff>,
+    /// When a message came back although it was declared again.
+    fruitless: Option<Instant>,
 }
 
 /// The state of an exchange on the broker, as far as it is known.
@@ -45,6 +51,7 @@ impl Route {
             held: Jobs::new(),
             trouble: None,
             backoff: None,
+            fruitless: None,
         }
     }
 
@@ -101,13 +108,19 @@ impl Route {
         };
         let flavour = flavour(&first.outgoing.target);
         let (kind, text) = (error.kind(), error.to_string());
+        let error = if first.may_have_arrived {
+            first.refused(kind, text.clone()).with_source(error)
+        } else {
+            error
+        };
         first.finish(Err(error));
         let mut count = 1;
         while let Some(next) = self.first()
             && self::flavour(&next.outgoing.target) == flavour
             && let Some(job) = self.release()
         {
-            job.finish(Err(TransportError::new(kind, text.clone())));
+            let error = job.refused(kind, text.clone());
+            job.finish(Err(error));
             count += 1;
         }
         count
@@ -141,6 +154,17 @@ impl Route {
 
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.held.iter().map(|job| &**job)
+    }
+
+    /// Notes that another declaration gave a message no way to a queue.
+    pub(crate) fn declared_in_vain(&mut self) {
+        self.fruitless = Some(Instant::now());
+    }
+
+    /// True if another declaration may help a message that came back.
+    pub(crate) fn may_be_declared_again(&self) -> bool {
+        self.fruitless
+            .is_none_or(|since| since.elapsed() >= FRUITLESS)
     }
 
     /// Takes everything that is held.

@@ -251,6 +251,26 @@ impl Schedule {
     /// Notes that every confirm that the client had was taken.
     pub(crate) fn end_round(&mut self) {
         self.flight.end_round();
+        for job in self.flight.returned() {
+            self.bring_back(job);
+        }
+    }
+
+    /// Declares the target of a message that came back once more, where that may help.
+    ///
+    /// A queue or a binding may have been deleted since.
+    fn bring_back(&mut self, mut job: Box<Job>) {
+        let id = self.targets.find(&job.outgoing.target);
+        let route = &mut self.targets[id];
+        if job.was_declared_again {
+            route.declared_in_vain();
+        } else if job.is_routed_by_topology() && route.may_be_declared_again() {
+            (job.was_declared_again, job.returned) = (true, None);
+            route.forget();
+            self.hold(id, job);
+            return;
+        }
+        job.unroutable();
     }
 
     /// Notes that the channel is gone; true if the cause was found.

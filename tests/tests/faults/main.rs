@@ -2,6 +2,7 @@
 
 mod consuming;
 mod dead_broker;
+mod deleting;
 mod lost_connections;
 mod publishing;
 mod refusing;
