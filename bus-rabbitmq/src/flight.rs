@@ -47,6 +47,8 @@ pub(crate) struct Flight {
     none_waiting: bool,
     /// Came back, and wait to be taken.
     returned: Jobs,
+    /// Were refused, and wait to be taken.
+    nacked: Jobs,
     /// Unconfirmed jobs whose time is up.
     forsaken: usize,
     /// Undecided jobs whose time is up.
@@ -102,8 +104,7 @@ impl Flight {
             }
         }
         if !confirmed.acked {
-            let error = nacked(&job);
-            job.finish(Err(error));
+            self.refuse(job);
         } else if job.returned.is_some() || job.mark.is_none() {
             self.decide(job);
         } else {
@@ -153,6 +154,18 @@ impl Flight {
         } else if !job.is_forsaken() {
             self.returned.push_back(job);
         }
+    }
+
+    fn refuse(&mut self, mut job: Box<Job>) {
+        if !job.is_forsaken() {
+            job.was_nacked = true;
+            self.nacked.push_back(job);
+        }
+    }
+
+    /// Takes those that the broker refused for now.
+    pub(crate) fn nacked(&mut self) -> Jobs {
+        mem::take(&mut self.nacked)
     }
 
     /// Takes those that came back.
@@ -238,14 +251,6 @@ impl Flight {
             unconfirmed: mem::take(&mut self.places).into_iter().flatten().collect(),
         }
     }
-}
-
-fn nacked(job: &Job) -> TransportError {
-    let text = format!(
-        "RabbitMQ refused the message to {} (negative acknowledgement): a queue is full or failed",
-        job.target()
-    );
-    TransportError::new(TransportErrorKind::Nacked, text)
 }
 
 #[cfg(test)]
@@ -368,14 +373,21 @@ mod tests {
     #[test]
     fn a_refusal_belongs_to_its_message() {
         let mut flight = Flight::default();
-        let (refused, mut outcome) = job(None);
-        let order = flight.insert(refused);
+        let ((refused, mut outcome), (taken, mut taken_outcome)) = (job(Some(1)), job(None));
+        let orders = [refused, taken].map(|job| flight.insert(job));
         let confirmed = Confirmed {
             acked: false,
             returned: None,
         };
-        flight.confirm(order, confirmed);
-        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::Nacked));
+        flight.confirm(orders[0], confirmed);
+        flight.confirm(orders[1], acked(None));
+        assert_eq!(kind(&mut taken_outcome), None);
+        assert!(outcome.try_recv().is_err(), "it may be tried again");
+        let nacked = flight.nacked();
+        assert_eq!(
+            nacked.iter().map(|job| job.mark).collect::<Vec<_>>(),
+            [Some(1)]
+        );
     }
 
     #[test]

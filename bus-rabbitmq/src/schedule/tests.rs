@@ -76,6 +76,26 @@ impl Channel {
         self.schedule.confirm(order, confirmed);
     }
 
+    /// The broker refuses everything that is written for now.
+    fn nack_all(&mut self) {
+        for order in std::mem::take(&mut self.written).into_keys() {
+            let confirmed = Confirmed {
+                acked: false,
+                returned: None,
+            };
+            self.schedule.confirm(order, confirmed);
+        }
+        self.schedule.end_round();
+    }
+
+    /// The pause of a route is over.
+    fn rest(&mut self) {
+        match self.errand() {
+            Some(Errand::Rest(route, backoff)) => self.schedule.rested(route, backoff),
+            _ => panic!("no pause"),
+        }
+    }
+
     /// Everything that is written comes back.
     fn give_back_all(&mut self) {
         for (order, (_, body)) in std::mem::take(&mut self.written) {
@@ -234,11 +254,8 @@ fn a_declaration_that_fails_for_now_is_made_again() {
     channel.write();
     let route = channel.declaration();
     channel.schedule.declared(route, Err(unavailable()));
-    let Some(Errand::Rest(route, backoff)) = channel.errand() else {
-        panic!("no pause");
-    };
     assert!(outcome.try_recv().is_err(), "it waits");
-    channel.schedule.rested(route, backoff);
+    channel.rest();
     assert_eq!(channel.declaration(), route);
     channel.schedule.declared(route, Ok(()));
     assert_eq!(channel.write(), [1]);
@@ -499,4 +516,70 @@ fn what_was_written_behind_a_refused_message_has_not_arrived() {
     assert_eq!(channel.write(), [2]);
     channel.give_back_all();
     assert_eq!(kind(&mut behind), Some(TransportErrorKind::Unroutable));
+}
+
+#[test]
+fn what_is_refused_for_now_is_tried_again_before_what_goes_to_the_same_target() {
+    let mut channel = Channel::new(100);
+    let (full, well) = (inbox("full"), inbox("well"));
+    let mut outcomes: Vec<_> = (1..=3).map(|body| channel.take(&full, body)).collect();
+    assert_eq!(channel.write(), [1, 2, 3]);
+    channel.nack_all();
+    outcomes.extend((4..=8).map(|body| channel.take(&full, body)));
+    let mut other = channel.take(&well, 9);
+    assert_eq!(channel.write(), [9], "the others go on");
+    channel.confirm_all();
+    assert_eq!(kind(&mut other), None);
+    channel.rest();
+    assert_eq!(channel.write(), [1], "one shows whether there is room");
+    channel.nack_all();
+    assert_eq!(channel.write(), NOTHING);
+    channel.rest();
+    for together in [vec![1], vec![2, 3], vec![4, 5, 6, 7]] {
+        assert_eq!(channel.write(), together);
+        channel.confirm_all();
+    }
+    assert_eq!(channel.write(), [8]);
+    channel.confirm_all();
+    for outcome in &mut outcomes {
+        assert_eq!(kind(outcome), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_until_its_deadline_is_refused() {
+    let mut channel = Channel::new(100);
+    let full = inbox("full");
+    let mut refused = channel.take(&full, 1);
+    channel.write();
+    channel.nack_all();
+    let mut behind = channel.take(&full, 2);
+    channel.write();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    channel.schedule.expire(None);
+    for (outcome, text) in [
+        (&mut refused, "did not take it before its deadline"),
+        (&mut behind, "refused those before it"),
+    ] {
+        let error = error(outcome);
+        assert_eq!(error.kind(), TransportErrorKind::Nacked);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    assert!(channel.schedule.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_before_may_have_arrived_though_it_is_refused_now() {
+    let mut channel = Channel::new(100);
+    let mut outcome = channel.take(&inbox("full"), 1);
+    channel.write();
+    channel.written.clear();
+    channel.schedule.recover(None);
+    channel.write();
+    channel.nack_all();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    channel.schedule.expire(None);
+    let error = error(&mut outcome);
+    assert_eq!(error.kind(), TransportErrorKind::TimedOut, "{error}");
+    assert!(error.to_string().contains("negative"), "{error}");
 }
