@@ -6,7 +6,7 @@ use std::mem;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use tokio::time::Instant;
 
-use crate::job::{Job, Standing};
+use crate::job::{Job, Jobs, Standing};
 use crate::loss::Lost;
 use crate::targets::RouteId;
 
@@ -45,6 +45,10 @@ pub(crate) struct Flight {
     earlier: usize,
     /// A confirm of this round came without a return.
     none_waiting: bool,
+    /// Came back, and wait to be taken.
+    returned: Jobs,
+    /// Were refused, and wait to be taken.
+    nacked: Jobs,
     /// Unconfirmed jobs whose time is up.
     forsaken: usize,
     /// Undecided jobs whose time is up.
@@ -100,10 +104,9 @@ impl Flight {
             }
         }
         if !confirmed.acked {
-            let error = nacked(&job);
-            job.finish(Err(error));
+            self.refuse(job);
         } else if job.returned.is_some() || job.mark.is_none() {
-            job.confirm();
+            self.decide(job);
         } else {
             self.lapsed += usize::from(job.is_forsaken());
             self.undecided.push(Undecided { job, none_waiting });
@@ -126,7 +129,8 @@ impl Flight {
         });
         for Undecided { job, .. } in decided {
             self.lapsed -= usize::from(job.is_forsaken());
-            job.confirm();
+            // A return would have been attributed.
+            job.finish(Ok(()));
         }
         self.earlier = self.undecided.len();
     }
@@ -140,8 +144,33 @@ impl Flight {
             self.earlier -= usize::from(index < self.earlier);
             self.lapsed -= usize::from(job.is_forsaken());
             job.returned = Some(returned.reason);
-            job.confirm();
+            self.decide(job);
         }
+    }
+
+    fn decide(&mut self, job: Box<Job>) {
+        if job.returned.is_none() {
+            job.finish(Ok(()));
+        } else if !job.is_forsaken() {
+            self.returned.push_back(job);
+        }
+    }
+
+    fn refuse(&mut self, mut job: Box<Job>) {
+        if !job.is_forsaken() {
+            job.was_nacked = true;
+            self.nacked.push_back(job);
+        }
+    }
+
+    /// Takes those that the broker refused for now.
+    pub(crate) fn nacked(&mut self) -> Jobs {
+        mem::take(&mut self.nacked)
+    }
+
+    /// Takes those that came back.
+    pub(crate) fn returned(&mut self) -> Jobs {
+        mem::take(&mut self.returned)
     }
 
     /// Lets go of those whose time is up.
@@ -224,14 +253,6 @@ impl Flight {
     }
 }
 
-fn nacked(job: &Job) -> TransportError {
-    let text = format!(
-        "RabbitMQ refused the message to {} (negative acknowledgement): a queue is full or failed",
-        job.target()
-    );
-    TransportError::new(TransportErrorKind::Nacked, text)
-}
-
 #[cfg(test)]
 mod tests {
     use bus_core::transport::{Outgoing, Target};
@@ -239,7 +260,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::job::Jobs;
 
     type Outcome = oneshot::Receiver<Result<(), TransportError>>;
 
@@ -267,32 +287,28 @@ mod tests {
         result.err().map(|error| error.kind())
     }
 
+    fn came_back(flight: &mut Flight) -> Vec<Option<u64>> {
+        flight.returned().iter().map(|job| job.mark).collect()
+    }
+
     #[test]
     fn a_return_that_comes_with_another_confirm_is_credited_to_its_message() {
         let mut flight = Flight::default();
-        let (first, mut first_outcome) = job(Some(1));
-        let (second, mut second_outcome) = job(Some(2));
+        let ((first, mut first_outcome), (second, _outcome)) = (job(Some(1)), job(Some(2)));
         let (one, two) = (flight.insert(first), flight.insert(second));
         // Both came back; the client handed each one the other's return.
         flight.confirm(one, acked(Some(2)));
         flight.end_round();
         assert!(first_outcome.try_recv().is_err(), "not decided yet");
         flight.confirm(two, acked(Some(1)));
-        assert_eq!(
-            kind(&mut first_outcome),
-            Some(TransportErrorKind::Unroutable)
-        );
-        assert_eq!(
-            kind(&mut second_outcome),
-            Some(TransportErrorKind::Unroutable)
-        );
+        assert_eq!(came_back(&mut flight), [Some(1), Some(2)]);
     }
 
     #[test]
     fn a_routed_message_that_carries_a_strangers_return_is_routed() {
         let mut flight = Flight::default();
         let (routed, mut routed_outcome) = job(Some(1));
-        let (returned, mut returned_outcome) = job(Some(2));
+        let (returned, _outcome) = job(Some(2));
         let (plain, mut plain_outcome) = job(None);
         let orders = [routed, returned, plain].map(|job| flight.insert(job));
         flight.confirm(orders[0], acked(Some(2)));
@@ -302,10 +318,7 @@ mod tests {
         assert_eq!(kind(&mut routed_outcome), None);
         assert_eq!(kind(&mut plain_outcome), None);
         flight.confirm(orders[1], acked(None));
-        assert_eq!(
-            kind(&mut returned_outcome),
-            Some(TransportErrorKind::Unroutable)
-        );
+        assert_eq!(came_back(&mut flight), [Some(2)]);
         assert!(flight.is_empty());
     }
 
@@ -327,25 +340,22 @@ mod tests {
     fn a_return_that_is_taken_late_still_counts() {
         let mut flight = Flight::default();
         let (routed, mut routed_outcome) = job(Some(1));
-        let (returned, mut returned_outcome) = job(Some(2));
+        let (returned, _outcome) = job(Some(2));
         let (one, two) = (flight.insert(routed), flight.insert(returned));
         // The client confirmed the first one before the second, and handed it the second one's return.
         flight.confirm(two, acked(None));
-        assert!(returned_outcome.try_recv().is_err(), "not decided yet");
+        assert!(came_back(&mut flight).is_empty(), "not decided yet");
         flight.confirm(one, acked(Some(2)));
         flight.end_round();
         assert_eq!(kind(&mut routed_outcome), None);
-        assert_eq!(
-            kind(&mut returned_outcome),
-            Some(TransportErrorKind::Unroutable)
-        );
+        assert_eq!(came_back(&mut flight), [Some(2)]);
     }
 
     #[test]
     fn what_carried_a_strangers_return_waits_for_a_later_round() {
         let mut flight = Flight::default();
         let (carrier, mut carrier_outcome) = job(Some(1));
-        let (stranger, mut stranger_outcome) = job(Some(2));
+        let (stranger, _outcome) = job(Some(2));
         let (open, mut open_outcome) = job(Some(3));
         let orders = [carrier, stranger, open].map(|job| flight.insert(job));
         // Nobody knows which of the two the client got first, so the empty one says nothing of the other.
@@ -353,10 +363,7 @@ mod tests {
         flight.confirm(orders[1], acked(None));
         flight.end_round();
         assert!(carrier_outcome.try_recv().is_err(), "not decided yet");
-        assert_eq!(
-            kind(&mut stranger_outcome),
-            Some(TransportErrorKind::Unroutable)
-        );
+        assert_eq!(came_back(&mut flight), [Some(2)]);
         flight.confirm(orders[2], acked(None));
         flight.end_round();
         assert_eq!(kind(&mut carrier_outcome), None);
@@ -366,14 +373,21 @@ mod tests {
     #[test]
     fn a_refusal_belongs_to_its_message() {
         let mut flight = Flight::default();
-        let (refused, mut outcome) = job(None);
-        let order = flight.insert(refused);
+        let ((refused, mut outcome), (taken, mut taken_outcome)) = (job(Some(1)), job(None));
+        let orders = [refused, taken].map(|job| flight.insert(job));
         let confirmed = Confirmed {
             acked: false,
             returned: None,
         };
-        flight.confirm(order, confirmed);
-        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::Nacked));
+        flight.confirm(orders[0], confirmed);
+        flight.confirm(orders[1], acked(None));
+        assert_eq!(kind(&mut taken_outcome), None);
+        assert!(outcome.try_recv().is_err(), "it may be tried again");
+        let nacked = flight.nacked();
+        assert_eq!(
+            nacked.iter().map(|job| job.mark).collect::<Vec<_>>(),
+            [Some(1)]
+        );
     }
 
     #[test]

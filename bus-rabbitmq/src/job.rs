@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use crate::convert::{properties, short};
 use crate::targets::RouteId;
 
+/// The usual reasons for a negative acknowledgement.
+pub(crate) const FULL: &str = "a queue is full or failed";
+
 /// Many of them, in some order.
 pub(crate) type Jobs = VecDeque<Box<Job>>;
 
@@ -33,6 +36,8 @@ pub(crate) struct Job {
     /// An earlier writing, on a channel that is gone, may have reached a queue.
     pub(crate) may_have_arrived: bool,
     pub(crate) standing: Standing,
+    /// The broker refused it for now; some of its queues may have taken it.
+    pub(crate) was_nacked: bool,
     /// Its target was declared again for it.
     pub(crate) was_declared_again: bool,
     /// Counts how often a connection was closed while it was alone there.
@@ -115,6 +120,7 @@ impl Job {
             batch: 0,
             may_have_arrived: false,
             standing: Standing::Plain,
+            was_nacked: false,
             was_declared_again: false,
             strikes: 0,
         })
@@ -202,6 +208,13 @@ impl Job {
     /// Its time was up while it waited to be written, or to be written again, and why it did.
     pub(crate) fn not_sent(&self, why: &str) -> TransportError {
         let target = self.target();
+        if self.was_nacked {
+            let text = format!(
+                "RabbitMQ refused the message to {target} (negative acknowledgement), and did not \
+                 take it before its deadline: {why}"
+            );
+            return self.refused(TransportErrorKind::Nacked, text);
+        }
         if self.may_have_arrived {
             let text = format!(
                 "the message to {target} was not confirmed before its connection was lost, nor sent again before its \
@@ -213,20 +226,52 @@ impl Job {
         TransportError::new(TransportErrorKind::Unreachable, text)
     }
 
-    /// The broker has it, or gave it back.
-    pub(crate) fn confirm(mut self: Box<Self>) {
-        let outcome = match self.returned.take() {
-            None => Ok(()),
-            Some(reason) => Err(TransportError::new(
-                TransportErrorKind::Unroutable,
-                format!(
-                    "no queue took the message to {} with routing key `{}`: {reason}",
-                    self.target(),
-                    self.routing_key()
-                ),
-            )),
-        };
-        self.finish(outcome);
+    /// Notes that the broker has read it, and went on: it is nothing special any more.
+    pub(crate) fn was_read(&mut self) {
+        (self.standing, self.batch) = (Standing::Plain, 0);
+    }
+
+    /// Tells that no queue took it.
+    pub(crate) fn unroutable(self: Box<Self>) {
+        let text = format!(
+            "no queue took the message to {} with routing key `{}`: {}",
+            self.target(),
+            self.routing_key(),
+            self.returned.as_deref().unwrap_or("it came back")
+        );
+        let error = self.refused(TransportErrorKind::Unroutable, text);
+        self.finish(Err(error));
+    }
+
+    /// Makes the error for a message whose time was up while others to its target were refused.
+    pub(crate) fn not_sent_behind(&self) -> TransportError {
+        let text = format!(
+            "the message to {} was not sent before its deadline: RabbitMQ refused those before it \
+             (negative acknowledgement): {FULL}",
+            self.target()
+        );
+        self.refused(TransportErrorKind::Nacked, text)
+    }
+
+    /// Makes the error for a message that cannot go now, but perhaps went before.
+    pub(crate) fn refused(&self, kind: TransportErrorKind, text: String) -> TransportError {
+        let is_open = self.was_nacked && kind != TransportErrorKind::Nacked;
+        if !self.may_have_arrived && !is_open {
+            return TransportError::new(kind, text);
+        }
+        let text = format!("{text}; it may have arrived all the same, as it was written before");
+        TransportError::new(TransportErrorKind::TimedOut, text)
+    }
+
+    /// True if another declaration of its target may give it a way to a queue.
+    pub(crate) fn is_routed_by_topology(&self) -> bool {
+        match &self.outgoing.target {
+            Target::Queue(_) => true,
+            Target::Exchange { topology, .. } => topology.as_ref().is_some_and(|topology| {
+                !topology.queues.is_empty() || !topology.bindings.is_empty()
+            }),
+            Target::Inbox(_) => false,
+        }
     }
 
     pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {

@@ -113,10 +113,15 @@ impl Refusal {
             TransportErrorKind::Mismatch => TransportErrorKind::Protocol,
             kind => kind,
         };
-        let (target, words) = (job.target(), &self.words);
-        TransportError::new(
-            kind,
-            format!("RabbitMQ refused the message to {target}: {words}"),
-        )
+        let text = format!(
+            "RabbitMQ refused the message to {}: {}",
+            job.target(),
+            self.words
+        );
+        if self.is_lasting() {
+            TransportError::new(kind, text)
+        } else {
+            job.refused(kind, text)
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! One exchange or queue that messages go to: what is known of it, and what waits for it.
 
 use std::mem;
+use std::time::Duration;
 
 use bus_core::transport::{Backoff, Target, TransportError};
 use tokio::time::Instant;
 
-use crate::job::{Job, Jobs};
+use crate::job::{FULL, Job, Jobs};
 
 /// Why a message waits that nothing else is in the way of.
 pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
+
+/// The time after a declaration in vain for which no other one is made because a message came back.
+const FRUITLESS: Duration = Duration::from_secs(1);
 
 /// The way to one exchange or queue.
 pub(crate) struct Route {
@@ -18,11 +22,15 @@ pub(crate) struct Route {
     /// The schedule looks at it when there is a place.
     pub(crate) is_listed: bool,
     pub(crate) in_flight: usize,
+    /// Few while the broker refuses what is sent there.
+    limit: usize,
     /// In the order in which they were handed over.
     held: Jobs,
     /// The reason why its last declaration failed, for now.
     pub(crate) trouble: Option<String>,
     pub(crate) backoff: Option<Backoff>,
+    /// When a message came back although it was declared again.
+    fruitless: Option<Instant>,
 }
 
 /// The state of an exchange on the broker, as far as it is known.
@@ -42,9 +50,11 @@ impl Route {
             is_busy: false,
             is_listed: false,
             in_flight: 0,
+            limit: usize::MAX,
             held: Jobs::new(),
             trouble: None,
             backoff: None,
+            fruitless: None,
         }
     }
 
@@ -71,7 +81,7 @@ impl Route {
     /// One target takes half of them, the next one half of the rest. So some are left however many
     /// of them never give theirs back; the last one goes to a target that has none.
     pub(crate) fn has_room(&self, free: usize) -> bool {
-        self.in_flight == 0 || self.in_flight + 1 < free
+        self.in_flight == 0 || self.in_flight < self.limit && self.in_flight + 1 < free
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -101,13 +111,19 @@ impl Route {
         };
         let flavour = flavour(&first.outgoing.target);
         let (kind, text) = (error.kind(), error.to_string());
+        let error = if first.may_have_arrived {
+            first.refused(kind, text.clone()).with_source(error)
+        } else {
+            error
+        };
         first.finish(Err(error));
         let mut count = 1;
         while let Some(next) = self.first()
             && self::flavour(&next.outgoing.target) == flavour
             && let Some(job) = self.release()
         {
-            job.finish(Err(TransportError::new(kind, text.clone())));
+            let error = job.refused(kind, text.clone());
+            job.finish(Err(error));
             count += 1;
         }
         count
@@ -120,17 +136,22 @@ impl Route {
         if !self.held.iter().any(|job| job.is_due(now)) {
             return 0;
         }
-        let why = why.or(self.trouble.as_deref()).unwrap_or({
-            if self.is_known() {
-                NO_PLACE
-            } else {
-                "the broker did not answer a declaration"
-            }
-        });
+        let is_refusing = why.is_none() && self.is_known() && self.limit < usize::MAX;
+        let own = match &self.trouble {
+            Some(trouble) => trouble,
+            None if !self.is_known() => "the broker did not answer a declaration",
+            None if is_refusing => FULL,
+            None => NO_PLACE,
+        };
+        let why = why.unwrap_or(own);
         let before = self.held.len();
         for job in mem::take(&mut self.held) {
             if job.is_due(now) {
-                let error = job.not_sent(why);
+                let error = if is_refusing && !job.was_nacked {
+                    job.not_sent_behind()
+                } else {
+                    job.not_sent(why)
+                };
                 job.finish(Err(error));
             } else {
                 self.held.push_back(job);
@@ -141,6 +162,34 @@ impl Route {
 
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.held.iter().map(|job| &**job)
+    }
+
+    /// Notes that another declaration gave a message no way to a queue.
+    pub(crate) fn declared_in_vain(&mut self) {
+        self.fruitless = Some(Instant::now());
+    }
+
+    /// True if another declaration may help a message that came back.
+    pub(crate) fn may_be_declared_again(&self) -> bool {
+        self.fruitless
+            .is_none_or(|since| since.elapsed() >= FRUITLESS)
+    }
+
+    /// Notes that the broker refused a message for now: the next one goes alone.
+    pub(crate) fn slow_down(&mut self) {
+        self.limit = 1;
+    }
+
+    /// Notes that the broker took a message: more may go at once, up to `window`.
+    pub(crate) fn speed_up(&mut self, window: usize) {
+        if self.limit == usize::MAX {
+            return;
+        }
+        self.backoff = None;
+        self.limit += 1;
+        if self.limit > window {
+            self.limit = usize::MAX;
+        }
     }
 
     /// Takes everything that is held.

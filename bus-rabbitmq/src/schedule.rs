@@ -243,14 +243,55 @@ impl Schedule {
 
     /// Takes a confirm.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
+        let acked = confirmed.acked;
         if let Some(id) = self.flight.confirm(order, confirmed) {
-            self.targets[id].in_flight -= 1;
+            let route = &mut self.targets[id];
+            route.in_flight -= 1;
+            if acked {
+                route.speed_up(self.window);
+            }
         }
     }
 
     /// Notes that every confirm that the client had was taken.
     pub(crate) fn end_round(&mut self) {
         self.flight.end_round();
+        for mut job in self.flight.returned() {
+            job.was_read();
+            self.bring_back(job);
+        }
+        for mut job in self.flight.nacked() {
+            job.was_read();
+            self.try_later(job);
+        }
+    }
+
+    /// Keeps a message that the broker refused for now, and those behind it, for a while.
+    fn try_later(&mut self, job: Box<Job>) {
+        let id = self.targets.find(&job.outgoing.target);
+        let route = &mut self.targets[id];
+        route.slow_down();
+        if !route.is_busy {
+            self.rest(id);
+        }
+        self.hold(id, job);
+    }
+
+    /// Declares the target of a message that came back once more, where that may help.
+    ///
+    /// A queue or a binding may have been deleted since.
+    fn bring_back(&mut self, mut job: Box<Job>) {
+        let id = self.targets.find(&job.outgoing.target);
+        let route = &mut self.targets[id];
+        if job.was_declared_again {
+            route.declared_in_vain();
+        } else if job.is_routed_by_topology() && route.may_be_declared_again() {
+            (job.was_declared_again, job.returned) = (true, None);
+            route.forget();
+            self.hold(id, job);
+            return;
+        }
+        job.unroutable();
     }
 
     /// Notes that the channel is gone; true if the cause was found.

@@ -74,8 +74,9 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Sends one message; `Ok` means that the broker owns it.
     ///
-    /// Waits while the broker is away, at most until [`Outgoing::deadline`]. Safe to call from many tasks at once, and
-    /// fastest so. A caller that drops the future does not know whether the message went.
+    /// Waits while the broker is away, at most until [`Outgoing::deadline`]; may try again until
+    /// then what the broker refuses for now. Safe to call from many tasks at once, and fastest so.
+    /// A caller that drops the future does not know whether the message went.
     ///
     /// # Errors
     /// One that belongs to this message alone; see [`TransportErrorKind`].

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
-use bus_core::topology::Topology;
+use bus_core::topology::{Queue, Topology};
 use bus_core::transport::{Outgoing, TransportErrorKind};
 use bytes::Bytes;
 use lapin::protocol::{AMQPError, AMQPSoftError};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::flight::Returned;
 use crate::gate::PATIENCE;
 
 const NOTHING: [u8; 0] = [];
@@ -29,10 +30,19 @@ impl Channel {
     }
 
     fn take(&mut self, target: &Target, body: u8) -> Outcome {
+        self.take_with(target, body, |_| {})
+    }
+
+    fn take_mandatory(&mut self, target: &Target, body: u8) -> Outcome {
+        self.take_with(target, body, |outgoing| outgoing.mandatory = true)
+    }
+
+    fn take_with(&mut self, target: &Target, body: u8, set: impl Fn(&mut Outgoing)) -> Outcome {
         let mut outgoing = Outgoing::new(target.clone(), Bytes::from(vec![body]));
+        set(&mut outgoing);
         outgoing.deadline = Some(Instant::now() + Duration::from_secs(30));
         let (done, outcome) = oneshot::channel();
-        let job = Job::new(outgoing, 0, done).unwrap();
+        let job = Job::new(outgoing, body.into(), done).unwrap();
         self.schedule.take(Box::new(job));
         outcome
     }
@@ -64,6 +74,47 @@ impl Channel {
             returned: None,
         };
         self.schedule.confirm(order, confirmed);
+    }
+
+    /// The broker refuses everything that is written for now.
+    fn nack_all(&mut self) {
+        for order in std::mem::take(&mut self.written).into_keys() {
+            let confirmed = Confirmed {
+                acked: false,
+                returned: None,
+            };
+            self.schedule.confirm(order, confirmed);
+        }
+        self.schedule.end_round();
+    }
+
+    /// The pause of a route is over.
+    fn rest(&mut self) {
+        match self.errand() {
+            Some(Errand::Rest(route, backoff)) => self.schedule.rested(route, backoff),
+            _ => panic!("no pause"),
+        }
+    }
+
+    /// Everything that is written comes back.
+    fn give_back_all(&mut self) {
+        for (order, (_, body)) in std::mem::take(&mut self.written) {
+            let confirmed = Confirmed {
+                acked: true,
+                returned: Some(Returned {
+                    mark: body.into(),
+                    reason: "NO_ROUTE".to_owned(),
+                }),
+            };
+            self.schedule.confirm(order, confirmed);
+        }
+        self.schedule.end_round();
+    }
+
+    /// Declares what is to be declared.
+    fn declare(&mut self) {
+        let route = self.declaration();
+        self.schedule.declared(route, Ok(()));
     }
 
     fn confirm_all(&mut self) {
@@ -109,6 +160,11 @@ fn exchange(name: &'static str, topology: Option<Topology>) -> Target {
         name: name.into(),
         topology: topology.map(Into::into),
     }
+}
+
+fn error(outcome: &mut Outcome) -> TransportError {
+    let outcome = outcome.try_recv().expect("an outcome");
+    outcome.expect_err("an error")
 }
 
 fn kind(outcome: &mut Outcome) -> Option<TransportErrorKind> {
@@ -198,11 +254,8 @@ fn a_declaration_that_fails_for_now_is_made_again() {
     channel.write();
     let route = channel.declaration();
     channel.schedule.declared(route, Err(unavailable()));
-    let Some(Errand::Rest(route, backoff)) = channel.errand() else {
-        panic!("no pause");
-    };
     assert!(outcome.try_recv().is_err(), "it waits");
-    channel.schedule.rested(route, backoff);
+    channel.rest();
     assert_eq!(channel.declaration(), route);
     channel.schedule.declared(route, Ok(()));
     assert_eq!(channel.write(), [1]);
@@ -302,4 +355,231 @@ async fn a_suspect_that_was_read_but_is_never_confirmed_does_not_stop_the_others
     assert_eq!(channel.write(), [1]);
     channel.confirm_all();
     assert_eq!(kind(&mut innocent), None);
+}
+
+/// What is declared with a queue.
+fn kept() -> Topology {
+    Topology {
+        queues: vec![Queue::classic("q_error")],
+        ..Topology::default()
+    }
+}
+
+#[test]
+fn a_message_that_comes_back_goes_once_more_after_another_declaration() {
+    for target in [exchange("q_error", Some(kept())), Target::Queue("q".into())] {
+        let mut channel = Channel::new(100);
+        let mut outcomes = [1, 2].map(|body| channel.take_mandatory(&target, body));
+        channel.write();
+        channel.declare();
+        assert_eq!(channel.write(), [1, 2]);
+        channel.give_back_all();
+        let mut later = channel.take_mandatory(&target, 3);
+        assert_eq!(channel.write(), NOTHING, "it is declared first");
+        channel.declare();
+        assert_eq!(channel.write(), [1, 2, 3], "in order");
+        channel.confirm_all();
+        for outcome in outcomes.iter_mut().chain([&mut later]) {
+            assert_eq!(kind(outcome), None);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declaration_that_did_not_help_is_not_made_for_each_message_that_comes_back() {
+    let mut channel = Channel::new(100);
+    let target = exchange("event", Some(kept()));
+    let mut first = channel.take_mandatory(&target, 1);
+    channel.write();
+    channel.declare();
+    channel.write();
+    channel.give_back_all();
+    channel.declare();
+    channel.write();
+    channel.give_back_all();
+    assert_eq!(kind(&mut first), Some(TransportErrorKind::Unroutable));
+    let mut second = channel.take_mandatory(&target, 2);
+    channel.write();
+    channel.give_back_all();
+    assert_eq!(kind(&mut second), Some(TransportErrorKind::Unroutable));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let _third = channel.take_mandatory(&target, 3);
+    channel.write();
+    channel.give_back_all();
+    channel.declare();
+    assert_eq!(channel.write(), [3]);
+}
+
+#[test]
+fn a_message_that_no_declaration_can_route_is_unroutable_at_once() {
+    for target in [
+        exchange("event", Some(Topology::default())),
+        exchange("foreign", None),
+        inbox("q"),
+    ] {
+        let mut channel = Channel::new(100);
+        let mut outcome = channel.take_mandatory(&target, 1);
+        if channel.write().is_empty() {
+            channel.declare();
+            channel.write();
+        }
+        channel.give_back_all();
+        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::Unroutable));
+        assert!(channel.schedule.is_idle());
+    }
+}
+
+#[test]
+fn an_exchange_that_is_gone_is_declared_again_once_for_a_message() {
+    let mut channel = Channel::new(100);
+    let (ours, other) = (exchange("x", Some(kept())), inbox("other"));
+    let mut outcomes = [1, 2].map(|body| channel.take(&ours, body));
+    let mut innocent = channel.take(&other, 3);
+    channel.write();
+    channel.declare();
+    assert_eq!(channel.write(), [1, 2, 3]);
+    let words = "NOT_FOUND - no exchange 'x' in vhost '/'";
+    assert!(channel.close(words));
+    channel.write();
+    channel.declare();
+    for batch in [vec![1, 2], vec![3]] {
+        assert_eq!(channel.write(), batch);
+        channel.confirm_all();
+    }
+    for outcome in outcomes.iter_mut().chain([&mut innocent]) {
+        assert_eq!(kind(outcome), None);
+    }
+    let mut unlucky = channel.take(&ours, 4);
+    for _ in 0..2 {
+        channel.write();
+        assert!(channel.close(words));
+        channel.write();
+        if let Some(Errand::Declare(route, _)) = channel.errand() {
+            channel.schedule.declared(route, Ok(()));
+        }
+    }
+    assert_eq!(kind(&mut unlucky), Some(TransportErrorKind::Unroutable));
+}
+
+#[test]
+fn a_foreign_exchange_that_is_gone_is_looked_for_again() {
+    let mut channel = Channel::new(100);
+    let foreign = exchange("x", None);
+    let mut lost = channel.take(&foreign, 1);
+    channel.write();
+    channel.declare();
+    channel.write();
+    assert!(channel.close("NOT_FOUND - no exchange 'x' in vhost '/'"));
+    assert_eq!(kind(&mut lost), Some(TransportErrorKind::Unroutable));
+    let _next = channel.take(&foreign, 2);
+    assert_eq!(channel.write(), NOTHING);
+    channel.declaration();
+}
+
+/// What the broker had before a loss may be in a queue, whatever it says of the second writing.
+#[test]
+fn what_was_on_its_way_before_may_have_arrived_whatever_becomes_of_it_now() {
+    let mut channel = Channel::new(100);
+    let (inbox, foreign) = (inbox("q"), exchange("x", None));
+    let mut outcomes = [channel.take_mandatory(&inbox, 1), channel.take(&foreign, 2)];
+    channel.write();
+    channel.declare();
+    channel.write();
+    channel.written.clear();
+    assert!(!channel.schedule.recover(None));
+    channel.write();
+    let order = *channel.written.keys().next().unwrap();
+    let foreign = channel.written.split_off(&(order + 1));
+    channel.give_back_all();
+    channel.written = foreign;
+    channel.close("NOT_FOUND - no exchange 'x' in vhost '/'");
+    for (outcome, reason) in outcomes.iter_mut().zip(["NO_ROUTE", "NOT_FOUND"]) {
+        let error = error(outcome);
+        assert_eq!(error.kind(), TransportErrorKind::TimedOut, "{error}");
+        for part in [reason, "may have arrived"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
+
+/// The broker stops reading at what it refuses.
+#[test]
+fn what_was_written_behind_a_refused_message_has_not_arrived() {
+    let mut channel = Channel::new(100);
+    let (closed, open) = (exchange("closed", None), inbox("q"));
+    let _culprit = channel.take(&closed, 1);
+    let mut behind = channel.take_mandatory(&open, 2);
+    channel.write();
+    channel.declare();
+    assert_eq!(channel.write(), [1, 2]);
+    channel.close("ACCESS_REFUSED - access to exchange 'closed' in vhost '/' refused for user 'u'");
+    assert_eq!(channel.write(), [2]);
+    channel.give_back_all();
+    assert_eq!(kind(&mut behind), Some(TransportErrorKind::Unroutable));
+}
+
+#[test]
+fn what_is_refused_for_now_is_tried_again_before_what_goes_to_the_same_target() {
+    let mut channel = Channel::new(100);
+    let (full, well) = (inbox("full"), inbox("well"));
+    let mut outcomes: Vec<_> = (1..=3).map(|body| channel.take(&full, body)).collect();
+    assert_eq!(channel.write(), [1, 2, 3]);
+    channel.nack_all();
+    outcomes.extend((4..=8).map(|body| channel.take(&full, body)));
+    let mut other = channel.take(&well, 9);
+    assert_eq!(channel.write(), [9], "the others go on");
+    channel.confirm_all();
+    assert_eq!(kind(&mut other), None);
+    channel.rest();
+    assert_eq!(channel.write(), [1], "one shows whether there is room");
+    channel.nack_all();
+    assert_eq!(channel.write(), NOTHING);
+    channel.rest();
+    for together in [vec![1], vec![2, 3], vec![4, 5, 6, 7]] {
+        assert_eq!(channel.write(), together);
+        channel.confirm_all();
+    }
+    assert_eq!(channel.write(), [8]);
+    channel.confirm_all();
+    for outcome in &mut outcomes {
+        assert_eq!(kind(outcome), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_until_its_deadline_is_refused() {
+    let mut channel = Channel::new(100);
+    let full = inbox("full");
+    let mut refused = channel.take(&full, 1);
+    channel.write();
+    channel.nack_all();
+    let mut behind = channel.take(&full, 2);
+    channel.write();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    channel.schedule.expire(None);
+    for (outcome, text) in [
+        (&mut refused, "did not take it before its deadline"),
+        (&mut behind, "refused those before it"),
+    ] {
+        let error = error(outcome);
+        assert_eq!(error.kind(), TransportErrorKind::Nacked);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    assert!(channel.schedule.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_before_may_have_arrived_though_it_is_refused_now() {
+    let mut channel = Channel::new(100);
+    let mut outcome = channel.take(&inbox("full"), 1);
+    channel.write();
+    channel.written.clear();
+    channel.schedule.recover(None);
+    channel.write();
+    channel.nack_all();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    channel.schedule.expire(None);
+    let error = error(&mut outcome);
+    assert_eq!(error.kind(), TransportErrorKind::TimedOut, "{error}");
+    assert!(error.to_string().contains("negative"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Some messages cannot go: the others do, and nobody waits past the deadline.
+//! Some messages cannot go: the others do, and deadlines are kept.
 
 use futures_util::FutureExt;
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// How exactly deadlines are kept where processors are few.
+/// The precision of deadlines where processors are few.
 const LATE: Duration = Duration::from_millis(500);
 
 /// A broker under an alarm reads nothing from who has published, so it answers no declaration
 /// either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_declaration_that_gets_no_answer_keeps_nobody_past_the_deadline() {
+async fn a_declaration_that_gets_no_answer_breaks_no_deadline() {
     let broker = Broker::private().await;
     let (known, new) = (unique("known"), unique("new"));
     let bus = Bus::builder(quick(broker.url())).start().await.unwrap();
@@ -46,5 +46,57 @@ async fn a_declaration_that_gets_no_answer_keeps_nobody_past_the_deadline() {
         .control(&["set_vm_memory_high_watermark", "0.4"])
         .await;
     within("the patient one", patient).await.unwrap();
+    bus.shutdown().await.unwrap();
+}
+
+/// A queue that is full for a while is not the end of a message with time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_queue_refuses_is_sent_once_there_is_room() {
+    const ALL: u32 = 20;
+    let (url, queue) = (Broker::shared().await.url(), unique("full"));
+    let channel = client(url).await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), 1.into());
+    let refusing = lapin::types::AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), refusing);
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare(queue.as_str().into(), durable, arguments);
+    declared.await.unwrap();
+    let bus = Bus::builder(quick(url)).start().await.unwrap();
+    let to = address(&queue);
+    bus.send_to(to.as_str(), &Place { number: 0 })
+        .await
+        .unwrap();
+    let hasty = bus.send_to(to.as_str(), &Place { number: 0 });
+    let error = hasty.deadline(Duration::from_millis(300)).await;
+    let error = error.expect_err("the queue is full");
+    assert_eq!(error.kind(), SendErrorKind::Nacked, "{error}");
+    let sends = (1..=ALL).map(|number| {
+        let (bus, to) = (bus.clone(), to.clone());
+        async move { bus.send_to(to, &Place { number }).await }
+    });
+    let drained = async {
+        let mut bodies = std::collections::BTreeSet::new();
+        let options = lapin::options::BasicGetOptions { no_ack: true };
+        for count in 0..=ALL {
+            let body = bus_tests::until("the next one", async || {
+                let got = channel.basic_get(queue.as_str().into(), options).await;
+                got.expect("the queue is there")
+                    .map(|got| got.delivery.data)
+            });
+            bodies.insert(body.await);
+            assert_eq!(bodies.len(), count as usize + 1, "one came twice");
+        }
+    };
+    let (outcomes, ()) = within("all are sent", async {
+        tokio::join!(join_all(sends), drained)
+    })
+    .await;
+    for outcome in outcomes {
+        outcome.unwrap();
+    }
     bus.shutdown().await.unwrap();
 }
