@@ -16,7 +16,8 @@ use crate::endpoint::Endpoint;
 use crate::lanes::Runner;
 use crate::message::{Contract, Message};
 use crate::middleware::{
-    Chain, Flush, Idempotency, IdempotencyStep, Middleware, Retry, RetryStep, TimeoutStep,
+    Chain, ConfirmClaim, Flush, Idempotency, IdempotencyStep, Middleware, Retry, RetryStep,
+    TimeoutStep,
 };
 use crate::names;
 use crate::observer::{Observer, Observers};
@@ -401,12 +402,14 @@ fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);
     let mut chain = policy.middleware;
-    let keep_replies = policy.idempotency.is_some();
-    if let Some(idempotency) = policy.idempotency.filter(|_| !once) {
-        chain.push(Arc::new(IdempotencyStep::new(idempotency)));
+    let idempotency = policy.idempotency.filter(|_| !once);
+    let keep_replies = idempotency.is_some();
+    if let Some(idempotency) = &idempotency {
+        chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
     }
     if outbox {
         chain.push(Arc::new(Flush { keep_replies }));
+        chain.extend(idempotency.map(|claims| Arc::new(ConfirmClaim(claims)) as _));
     }
     let retry = policy.retry.filter(|_| !once).unwrap_or_else(Retry::none);
     chain.push(Arc::new(RetryStep { retry, outbox }));

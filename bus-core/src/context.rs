@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::codec::Codec;
 use crate::dispatch::{Dispatch, Held};
 use crate::envelope::Envelope;
 use crate::headers::{HeaderValue, Headers};
+use crate::idempotency::Token;
 use crate::message::Message;
 use crate::outbound::{Origin, Outbound};
 use crate::outgoing::{Draft, Intent};
@@ -47,6 +48,10 @@ pub(crate) struct Received {
     pub(crate) trace: TraceContext,
     /// What the successful attempt sent, until it is flushed.
     pub(crate) outbox: Held,
+    /// Some of that has left, or may have.
+    pub(crate) has_left: AtomicBool,
+    /// The claim under which it is handled.
+    pub(crate) token: OnceLock<Token>,
     /// The replies among them, where a duplicate may need them.
     pub(crate) replies: Held,
     pub(crate) attempts: AtomicU32,
@@ -274,6 +279,12 @@ impl Received {
     /// Notes that the message was handled before and is not handled again.
     pub(crate) fn mark_duplicate(&self) {
         self.duplicate.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes the claim under which the message is handled.
+    pub(crate) fn claimed(&self, token: Token) {
+        // A delivery goes through one idempotency step.
+        let _ = self.token.set(token);
     }
 
     pub(crate) fn origin(&self) -> Origin<'_> {

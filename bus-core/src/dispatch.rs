@@ -92,6 +92,13 @@ impl Held {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = parcels;
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     pub(crate) fn take(&self) -> Vec<Parcel> {
         mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

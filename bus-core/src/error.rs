@@ -48,6 +48,8 @@ pub enum FailureKind {
     Panicked,
     /// The consumer took longer than its timeout; retries may help.
     TimedOut,
+    /// Somebody else may be handling the same idempotency key: nothing was sent, the message goes back to its queue.
+    ClaimLost,
     /// The endpoint stops: no attempt failed, the message goes back to its queue.
     Cancelled,
 }
@@ -68,6 +70,11 @@ impl ConsumeError {
 
     pub(crate) fn panicked(text: &str) -> Self {
         Self::of_kind(FailureKind::Panicked, format!("panicked: {text}"))
+    }
+
+    pub(crate) fn claim_lost(key: &str) -> Self {
+        let text = format!("the claim on the idempotency key `{key}` was lost");
+        Self::of_kind(FailureKind::ClaimLost, text)
     }
 
     pub(crate) fn cancelled() -> Self {

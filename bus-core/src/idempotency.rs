@@ -13,10 +13,15 @@ use uuid::Uuid;
 use crate::headers::Headers;
 use crate::pause::from_now;
 
+/// The header that names the key of a message, where its sender wants to.
+pub(crate) const KEY_HEADER: &str = "Idempotency-Key";
+
 /// Remembers which messages were handled, by key.
 ///
 /// A key is absent, in progress under a lease, or done until it expires. Implementations must make
 /// [`begin`](Self::begin) atomic: of racing callers with the same key exactly one gets [`Begin::Fresh`].
+///
+/// An answer that takes longer than ten seconds is not waited for: the call is dropped, and made again.
 ///
 /// What a consumer does with it, step by step:
 ///
@@ -49,7 +54,8 @@ pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
         lease: Duration,
     ) -> Result<Begin, StoreError>;
 
-    /// Prolongs a claim by `lease` from now; `false` if the claim is no longer ours.
+    /// Prolongs a claim by `lease` from now; `false` if the claim is no longer ours. Also asked before what the consumer
+    /// sent leaves: it does not after a `false`.
     async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError>;
 
     /// Marks a claimed key as done, to be remembered for `keep`, which `Duration::MAX` makes endless; `false` if the claim is no longer ours.

@@ -14,6 +14,7 @@ use crate::codec::{Codec, encode_message};
 use crate::dispatch::{Direct, Dispatch};
 use crate::envelope::Envelope;
 use crate::host::HostInfo;
+use crate::idempotency::KEY_HEADER;
 use crate::message::{Contract, Message};
 use crate::observer::Observers;
 use crate::outgoing::{Draft, Intent, OutgoingHook, Parcel};
@@ -286,10 +287,11 @@ impl Origin<'_> {
     }
 }
 
-/// Whether a header belongs to the user and travels on; `MT-…` belongs to the one message only.
+/// Whether a header belongs to the user and travels on; `MT-…` and the key of a message belong to that one only.
 pub(crate) fn is_user_header(name: &str) -> bool {
     !name
         .get(..3)
         .is_some_and(|prefix| prefix.eq_ignore_ascii_case("MT-"))
         && !name.eq_ignore_ascii_case("traceparent")
+        && !name.eq_ignore_ascii_case(KEY_HEADER)
 }

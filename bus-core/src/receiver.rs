@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -166,10 +166,18 @@ impl Receiver {
             Outcome::Done => true,
             Outcome::Skipped => self.skip(received).await,
             Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
+            Outcome::Failed { error, .. } if error.kind() == FailureKind::ClaimLost => {
+                self.give_back(&error, "the message goes back to its queue")
+                    .await
+            }
             Outcome::Failed { error, .. }
                 if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
             {
-                self.wait_for_broker(&error).await
+                self.give_back(
+                    &error,
+                    "the broker is away, the message goes back to its queue",
+                )
+                .await
             }
             Outcome::Failed { error, by, message } => {
                 self.fail(received, &error, by.as_ref(), message.as_deref())
@@ -216,6 +224,8 @@ impl Receiver {
             site,
             trace,
             outbox: Held::default(),
+            has_left: AtomicBool::new(false),
+            token: OnceLock::new(),
             replies: Held::default(),
             attempts: AtomicU32::new(0),
             duplicate: AtomicBool::new(false),
@@ -314,14 +324,14 @@ impl Receiver {
         match error.kind() {
             FailureKind::Cancelled => true,
             FailureKind::Failed | FailureKind::TimedOut => *self.site.cancelled.borrow(),
-            FailureKind::Permanent | FailureKind::Panicked => false,
+            FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
         }
     }
 
-    /// A consumer could not send because the broker is away. That is no failed attempt: the message goes back and is
-    /// consumed again, not in a hot loop.
-    async fn wait_for_broker(&self, error: &ConsumeError) -> bool {
-        tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "the broker is away, the message goes back to its queue");
+    /// A consumer could not send because the broker is away, or its claim was lost. That is no failed attempt: the
+    /// message goes back and is consumed again, not in a hot loop.
+    async fn give_back(&self, error: &ConsumeError, what: &str) -> bool {
+        tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "{what}");
         Backoff::new(Duration::from_millis(500), Duration::from_secs(5))
             .wait()
             .await;

@@ -54,6 +54,11 @@ macro_rules! conformance {
                     a_handled_message_is_forgotten_in_time,
                     a_claim_lasts_as_long_as_its_consumer,
                     a_store_that_fails_is_waited_for,
+                    a_store_that_never_answers_does_not_stop_the_consumer,
+                    a_consumer_whose_claim_was_lost_has_sent_nothing,
+                    a_claim_is_not_given_up_once_something_has_left,
+                    duplicates_that_wait_hold_nobody_up,
+                    order_is_kept_while_a_key_is_held,
                 }
                 codecs {
                     bare_json_reaches_the_only_consumer,
@@ -126,6 +131,7 @@ macro_rules! conformance {
                     a_retry_is_no_duplicate,
                     a_business_key_tells_duplicates_with_different_ids,
                     a_header_may_name_the_key,
+                    a_key_belongs_to_one_message,
                     a_key_with_other_content_is_an_error,
                     messages_without_an_id_are_all_handled,
                     a_duplicate_request_gets_the_stored_reply,

@@ -1,5 +1,6 @@
 //! Sends what the successful attempt has left in the outbox.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,7 @@ impl Middleware for Flush {
                 .cloned();
             received.replies.put(replies.collect());
         }
+        received.has_left.store(true, Ordering::Relaxed);
         tokio::select! {
             biased;
             flushed = flush(received, parcels) => flushed,

@@ -1,7 +1,9 @@
 //! What runs around consumers: before, after, again, or not at all.
 
+mod claims;
 mod flush;
 mod idempotency;
+mod once;
 mod retry;
 mod timeout;
 
@@ -15,7 +17,7 @@ use futures_util::FutureExt;
 
 pub(crate) use flush::Flush;
 pub use idempotency::Idempotency;
-pub(crate) use idempotency::IdempotencyStep;
+pub(crate) use once::{ConfirmClaim, IdempotencyStep};
 pub(crate) use retry::RetryStep;
 pub use retry::{Jitter, Retry};
 pub(crate) use timeout::TimeoutStep;

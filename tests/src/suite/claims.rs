@@ -188,13 +188,198 @@ pub async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
+/// A store that is late, or never answers, does not make its consumer stand still.
+pub async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
+    let store = Arc::new(Counting::default());
+    store.mute.store(true, Ordering::SeqCst);
+    let lease = Duration::from_millis(60);
+    let short = Idempotency::shared(Arc::clone(&store) as _).lease(lease);
+    let seen = Recorder::<Place>::new();
+    let slow = with(
+        (seen.clone(), Arc::clone(&store)),
+        |(seen, store), ctx: ConsumeContext<Place>| async move {
+            eventually("the store is asked", || async {
+                store.extended.load(Ordering::SeqCst) > 0
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            seen.note(&ctx);
+            Ok(())
+        },
+    );
+    let sender = Sender::start(stage, |endpoint| endpoint.idempotency(short).consumer(slow));
+    let sender = sender.await?;
+    sender.send(1, Uuid::now_v7()).await?;
+    seen.next().await;
+    sender.stop_clean(stage).await
+}
+
+/// A consumer whose claim was lost has sent nothing: its message goes back, without a fault, and is handled again.
+pub async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
+    let store = Arc::new(Counting::default());
+    store.lost.store(1, Ordering::SeqCst);
+    let shared = Idempotency::shared(Arc::clone(&store) as _);
+    let (seen, events) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
+    let publishing = with(
+        seen.clone(),
+        |seen, ctx: ConsumeContext<Place>| async move {
+            seen.note(&ctx);
+            let number = u32::try_from(seen.calls())?;
+            Ok(ctx.publish(&Ordered { number }).await?)
+        },
+    );
+    let queue = stage.name("once");
+    let listening = stage
+        .bus()
+        .endpoint(Endpoint::new(stage.name("events")).consumer(events.clone()))
+        .start()
+        .await?;
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(1)
+        .idempotency(shared)
+        .consumer(publishing);
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let sender = Sender { bus, queue };
+    sender.send(1, Uuid::now_v7()).await?;
+    assert_eq!(events.next().await.message().number, 2, "of the second run");
+    assert!(seen.take(2).await[1].redelivered());
+    sender.stop_clean(stage).await?;
+    listening.publish(&Ordered { number: LAST }).await?;
+    assert_eq!(events.until_last().await.len(), 0);
+    listening.shutdown().await?;
+    Ok(())
+}
+
+/// What has left cannot be called back: the key of a consumer that is cut off after that is not given up, and whoever
+/// gets the message next waits until the lease has run out.
+pub async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
+    let store = Arc::new(Counting::default());
+    store.forgetful.store(true, Ordering::SeqCst);
+    let (seen, events) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
+    let queue = stage.name("once");
+    let endpoint = || {
+        let shared = Idempotency::shared(Arc::clone(&store) as _);
+        let publishing = with(
+            seen.clone(),
+            |seen, ctx: ConsumeContext<Place>| async move {
+                seen.note(&ctx);
+                Ok(ctx.publish(&Ordered { number: 1 }).await?)
+            },
+        );
+        Endpoint::new(&queue)
+            .idempotency(shared)
+            .consumer(publishing)
+    };
+    let bus = || stage.bus().stop_timeout(Duration::from_millis(50));
+    let listening = Endpoint::new(stage.name("events")).consumer(events.clone());
+    let first = bus()
+        .endpoint(listening)
+        .endpoint(endpoint())
+        .start()
+        .await?;
+    first
+        .send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    events.next().await;
+    let stopped = first.shutdown().await;
+    stopped.expect_err("it could not be marked as done");
+    let next = bus().endpoint(endpoint()).start().await?;
+    eventually("it came again, and waits", || async {
+        store.begun.load(Ordering::SeqCst) >= 4
+    })
+    .await;
+    assert_eq!(
+        (store.released.load(Ordering::SeqCst), seen.calls()),
+        (0, 1)
+    );
+    next.shutdown().await.expect_err("it still waits");
+    Ok(())
+}
+
+/// Duplicates that wait take nobody's turn: other messages are handled meanwhile.
+pub async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+    let gate = Gate::closed();
+    let seen = Recorder::<Place>::new();
+    let first_waits = with(
+        (seen.clone(), gate.clone()),
+        |(seen, gate), ctx: ConsumeContext<Place>| async move {
+            if ctx.message().number == 0 {
+                gate.pass().await;
+            }
+            seen.note(&ctx);
+            Ok(())
+        },
+    );
+    let sender = Sender::start(stage, |endpoint| {
+        let endpoint = endpoint.concurrency(2).prefetch(20);
+        endpoint.idempotency(once()).consumer(first_waits)
+    })
+    .await?;
+    let id = Uuid::now_v7();
+    for _ in 0..6 {
+        sender.send(0, id).await?;
+    }
+    for number in 1..=10 {
+        sender.send(number, Uuid::now_v7()).await?;
+    }
+    assert_eq!(numbers(&seen.take(10).await), (1..=10).collect::<Vec<_>>());
+    assert_eq!(gate.waiting(), 1, "its duplicates still wait");
+    gate.open();
+    assert_eq!(seen.next().await.message().number, 0);
+    sender.stop_clean(stage).await?;
+    assert_eq!(seen.calls(), 11);
+    Ok(())
+}
+
+/// With a concurrency of 1 a message keeps its place while somebody else holds its key.
+pub async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
+    let store = Arc::new(Counting::default());
+    let seen = Recorder::<Place>::new();
+    let shared = Idempotency::shared(Arc::clone(&store) as _);
+    let sender = Sender::start(stage, |endpoint| {
+        endpoint
+            .concurrency(1)
+            .idempotency(shared)
+            .consumer(seen.clone())
+    })
+    .await?;
+    let id = Uuid::now_v7();
+    let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, br#"{"number":1}"#);
+    let key = format!("{}/{id}", sender.queue);
+    let Begin::Fresh(crashed) = store.inner.begin(&key, content, Duration::MAX).await? else {
+        return Err("the key is new".into());
+    };
+    sender.send(1, id).await?;
+    sender.send(2, Uuid::now_v7()).await?;
+    eventually("the first one waits", || async {
+        store.begun.load(Ordering::SeqCst) >= 3
+    })
+    .await;
+    store.inner.release(&crashed).await?;
+    let order: Vec<_> = seen
+        .take(2)
+        .await
+        .iter()
+        .map(|call| call.message().number)
+        .collect();
+    assert_eq!(order, [1, 2]);
+    sender.stop_clean(stage).await
+}
+
 /// A store that counts, and that can be broken.
 #[derive(Debug, Default)]
 struct Counting {
     inner: MemoryIdempotencyStore,
     broken: AtomicBool,
+    /// Never answers when a claim is to be prolonged.
+    mute: AtomicBool,
+    /// Cannot mark anything as done.
+    forgetful: AtomicBool,
+    /// So many claims are lost before they are prolonged.
+    lost: AtomicU32,
     begun: AtomicU32,
     extended: AtomicU32,
+    released: AtomicU32,
 }
 
 #[async_trait]
@@ -214,6 +399,17 @@ impl IdempotencyStore for Counting {
 
     async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError> {
         self.extended.fetch_add(1, Ordering::SeqCst);
+        if self.mute.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let one_less = |lost: u32| lost.checked_sub(1);
+        if self
+            .lost
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok()
+        {
+            self.inner.release(token).await?;
+        }
         self.inner.extend(token, lease).await
     }
 
@@ -223,10 +419,14 @@ impl IdempotencyStore for Counting {
         replies: Vec<StoredReply>,
         keep: Duration,
     ) -> Result<bool, StoreError> {
+        if self.forgetful.load(Ordering::SeqCst) {
+            return Err(StoreError::new("out of paper"));
+        }
         self.inner.complete(token, replies, keep).await
     }
 
     async fn release(&self, token: &Token) -> Result<(), StoreError> {
+        self.released.fetch_add(1, Ordering::SeqCst);
         self.inner.release(token).await
     }
 }

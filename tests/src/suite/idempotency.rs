@@ -225,6 +225,45 @@ pub async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
+/// The key of a message is not that of what its consumer sends: two commands of one message are both handled.
+pub async fn a_key_belongs_to_one_message(stage: &dyn Stage) -> Outcome {
+    let back_office = stage.name("back-office");
+    let fanning_out = with(
+        back_office.clone(),
+        |back_office, ctx: ConsumeContext<Place>| async move {
+            for _ in 0..2 {
+                ctx.send_to(format!("queue:{back_office}"), &Ordered { number: 1 })
+                    .await?;
+            }
+            Ok(())
+        },
+    );
+    let seen = Recorder::<Ordered>::new();
+    let (queue, keyed) = (stage.name("front"), once());
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(fanning_out))
+        .endpoint(
+            Endpoint::new(&back_office)
+                .without_subscriptions()
+                .idempotency(keyed)
+                .consumer(seen.clone()),
+        )
+        .start()
+        .await?;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .header("Idempotency-Key", "k")
+        .header("Tenant", "north")
+        .await?;
+    for call in seen.take(2).await {
+        assert_eq!(call.headers().text("Idempotency-Key"), None);
+        assert_eq!(call.headers().text("Tenant"), Some("north"));
+    }
+    bus.shutdown().await?;
+    assert_eq!(stage.depth(&back_office).await, Some(0));
+    Ok(())
+}
+
 /// A key that comes with another message is a permanent failure that says so.
 pub async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();

@@ -1,0 +1,199 @@
+//! Claims on keys: every question to the store has a deadline.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::context::{ConsumeContext, Received};
+use crate::error::ConsumeError;
+use crate::idempotency::{Begin, IdempotencyStore, StoreError, StoredReply, Token};
+use crate::panics::Shown;
+use crate::pause::Backoff;
+
+/// How long a store may take to answer. What it does later is found out by asking again.
+const STORE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A store, and how long its claims and its memory last.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    pub(crate) store: Arc<dyn IdempotencyStore>,
+    pub(crate) lease: Duration,
+    pub(crate) keep: Duration,
+}
+
+impl Claims {
+    /// Claims a key, waiting for whoever holds it and for a store that fails; meanwhile others run.
+    pub(crate) async fn begin(
+        &self,
+        ctx: &ConsumeContext,
+        key: &str,
+    ) -> Result<Begin, ConsumeError> {
+        let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, &ctx.envelope().message);
+        let mut waits = Waits::new(ctx, "the message waits for the store");
+        loop {
+            match answered(self.store.begin(key, fingerprint, self.lease)).await {
+                Ok(Begin::InProgress) => {}
+                Ok(begin) => return Ok(begin),
+                Err(error) => waits.complain(&error),
+            }
+            ctx.received().slot.step_aside();
+            waits.wait().await?;
+        }
+    }
+
+    /// Keeps a claim alive for as long as it is polled, beside the work.
+    pub(crate) async fn keep_alive(&self, token: &Token) -> Infallible {
+        let pause = (self.lease / 3).max(Duration::from_millis(1));
+        loop {
+            tokio::time::sleep(pause).await;
+            match answered(self.store.extend(token, self.lease)).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(key = token.key, "the claim was lost; a duplicate may run");
+                    return std::future::pending().await;
+                }
+                Err(error) => {
+                    tracing::warn!(key = token.key, error = %Shown(error), "the claim could not be prolonged");
+                }
+            }
+        }
+    }
+
+    /// Waits for the store's word that a claim is still ours, and has its whole lease before it.
+    ///
+    /// # Errors
+    /// If it is not: somebody else may be doing the same work.
+    pub(crate) async fn confirm(
+        &self,
+        ctx: &ConsumeContext,
+        token: &Token,
+    ) -> Result<(), ConsumeError> {
+        let mut waits = Waits::new(ctx, "what the consumer sent waits for the store");
+        loop {
+            match answered(self.store.extend(token, self.lease)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(ConsumeError::claim_lost(&token.key)),
+                Err(error) => waits.complain(&error),
+            }
+            waits.wait().await?;
+        }
+    }
+
+    /// Marks the key as done.
+    pub(crate) async fn complete(
+        &self,
+        ctx: &ConsumeContext,
+        token: &Token,
+        replies: Vec<StoredReply>,
+    ) -> Result<(), ConsumeError> {
+        let mut waits = Waits::new(ctx, "the message waits to be marked as done");
+        loop {
+            match answered(self.store.complete(token, replies.clone(), self.keep)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    let key = &token.key;
+                    tracing::warn!(key, "the claim was lost before its message was done");
+                    return Ok(());
+                }
+                Err(error) => waits.complain(&error),
+            }
+            waits.wait().await?;
+        }
+    }
+
+    async fn release(&self, token: &Token) {
+        if let Err(error) = answered(self.store.release(token)).await {
+            tracing::warn!(key = token.key, error = %Shown(error), "the claim could not be released and lasts until its lease ends");
+        }
+    }
+}
+
+async fn answered<T>(
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(STORE_DEADLINE, question);
+    answer.await.unwrap_or_else(|_| {
+        let text = format!("no answer within {STORE_DEADLINE:?}");
+        Err(StoreError::new(text))
+    })
+}
+
+/// The pauses between questions to a store that fails, or that says that another one works.
+struct Waits<'a> {
+    ctx: &'a ConsumeContext,
+    what: &'static str,
+    backoff: Backoff,
+}
+
+impl<'a> Waits<'a> {
+    fn new(ctx: &'a ConsumeContext, what: &'static str) -> Self {
+        Self {
+            ctx,
+            what,
+            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
+        }
+    }
+
+    fn complain(&self, error: &StoreError) {
+        tracing::warn!(endpoint = self.ctx.endpoint(), error = %Shown(error), "{}", self.what);
+    }
+
+    async fn wait(&mut self) -> Result<(), ConsumeError> {
+        tokio::select! {
+            biased;
+            () = self.ctx.cancelled() => Err(ConsumeError::cancelled()),
+            () = self.backoff.wait() => Ok(()),
+        }
+    }
+}
+
+/// A claim of ours. Frees the key when the consumer failed, also when its future is dropped at shutdown; but not once
+/// something has left, as whoever got the key then would send it again: the lease frees it.
+pub(crate) struct Claim {
+    claims: Claims,
+    received: Arc<Received>,
+    token: Option<Token>,
+}
+
+impl Claim {
+    pub(crate) fn new(claims: Claims, received: Arc<Received>, token: Token) -> Self {
+        Self {
+            claims,
+            received,
+            token: Some(token),
+        }
+    }
+
+    /// The work is done: the key stays ours until it is marked so.
+    pub(crate) fn keep(mut self) {
+        self.token = None;
+    }
+
+    pub(crate) async fn release(mut self) {
+        if let Some(token) = self.released_token() {
+            self.claims.release(&token).await;
+        }
+    }
+
+    fn released_token(&mut self) -> Option<Token> {
+        let has_left = self.received.has_left.load(Ordering::Relaxed);
+        self.token.take().filter(|_| !has_left)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(token) = self.released_token() else {
+            return;
+        };
+        let claims = self.claims.clone();
+        // Without a runtime the lease frees the key.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { claims.release(&token).await });
+        }
+    }
+}
