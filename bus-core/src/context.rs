@@ -14,6 +14,7 @@ use crate::dispatch::{Dispatch, Held};
 use crate::envelope::Envelope;
 use crate::headers::{HeaderValue, Headers};
 use crate::idempotency::Token;
+use crate::ids::{Ids, Sent, derived};
 use crate::message::Message;
 use crate::outbound::{Origin, Outbound};
 use crate::outgoing::{Draft, Intent};
@@ -33,6 +34,12 @@ pub type AnyMessage = dyn Any + Send + Sync;
 ///
 /// What is published, sent or responded through the context carries the conversation on, and is held back until the
 /// consumer succeeds; a [`Bus`](crate::Bus) handle kept in a consumer sends at once, outside of the conversation.
+///
+/// Its message id is derived from that of the message being consumed, from the endpoint, the type, the target and the
+/// content: a consumer that runs again, as its process crashed before the acknowledgement, sends the same under the same
+/// ids, and a receiver that knows ids handles it once. Content that differs at each run, such as a time or a random
+/// number, makes it another message; take those from the message being consumed, or set
+/// [`message_id`](crate::Sending::message_id).
 ///
 /// Cheap to clone. Typed for consumers, [`AnyMessage`] for middleware.
 pub struct ConsumeContext<M: ?Sized = AnyMessage> {
@@ -78,6 +85,7 @@ struct Scope {
     received: Arc<Received>,
     attempt: u32,
     dispatch: Arc<dyn Dispatch>,
+    sent: Sent,
 }
 
 impl ConsumeContext {
@@ -88,6 +96,7 @@ impl ConsumeContext {
                 received,
                 attempt: 0,
                 dispatch,
+                sent: Sent::default(),
             }),
             message,
         }
@@ -102,6 +111,7 @@ impl ConsumeContext {
                 received,
                 attempt,
                 dispatch,
+                sent: Sent::default(),
             }),
             message: Arc::clone(&self.message),
         }
@@ -239,10 +249,11 @@ impl<M: ?Sized> ConsumeContext<M> {
         Ok(draft)
     }
 
-    /// Asks another service. Goes at once, past the outbox, as its answer is awaited here.
+    /// Asks another service. Goes at once, past the outbox, as its answer is awaited here; with a fresh message id, so
+    /// that another attempt is not given the answer that an idempotent service kept for the one before.
     pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
         let outbound = self.outbound();
-        let draft = request_draft(outbound, query, Some(&self.origin()));
+        let draft = request_draft(outbound, query, Some(&self.received().origin()));
         Requesting::new(
             draft,
             Arc::clone(outbound),
@@ -263,7 +274,21 @@ impl<M: ?Sized> ConsumeContext<M> {
     }
 
     fn origin(&self) -> Origin<'_> {
-        self.received().origin()
+        let received = self.received();
+        let ids = received.cause().map(|cause| Ids {
+            cause,
+            endpoint: &received.site.endpoint,
+            step: if self.scope.attempt == 0 {
+                "around"
+            } else {
+                "consumer"
+            },
+            sent: &self.scope.sent,
+        });
+        Origin {
+            ids,
+            ..received.origin()
+        }
     }
 
     fn sending(&self, draft: Result<Draft, SendError>) -> Sending {
@@ -294,7 +319,22 @@ impl Received {
             trace: &self.trace,
             priority: self.incoming.priority,
             codec: self.site.codec,
+            ids: None,
         }
+    }
+
+    /// The id of something that the endpoint itself sends for the message.
+    pub(crate) fn effect(&self, step: &str, which: &[u8]) -> Uuid {
+        let parts = [self.site.endpoint.as_bytes(), step.as_bytes(), which];
+        let derive = |cause| derived(cause, &parts);
+        self.cause().map_or_else(Uuid::now_v7, derive)
+    }
+
+    /// What the ids of everything that the message causes are derived from; none for a message without an id.
+    pub(crate) fn cause(&self) -> Option<Uuid> {
+        let text = || self.incoming.message_id.as_deref();
+        let named = |text: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
+        self.envelope.message_id.or_else(|| text().map(named))
     }
 }
 

@@ -22,6 +22,9 @@ use crate::serde_helpers::DateTime;
 use crate::topology::{Binding, Exchange, Node, Topology};
 use crate::transport::{Outgoing, Target};
 
+/// When a message was moved to the error queue.
+const TIMESTAMP: &str = "MT-Fault-Timestamp";
+
 /// How often it is tried to deliver a fault that the broker refuses.
 const FAULT_TRIES: u32 = 3;
 
@@ -87,14 +90,18 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     let received = failure.received;
     let envelope = &received.envelope;
     let outbound = &received.site.outbound;
+    // A message that was moved back, and fails again, has another fault.
+    let moved_at = received.incoming.headers.text(TIMESTAMP);
+    let fault_id = received.effect("fault", moved_at.unwrap_or_default().as_bytes());
     let (types, body) = if failure.fault_types.is_empty() {
-        receive_fault(failure)
+        receive_fault(failure, fault_id)
     } else {
-        fault(failure)
+        fault(failure, fault_id)
     };
     let urns: Vec<Cow<'static, str>> = types.iter().map(|name| Cow::Owned(name.urn())).collect();
     let mut draft = outbound.draft_of(urns.into(), body, Intent::Publish);
     received.origin().apply(&mut draft);
+    draft.envelope.message_id = Some(fault_id);
     draft.envelope.correlation_id = envelope.correlation_id;
     draft.envelope.request_id = envelope.request_id;
     if failure.retries > 0 {
@@ -117,10 +124,10 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     Ok(draft)
 }
 
-fn fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
+fn fault(failure: &Failure<'_>, fault_id: Uuid) -> (Vec<MessageType>, Bytes) {
     let envelope = &failure.received.envelope;
     let body = Fault {
-        fault_id: Uuid::now_v7(),
+        fault_id,
         faulted_message_id: envelope.message_id,
         timestamp: Some(DateTime::now()),
         exceptions: vec![ExceptionInfo::of(failure.error)],
@@ -137,12 +144,12 @@ fn fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
     (failure.fault_types.to_vec(), to_json(&body))
 }
 
-fn receive_fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
+fn receive_fault(failure: &Failure<'_>, fault_id: Uuid) -> (Vec<MessageType>, Bytes) {
     let received = failure.received;
     let types = &received.envelope.message_types;
     let contract = Contract::of::<ReceiveFault>();
     let body = ReceiveFault {
-        fault_id: Uuid::now_v7(),
+        fault_id,
         faulted_message_id: received.envelope.message_id,
         timestamp: Some(DateTime::now()),
         exceptions: vec![ExceptionInfo::of(failure.error)],
@@ -203,7 +210,7 @@ pub(crate) fn error_headers(failure: &Failure<'_>) -> Headers {
         "MT-Fault-InputAddress",
         failure.received.site.address.as_ref(),
     );
-    headers.insert("MT-Fault-Timestamp", now());
+    headers.insert(TIMESTAMP, now());
     if !std::ptr::eq(innermost, &raw const info) {
         headers.insert("MT-Fault-StackTrace", cut(&causes(&info)));
     }

@@ -67,7 +67,8 @@
 //! - A message may come twice: after a crash, a lost connection, or a confirm that was lost. Exactly once is an effect of
 //!   idempotent consumers, never a delivery.
 //! - Order is that of the queue at a concurrency of 1 only.
-//! - The outbox is in memory: it knows nothing of database transactions.
+//! - The outbox is in memory: it knows nothing of database transactions. What only the broker can refuse, such as a message
+//!   without permission, may fail its consumer's message after other parts of the outbox have left.
 //!
 //! | feature | brings | default |
 //! |---|---|---|
@@ -94,6 +95,7 @@ pub mod headers;
 mod health;
 mod host;
 pub mod idempotency;
+mod ids;
 mod iso8601;
 mod lanes;
 mod message;
@@ -106,6 +108,7 @@ mod panics;
 mod pause;
 mod plan;
 mod policy;
+mod preflight;
 mod publish_topology;
 mod receiver;
 mod reply;

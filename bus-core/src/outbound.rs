@@ -15,6 +15,7 @@ use crate::dispatch::{Direct, Dispatch};
 use crate::envelope::Envelope;
 use crate::host::HostInfo;
 use crate::idempotency::KEY_HEADER;
+use crate::ids::Ids;
 use crate::message::{Contract, Message};
 use crate::observer::Observers;
 use crate::outgoing::{Draft, Intent, OutgoingHook, Parcel};
@@ -57,6 +58,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) trace: &'a TraceContext,
     pub(crate) priority: Option<u8>,
     pub(crate) codec: Codec,
+    /// None: each message gets a fresh id.
+    pub(crate) ids: Option<Ids<'a>>,
 }
 
 impl fmt::Debug for Outbound {
@@ -114,6 +117,7 @@ impl Outbound {
         if let Some(key_of) = self.topologies.key_of(TypeId::of::<M>()) {
             draft.routing_key = Cow::Owned(key_of(message as &(dyn Any + Send + Sync)));
         }
+        identify(&mut draft, origin);
         Ok(draft)
     }
 
@@ -131,6 +135,7 @@ impl Outbound {
         draft.mandatory = matches!(address.target(), Target::Queue(_) | Target::Inbox(_));
         draft.envelope.destination_address = Some(address.to_uri(&self.base).into());
         draft.target = address.target();
+        identify(&mut draft, origin);
         Ok(draft)
     }
 
@@ -168,7 +173,7 @@ impl Outbound {
         Ok(draft)
     }
 
-    /// A draft of an encoded message part, with a fresh message id and nothing of an origin.
+    /// A draft of an encoded message part, without an id and with nothing of an origin.
     pub(crate) fn draft_of(
         &self,
         message_types: Cow<'static, [Cow<'static, str>]>,
@@ -176,7 +181,6 @@ impl Outbound {
         intent: Intent,
     ) -> Draft {
         let envelope = Envelope {
-            message_id: Some(Uuid::now_v7()),
             source_address: Some(Arc::clone(&self.settings.source)),
             message_types,
             message,
@@ -225,7 +229,7 @@ impl Outbound {
             .clone()
     }
 
-    /// Runs the hooks and encodes.
+    /// Runs the hooks, checks and encodes.
     pub(crate) fn pack(&self, mut draft: Draft) -> Result<Parcel, SendError> {
         for hook in &self.settings.hooks {
             caught(|| hook.prepare(&mut draft)).unwrap_or_else(|panic| {
@@ -240,6 +244,7 @@ impl Outbound {
                 .sent_time
                 .and_then(|sent| sent.checked_add(ttl));
         }
+        self.check(&draft)?;
         let encoded = draft.codec.encode(&draft.envelope);
         let outgoing = Outgoing {
             routing_key: draft.routing_key,
@@ -263,6 +268,17 @@ impl Outbound {
     }
 }
 
+/// Gives a draft with its target the id that it keeps.
+fn identify(draft: &mut Draft, origin: Option<&Origin<'_>>) {
+    let ids = origin.and_then(|origin| origin.ids);
+    let envelope = &draft.envelope;
+    let derive = |ids: Ids<'_>| {
+        let urn = envelope.message_types.first().map_or("", AsRef::as_ref);
+        ids.next(urn, draft.target.name(), &envelope.message)
+    };
+    draft.envelope.message_id = Some(ids.map_or_else(Uuid::now_v7, derive));
+}
+
 /// As `to_string` gives it, without its detour.
 fn text(id: Uuid) -> String {
     let mut buffer = Uuid::encode_buffer();
@@ -270,7 +286,7 @@ fn text(id: Uuid) -> String {
 }
 
 impl Origin<'_> {
-    /// Carries on what a consumed message hands to those it causes.
+    /// Carries on what a consumed message hands to those it causes, but for their ids.
     pub(crate) fn apply(&self, draft: &mut Draft) {
         let (from, to) = (self.envelope, &mut draft.envelope);
         to.conversation_id = from.conversation_id.or_else(|| Some(Uuid::now_v7()));

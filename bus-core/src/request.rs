@@ -271,6 +271,11 @@ impl<R: Reply> Requesting<R> {
         self.set(|draft| draft.envelope.headers.insert(name, value))
     }
 
+    /// The message id, instead of a fresh one; for questions that are asked again and must have one effect.
+    pub fn message_id(self, id: Uuid) -> Self {
+        self.set(|draft| draft.envelope.message_id = Some(id))
+    }
+
     /// Served before lower ones on a queue with priorities.
     pub fn priority(self, priority: u8) -> Self {
         self.set(|draft| draft.priority = Some(priority))

@@ -106,7 +106,8 @@ impl Sending {
         self.set(|draft| draft.envelope.correlation_id = Some(id))
     }
 
-    /// The message id, instead of a fresh one; for senders that may send the same message twice.
+    /// The message id, instead of a fresh one, or in a consumer of a derived one; for senders that may send the same
+    /// message twice.
     pub fn message_id(self, id: Uuid) -> Self {
         self.set(|draft| draft.envelope.message_id = Some(id))
     }

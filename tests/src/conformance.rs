@@ -118,6 +118,7 @@ macro_rules! conformance {
                     a_failing_fault_consumer_raises_no_fault,
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
+                    a_fault_is_the_same_until_its_message_was_moved_back,
                 }
                 health {
                     it_says_whether_the_bus_runs,
@@ -135,6 +136,9 @@ macro_rules! conformance {
                     a_key_with_other_content_is_an_error,
                     messages_without_an_id_are_all_handled,
                     a_duplicate_request_gets_the_stored_reply,
+                    a_second_run_is_recognized_two_hops_on,
+                    a_second_run_may_send_something_new,
+                    a_foreign_id_is_as_good,
                 }
                 inheritance {
                     a_base_contract_gets_each_derived_message_once,
@@ -183,6 +187,9 @@ macro_rules! conformance {
                     ids_are_fixed_when_a_message_is_published,
                     the_fault_of_a_failed_attempt_leaves,
                     a_context_sends_nothing_after_its_consumer_has_ended,
+                    nothing_leaves_if_one_message_has_nowhere_to_go,
+                    what_cannot_be_sent_is_refused_at_once,
+                    refused_messages_do_not_overtake_each_other,
                 }
                 panics {
                     a_hook_that_panics_refuses_its_message_alone,
@@ -238,6 +245,7 @@ macro_rules! conformance {
                     a_dropped_request_is_forgotten,
                     either_of_two_replies_is_accepted,
                     a_consumer_may_ask_while_it_consumes,
+                    another_attempt_asks_anew,
                     only_the_reply_carries_the_request_id,
                     only_the_requester_gets_the_reply,
                     an_answer_without_an_address_is_published,

@@ -130,11 +130,12 @@ async fn answer(received: &Received, replies: Vec<StoredReply>) -> ConsumeResult
         return Ok(());
     };
     let outbound = &received.site.outbound;
-    for reply in replies {
+    for (number, reply) in (0_u32..).zip(replies) {
         let types: Vec<_> = reply.message_types.into_iter().map(Into::into).collect();
         let mut draft = outbound.draft_of(types.into(), reply.message, Intent::Respond);
         draft.envelope.headers = reply.headers;
         received.origin().apply(&mut draft);
+        draft.envelope.message_id = Some(received.effect("answer", &number.to_le_bytes()));
         draft.envelope.request_id = received.envelope.request_id;
         address_reply(&mut draft, address, &received.envelope).map_err(ConsumeError::permanent)?;
         match outbound.direct().dispatch(outbound.pack(draft)?).await {

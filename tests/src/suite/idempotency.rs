@@ -347,3 +347,79 @@ pub async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Out
     }
     Ok(())
 }
+
+/// A relay that publishes what `sends` makes of each message, and a receiver of it that knows ids.
+async fn two_hops(
+    stage: &dyn Stage,
+    sends: impl Fn(u32) -> Vec<u32> + Clone + Send + Sync + 'static,
+) -> Outcome<(Sender, Recorder<Ordered>)> {
+    let runs = Arc::new(AtomicU32::new(0));
+    let relay = with(
+        (sends, runs),
+        |(sends, runs), ctx: ConsumeContext<Place>| async move {
+            for number in sends(runs.fetch_add(1, Ordering::SeqCst)) {
+                ctx.publish(&Ordered { number }).await?;
+            }
+            Ok(())
+        },
+    );
+    let seen = Recorder::<Ordered>::new();
+    let queue = stage.name("relay");
+    let receiver = Endpoint::new(stage.name("receiver")).concurrency(1);
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(relay))
+        .endpoint(receiver.idempotency(once()).consumer(seen.clone()))
+        .start()
+        .await?;
+    Ok((Sender { bus, queue }, seen))
+}
+
+/// A consumer that runs again for the same message sends the same ids: a receiver that knows them handles each of its
+/// messages once, also equal ones, in whatever order they are sent.
+pub async fn a_second_run_is_recognized_two_hops_on(stage: &dyn Stage) -> Outcome {
+    let sends = |run| match run {
+        0 => vec![1, 2, 2],
+        1 => vec![2, 1, 2],
+        _ => vec![LAST],
+    };
+    let (sender, seen) = two_hops(stage, sends).await?;
+    let id = Uuid::now_v7();
+    for id in [id, id, Uuid::now_v7()] {
+        sender.send(1, id).await?;
+    }
+    let calls = seen.until_last().await;
+    assert_eq!(numbers(&calls), [1, 2, 2]);
+    sender.stop_clean(stage).await
+}
+
+/// A second run that sends something else, as it finds another state, has sent something new.
+pub async fn a_second_run_may_send_something_new(stage: &dyn Stage) -> Outcome {
+    let sends = |run| match run {
+        0 => vec![1],
+        1 => vec![2],
+        _ => vec![LAST],
+    };
+    let (sender, seen) = two_hops(stage, sends).await?;
+    let id = Uuid::now_v7();
+    for id in [id, id, Uuid::now_v7()] {
+        sender.send(1, id).await?;
+    }
+    assert_eq!(numbers(&seen.until_last().await), [1, 2]);
+    sender.stop_clean(stage).await
+}
+
+/// A foreign message whose id is no UUID causes the same ids each time too; one without an id causes fresh ones.
+pub async fn a_foreign_id_is_as_good(stage: &dyn Stage) -> Outcome {
+    let sends = |run| vec![if run < 4 { 1 } else { LAST }];
+    let (sender, seen) = two_hops(stage, sends).await?;
+    let wire = stage.wire().await;
+    for id in [Some("order-7"), Some("order-7"), None, None, None] {
+        let mut foreign = envelope::<Place>(&sender.queue, &json!({ "number": 1 }));
+        foreign.message_id = id.map(str::to_owned);
+        wire.send(foreign).await;
+    }
+    assert_eq!(numbers(&seen.until_last().await), [1, 1, 1]);
+    wire.close().await;
+    sender.stop_clean(stage).await
+}

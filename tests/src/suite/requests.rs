@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::{Bus, ConsumeContext, Endpoint, OneOf2};
+use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, MemoryIdempotencyStore, OneOf2, Retry};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
@@ -320,6 +320,45 @@ pub async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Out
         .await?;
     bus.publish(&Ask { number: 5 }).await?;
     assert_eq!(told.next().await.message().number, 5);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Another attempt asks anew: a responder that knows ids must not give it the answer of the attempt that failed.
+pub async fn another_attempt_asks_anew(stage: &dyn Stage) -> Outcome {
+    let asked = Recorder::<Ask>::new();
+    let once = Idempotency::new(MemoryIdempotencyStore::new());
+    let responder = with(
+        asked.clone(),
+        |asked, ctx: ConsumeContext<Ask>| async move {
+            asked.note(&ctx);
+            let number = u32::try_from(asked.calls())?;
+            Ok(ctx.respond(&Told { number }).await?)
+        },
+    );
+    let asker = with((), |(), ctx: ConsumeContext<Ordered>| async move {
+        let told: Told = ctx.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
+        match told.number {
+            1 => Err("not yet".into()),
+            _ => Ok(ctx.respond(&told).await?),
+        }
+    });
+    let bus = stage
+        .bus()
+        .endpoint(
+            Endpoint::new(stage.name("responder"))
+                .idempotency(once)
+                .consumer(responder),
+        )
+        .endpoint(
+            Endpoint::new(stage.name("asker"))
+                .retry(Retry::immediate(1))
+                .consumer(asker),
+        )
+        .start()
+        .await?;
+    let asking = bus.request::<Told>(&Ordered { number: 1 });
+    assert_eq!(asking.timeout(PATIENCE).await?.number, 2);
     bus.shutdown().await?;
     Ok(())
 }
