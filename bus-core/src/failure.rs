@@ -23,6 +23,9 @@ use crate::serde_helpers::DateTime;
 use crate::topology::{Binding, Exchange, Node, Topology};
 use crate::transport::{Outgoing, Target};
 
+/// When a message was moved to the error queue.
+const TIMESTAMP: &str = "MT-Fault-Timestamp";
+
 /// How often it is tried to deliver a fault that the broker refuses.
 const FAULT_TRIES: u32 = 3;
 
@@ -88,19 +91,16 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     let received = failure.received;
     let envelope = &received.envelope;
     let outbound = &received.site.outbound;
+    let fault_id = fault_id(received);
     let (types, body) = if failure.fault_types.is_empty() {
-        receive_fault(failure)
+        receive_fault(failure, fault_id)
     } else {
-        fault(failure)
+        fault(failure, fault_id)
     };
     let urns: Vec<Cow<'static, str>> = types.iter().map(|name| Cow::Owned(name.urn())).collect();
     let mut draft = outbound.draft_of(urns.into(), body, Intent::Publish);
     received.origin().apply(&mut draft);
-    // A failure that is met again, as the process ended before the acknowledgement, raises the same fault.
-    if let Some(origin) = origin_id(envelope, &received.incoming) {
-        let name = format!("{}\0fault", received.site.endpoint);
-        draft.envelope.message_id = Some(Uuid::new_v5(&origin, name.as_bytes()));
-    }
+    draft.envelope.message_id = Some(fault_id);
     draft.envelope.correlation_id = envelope.correlation_id;
     draft.envelope.request_id = envelope.request_id;
     if failure.retries > 0 {
@@ -123,10 +123,25 @@ fn fault_draft(failure: &Failure<'_>) -> Result<Draft, SendError> {
     Ok(draft)
 }
 
-fn fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
+/// A failure that is met again, as the process ended before the acknowledgement, raises the same fault; one of a message
+/// that was moved back from the error queue raises another.
+fn fault_id(received: &Received) -> Uuid {
+    let Some(origin) = origin_id(&received.envelope, &received.incoming) else {
+        return Uuid::now_v7();
+    };
+    let moved_at = received
+        .incoming
+        .headers
+        .text(TIMESTAMP)
+        .unwrap_or_default();
+    let name = format!("{}\0fault\0{moved_at}", received.site.endpoint);
+    Uuid::new_v5(&origin, name.as_bytes())
+}
+
+fn fault(failure: &Failure<'_>, fault_id: Uuid) -> (Vec<MessageType>, Bytes) {
     let envelope = &failure.received.envelope;
     let body = Fault {
-        fault_id: Uuid::now_v7(),
+        fault_id,
         faulted_message_id: envelope.message_id,
         timestamp: Some(DateTime::now()),
         exceptions: vec![ExceptionInfo::of(failure.error)],
@@ -143,12 +158,12 @@ fn fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
     (failure.fault_types.to_vec(), to_json(&body))
 }
 
-fn receive_fault(failure: &Failure<'_>) -> (Vec<MessageType>, Bytes) {
+fn receive_fault(failure: &Failure<'_>, fault_id: Uuid) -> (Vec<MessageType>, Bytes) {
     let received = failure.received;
     let types = &received.envelope.message_types;
     let contract = Contract::of::<ReceiveFault>();
     let body = ReceiveFault {
-        fault_id: Uuid::now_v7(),
+        fault_id,
         faulted_message_id: received.envelope.message_id,
         timestamp: Some(DateTime::now()),
         exceptions: vec![ExceptionInfo::of(failure.error)],
@@ -209,7 +224,7 @@ pub(crate) fn error_headers(failure: &Failure<'_>) -> Headers {
         "MT-Fault-InputAddress",
         failure.received.site.address.as_ref(),
     );
-    headers.insert("MT-Fault-Timestamp", now());
+    headers.insert(TIMESTAMP, now());
     if !std::ptr::eq(innermost, &raw const info) {
         headers.insert("MT-Fault-StackTrace", cut(&causes(&info)));
     }

@@ -270,6 +270,14 @@ impl<R: Reply> Requesting<R> {
         self
     }
 
+    /// Sets the message id, instead of a fresh or derived one.
+    ///
+    /// A request of a consumer has the same id whenever its message is handled again, so that an idempotent service
+    /// answers it with the reply that it gave before. Give a fresh id where another attempt wants another answer.
+    pub fn message_id(self, id: Uuid) -> Self {
+        self.set(|draft| draft.envelope.message_id = Some(id))
+    }
+
     /// Adds a header.
     pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.set(|draft| draft.envelope.headers.insert(name, value))

@@ -119,6 +119,7 @@ macro_rules! conformance {
                     foreign_spellings_of_the_envelope_are_accepted,
                 }
                 faults {
+                    a_fault_is_the_same_until_its_message_was_moved_back,
                     a_fault_tells_what_failed_and_why,
                     a_fault_goes_to_its_address,
                     faults_need_not_be_published,
@@ -182,6 +183,8 @@ macro_rules! conformance {
                     observers_see_the_ids_that_travel,
                 }
                 outbox {
+                    what_cannot_be_sent_is_refused_at_once,
+                    refused_messages_do_not_overtake_each_other,
                     a_failed_consumer_has_sent_nothing,
                     the_successful_attempt_sends_once,
                     messages_leave_in_order,

@@ -1,5 +1,6 @@
 //! Sends what the successful attempt has left in the outbox.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,7 +18,12 @@ use crate::troubles::Trouble;
 /// What messages suffer from whose outbox cannot leave.
 const WAITING: &str = "wait for the broker to take what their consumers sent";
 
-/// Sends the outbox once the consumer has succeeded, in order, until the broker owns every message.
+/// Sends the outbox once the consumer has succeeded, until the broker owns every message.
+///
+/// All are handed to the transport at once and in order. Those that the broker cannot take for a while follow, and none
+/// overtakes an earlier one to the same target then.
+///
+/// One that is refused for good, which could not be known at the call, fails the delivery when the others have left.
 ///
 /// It stands outside of retry: a broker that cannot be reached is waited for with the same messages and ids, and the
 /// consumer is not run again.
@@ -42,7 +48,6 @@ impl Middleware for Flush {
                 .cloned();
             received.replies.put(replies.collect());
         }
-        received.has_left.store(true, Ordering::Relaxed);
         tokio::select! {
             biased;
             flushed = flush(received, parcels) => flushed,
@@ -52,32 +57,38 @@ impl Middleware for Flush {
 }
 
 async fn flush(received: &Received, mut parcels: Vec<Parcel>) -> ConsumeResult {
+    received.has_left.store(true, Ordering::Relaxed);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-    let mut waiting = None;
+    let (mut waiting, mut refused) = (None, None);
+    let mut outcomes = send_all(received, &parcels).await;
     loop {
-        let outcomes = send_all(received, &parcels).await;
         let mut remaining = Vec::new();
         for (parcel, outcome) in parcels.into_iter().zip(outcomes) {
             match outcome {
-                Ok(()) => {}
-                Err(error) if is_requester_gone(&parcel, &error) => {
+                Some(Ok(())) => {}
+                None => remaining.push(parcel),
+                Some(Err(error)) if is_requester_gone(&parcel, &error) => {
                     tracing::info!(endpoint = %received.site.endpoint, %error, "the requester is gone, the reply is dropped");
                 }
-                Err(error) if error.is_transient() => {
+                Some(Err(error)) if error.is_transient() => {
                     note_wait(received, &error, &mut waiting);
                     remaining.push(parcel);
                 }
-                Err(error) if error.kind() == SendErrorKind::Closed => {
+                Some(Err(error)) if error.kind() == SendErrorKind::Closed => {
                     return Err(ConsumeError::cancelled());
                 }
-                Err(error) => return Err(ConsumeError::permanent(error)),
+                // The others leave all the same: their consumer has succeeded.
+                Some(Err(error)) => {
+                    refused.get_or_insert(error);
+                }
             }
         }
         if remaining.is_empty() {
-            return Ok(());
+            return refused.map_or(Ok(()), |error| Err(ConsumeError::permanent(error)));
         }
         parcels = remaining;
         backoff.wait().await;
+        outcomes = send_in_turn(received, &parcels).await;
     }
 }
 
@@ -94,18 +105,46 @@ fn note_wait(received: &Received, error: &SendError, waiting: &mut Option<Troubl
     *waiting = Some(trouble);
 }
 
+type Outcome = Option<Result<(), SendError>>;
+
 /// All at once: the transport keeps the order in which they were handed over.
-async fn send_all(received: &Received, parcels: &[Parcel]) -> Vec<Result<(), SendError>> {
+async fn send_all(received: &Received, parcels: &[Parcel]) -> Vec<Outcome> {
     let outbound = &received.site.outbound;
     if let [only] = parcels {
-        return vec![outbound.direct().dispatch(only.clone()).await];
+        return vec![Some(outbound.direct().dispatch(only.clone()).await)];
     }
-    join_all(
-        parcels
-            .iter()
-            .map(|parcel| outbound.direct().dispatch(parcel.clone())),
-    )
-    .await
+    let sends = parcels
+        .iter()
+        .map(|parcel| async { Some(outbound.direct().dispatch(parcel.clone()).await) });
+    join_all(sends).await
+}
+
+/// Those to the same target one after the other, so that none overtakes one that the broker still refuses; those after
+/// such a one are not tried.
+async fn send_in_turn(received: &Received, parcels: &[Parcel]) -> Vec<Outcome> {
+    let outbound = &received.site.outbound;
+    let mut by_target: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, parcel) in parcels.iter().enumerate() {
+        let target = parcel.outgoing.target.name();
+        by_target.entry(target).or_default().push(place);
+    }
+    let in_turn = by_target.into_values().map(|places| async move {
+        let mut done = Vec::new();
+        for place in places {
+            let outcome = outbound.direct().dispatch(parcels[place].clone()).await;
+            let waits = outcome.as_ref().is_err_and(SendError::is_transient);
+            done.push((place, outcome));
+            if waits {
+                break;
+            }
+        }
+        done
+    });
+    let mut outcomes: Vec<_> = parcels.iter().map(|_| None).collect();
+    for (place, outcome) in join_all(in_turn).await.into_iter().flatten() {
+        outcomes[place] = Some(outcome);
+    }
+    outcomes
 }
 
 fn is_requester_gone(parcel: &Parcel, error: &SendError) -> bool {

@@ -314,3 +314,33 @@ pub async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcom
     assert_eq!(broken.seen.calls(), 0);
     broken.stop().await
 }
+
+/// A message that fails twice, as its first failure was not acknowledged, raises one fault twice; one that was moved back
+/// to be tried again raises another.
+pub async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
+    let broken = Broken::start(stage).await?;
+    let address = stage.name("told");
+    let told = broken.wire.read(&address).await;
+    let id = Uuid::now_v7();
+    let mut faults = Vec::new();
+    for number in 0..3 {
+        if number < 2 {
+            let sending = broken.bus.send_to(broken.address(), &Place { number: 1 });
+            let sending = sending.message_id(id);
+            sending.fault_address(format!("queue:{address}")).await?;
+        }
+        let fault = json(&told.next().await)?;
+        assert_eq!(fault["messageId"], fault["message"]["faultId"]);
+        faults.push(fault["messageId"].clone());
+        let failed = broken.errors.next().await;
+        if number == 1 {
+            let mut again = raw(&broken.queue, failed.body);
+            again.content_type = failed.content_type.map(Into::into);
+            again.headers = failed.headers;
+            broken.wire.send(again).await;
+        }
+    }
+    assert_eq!(faults[0], faults[1]);
+    assert_ne!(faults[1], faults[2]);
+    broken.stop().await
+}

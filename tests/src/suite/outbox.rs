@@ -1,14 +1,19 @@
 //! What a consumer sends leaves when it has succeeded, and only then.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
+use async_trait::async_trait;
+use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry, SendErrorKind};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};
 use crate::gate::Gate;
 use crate::outcome::Outcome;
 use crate::recorder::{Recorder, numbers, with};
+use crate::rigged::Rig;
 use crate::stage::Stage;
 
 /// A consumer of `Place` that sends and publishes, then fails in all attempts before `succeeds`.
@@ -436,5 +441,97 @@ pub async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn St
     assert_eq!(numbers(&ordered.until_last().await), [10, 10]);
     bus.shutdown().await?;
     wire.close().await;
+    Ok(())
+}
+
+/// What no broker could take is refused where the consumer sends it, not when its outbox leaves.
+pub async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let delays = stage.transport().capabilities().delayed_delivery;
+    let ordered = Recorder::<Ordered>::new();
+    let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
+        let event = Ordered { number: 1 };
+        let long = || "k".repeat(256);
+        let mut sends = vec![
+            (
+                ctx.publish(&event).routing_key(long()),
+                SendErrorKind::Refused,
+            ),
+            (
+                ctx.publish(&event).header(long(), 1),
+                SendErrorKind::Refused,
+            ),
+            (ctx.send_to("no address", &event), SendErrorKind::NoRoute),
+        ];
+        if !delays {
+            let delayed = ctx.publish(&event).delay(Duration::from_secs(1));
+            sends.push((delayed, SendErrorKind::Unsupported));
+        }
+        for (sending, kind) in sends {
+            let error = sending.await.expect_err("it cannot be sent");
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        Ok(ctx.publish(&Ordered { number: LAST }).await?)
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(refused))
+        .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    assert_eq!(ordered.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Messages to one target that the broker refuses for a while leave in order when it takes them.
+pub async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
+    struct Full {
+        queue: String,
+        sends: AtomicU32,
+    }
+    #[async_trait]
+    impl Rig for Full {
+        async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+            // All of the first round, and the first of the second one.
+            let here = outgoing.target.name() == self.queue;
+            if here && self.sends.fetch_add(1, Ordering::SeqCst) < 4 {
+                return Err(TransportError::new(TransportErrorKind::Nacked, "full"));
+            }
+            Ok(())
+        }
+    }
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let rig = Arc::new(Full {
+        queue: end.clone(),
+        sends: AtomicU32::new(0),
+    });
+    let cancelled = Recorder::<Cancelled>::new();
+    let three = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        for number in 1..=3 {
+            ctx.send_to(format!("queue:{end}"), &Cancelled { number })
+                .await?;
+        }
+        Ok(())
+    });
+    let bus = stage
+        .rigged(&rig)
+        .endpoint(Endpoint::new(&queue).consumer(three))
+        .endpoint(
+            Endpoint::new(&end)
+                .without_subscriptions()
+                .concurrency(1)
+                .consumer(cancelled.clone()),
+        )
+        .start()
+        .await?;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    let calls = cancelled.take(3).await;
+    let order: Vec<_> = calls.iter().map(|call| call.message().number).collect();
+    assert_eq!(order, [1, 2, 3]);
+    bus.shutdown().await?;
     Ok(())
 }
