@@ -83,6 +83,7 @@ pub mod codec;
 mod consumer;
 mod context;
 mod crash_guard;
+mod cutting;
 #[doc(hidden)]
 pub mod derive_support;
 mod dispatch;
@@ -99,6 +100,7 @@ mod iso8601;
 mod lanes;
 mod message;
 pub mod middleware;
+mod moving;
 mod names;
 mod observer;
 mod outbound;
