@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use crate::codec::{RawJson, is_noise, to_json};
 use crate::context::{Received, address_reply};
+use crate::cutting::is_reason;
 use crate::error::ConsumeError;
 use crate::fault::{ExceptionInfo, Fault, ReceiveFault, cut};
 use crate::headers::Headers;
 use crate::host::HostInfo;
 use crate::iso8601;
 use crate::message::{Contract, MessageType};
-use crate::outgoing::{Draft, Intent};
+use crate::outgoing::{Draft, Intent, Parcel};
 use crate::pause::Backoff;
 use crate::send_error::{SendError, SendErrorKind};
 use crate::serde_helpers::DateTime;
@@ -28,6 +29,9 @@ const TIMESTAMP: &str = "MT-Fault-Timestamp";
 /// How often it is tried to deliver a fault that the broker refuses.
 const FAULT_TRIES: u32 = 3;
 
+/// How long at most it is tried to deliver a fault.
+const FAULT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// A failed delivery and what is known of it.
 pub(crate) struct Failure<'a> {
     pub(crate) received: &'a Received,
@@ -38,8 +42,8 @@ pub(crate) struct Failure<'a> {
     pub(crate) retries: u32,
 }
 
-/// Sends the fault to its address, else publishes it. A fault that cannot be delivered is dropped and logged: it never
-/// holds up the move to the error queue.
+/// Sends the fault to its address, else publishes it. One that cannot be delivered within its deadline, or a minute if
+/// that is shorter, is dropped and logged: it does not keep its message from the error queue.
 pub(crate) async fn raise(failure: &Failure<'_>, publish: bool) {
     let received = failure.received;
     if received.site.is_tap || is_fault(received) {
@@ -60,21 +64,42 @@ pub(crate) async fn raise(failure: &Failure<'_>, publish: bool) {
 
 async fn deliver(received: &Received, draft: Draft) -> Result<(), SendError> {
     let outbound = &received.site.outbound;
-    let parcel = outbound.pack(Draft {
+    let mut parcel = outbound.pack(Draft {
         intent: Intent::Fault,
         ..draft
     })?;
+    let patience = parcel.deadline.min(FAULT_PATIENCE);
+    parcel.deadline = patience;
+    let mut cancelled = received.site.cancelled.clone();
+    let delivered = tokio::time::timeout(patience, try_to_deliver(received, &parcel));
+    let too_late = || {
+        let text = format!("the broker has not taken it within {patience:?}");
+        SendError::new(SendErrorKind::TimedOut, text)
+    };
+    tokio::select! {
+        biased;
+        outcome = delivered => outcome.unwrap_or_else(|_| Err(too_late())),
+        _ = cancelled.wait_for(|cancelled| *cancelled) => Err(too_late()),
+    }
+}
+
+async fn try_to_deliver(received: &Received, parcel: &Parcel) -> Result<(), SendError> {
+    let outbound = &received.site.outbound;
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     let mut refused = 0;
     loop {
-        match outbound.direct().dispatch(parcel.clone()).await {
-            Err(error) if error.is_broker_away() => backoff.wait().await,
+        let error = match outbound.direct().dispatch(parcel.clone()).await {
+            Err(error) if error.is_broker_away() => error,
             Err(error) if error.kind() == SendErrorKind::Nacked && refused < FAULT_TRIES => {
                 refused += 1;
-                backoff.wait().await;
+                error
             }
             outcome => return outcome,
-        }
+        };
+        received.slot.give_up();
+        let troubles = &received.site.troubles;
+        let _waits = troubles.note("wait until their fault is delivered", error.to_string());
+        backoff.wait().await;
     }
 }
 
@@ -280,6 +305,7 @@ pub(crate) fn moved(
     let incoming = &received.incoming;
     let mut headers = incoming.headers.clone();
     // Also not those of the transfer: a broker routes by CC, and reads x-death as a loop.
+    // Reasons of an earlier move do not pile up.
     headers.retain(|name, _| !is_reason(name) && !is_noise(name));
     headers.extend(why);
     let target = Target::Exchange {
@@ -296,15 +322,4 @@ pub(crate) fn moved(
         mandatory: true,
         ..Outgoing::new(target, incoming.body.clone())
     }
-}
-
-/// Reasons of an earlier move do not pile up.
-fn is_reason(name: &str) -> bool {
-    let starts = |prefix: &str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    starts("MT-Fault-")
-        || starts("MT-Host-") && !name.eq_ignore_ascii_case("MT-Host-Info")
-        || starts("MT-Reason")
 }

@@ -83,6 +83,7 @@ mod bus;
 pub mod codec;
 mod consumer;
 mod context;
+mod cutting;
 #[doc(hidden)]
 pub mod derive_support;
 mod dispatch;
@@ -100,6 +101,7 @@ mod iso8601;
 mod lanes;
 mod message;
 pub mod middleware;
+mod moving;
 mod names;
 mod observer;
 mod outbound;

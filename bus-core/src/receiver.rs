@@ -20,13 +20,12 @@ use crate::middleware::{Chain, Next};
 use crate::names;
 use crate::observer::Consumed;
 use crate::panics::{self, Shown};
-use crate::pause::{Backoff, from_now};
+use crate::pause::Backoff;
 use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
-use crate::send_error::SendErrorKind;
 use crate::slots::{Slot, Slots};
 use crate::trace::TraceContext;
-use crate::transport::{Delivery, Incoming, Outgoing, Settlement};
+use crate::transport::{Delivery, Incoming, Settlement};
 
 /// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
 pub(crate) struct Receiver {
@@ -355,7 +354,7 @@ impl Receiver {
             failure::skipped_headers(),
         );
         outgoing.ttl = received.incoming.ttl;
-        self.move_out(outgoing).await
+        self.move_out(received, outgoing).await
     }
 
     async fn fail(
@@ -385,7 +384,7 @@ impl Receiver {
                 &self.topology.error,
                 failure::error_headers(&failure),
             );
-            if !self.move_out(outgoing).await {
+            if !self.move_out(received, outgoing).await {
                 return false;
             }
         }
@@ -394,33 +393,5 @@ impl Receiver {
             .observers
             .faulted(&self.consumed(received, message), error);
         true
-    }
-
-    /// Moves a delivery to a queue that keeps it, and tries until that has worked: it is acknowledged only then.
-    async fn move_out(&self, mut outgoing: Outgoing) -> bool {
-        let outbound = &self.site.outbound;
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-        let mut cancelled = self.site.cancelled.clone();
-        loop {
-            outgoing.deadline = from_now(outbound.deadline());
-            let queue = outgoing.target.name().to_owned();
-            match outbound
-                .transport
-                .send(outgoing.clone())
-                .await
-                .map_err(crate::send_error::SendError::from)
-            {
-                Ok(()) => return true,
-                Err(error) if error.kind() == SendErrorKind::Closed => return false,
-                Err(error) => {
-                    tracing::error!(queue, %error, "the message cannot be moved yet; it stays unsettled");
-                }
-            }
-            tokio::select! {
-                biased;
-                _ = cancelled.wait_for(|cancelled| *cancelled) => return false,
-                () = backoff.wait() => {}
-            }
-        }
     }
 }

@@ -99,6 +99,9 @@ macro_rules! conformance {
                     a_kept_message_does_not_expire,
                     a_message_moved_back_is_consumed_as_new,
                     a_very_long_error_text_is_cut,
+                    a_message_with_huge_headers_is_kept,
+                    messages_that_cannot_be_moved_hold_nobody_up,
+                    messages_that_cannot_be_moved_go_back_at_the_end,
                 }
                 evolution {
                     unknown_members_are_ignored,
@@ -119,6 +122,8 @@ macro_rules! conformance {
                     a_message_that_cannot_be_read_raises_a_receive_fault,
                     a_failing_middleware_fails_the_message,
                     a_fault_is_the_same_until_its_message_was_moved_back,
+                    a_fault_that_cannot_be_delivered_holds_nothing_up,
+                    a_stop_does_not_wait_for_a_fault,
                 }
                 health {
                     it_says_whether_the_bus_runs,

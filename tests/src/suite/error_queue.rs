@@ -1,17 +1,21 @@
 //! Failed messages themselves: kept as they came, with the reasons.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bus_core::transport::Incoming;
-use bus_core::{ConsumeContext, Endpoint, HeaderValue, Retry};
+use async_trait::async_trait;
+use bus_core::transport::{Health, Incoming, Outgoing, TransportError, TransportErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, HeaderValue, Retry};
 use uuid::Uuid;
 
 use super::faults::{Broken, json, text};
 use crate::contracts::{LAST, Ordered, Place};
 use crate::outcome::Outcome;
 use crate::recorder::{Recorder, numbers};
+use crate::rigged::Rig;
 use crate::stage::Stage;
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 use crate::wire::raw;
 
 /// EQ-01: a failed message lies in the error queue as it came: body, ids and addresses.
@@ -243,4 +247,109 @@ pub async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
     let failed = broken.errors.next().await;
     assert_eq!(text(&failed, "MT-Fault-Message").chars().count(), 2048);
     broken.stop().await
+}
+
+/// A message whose headers leave no room for the reasons is kept all the same: its body whole, and what it lost named.
+pub async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("broken");
+    let seen = Recorder::<Place>::new();
+    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let mut huge = raw(&queue, "{ not json");
+    huge.headers.insert("blob", "x".repeat(122_500));
+    huge.headers.insert("small", "kept");
+    wire.send(huge).await;
+    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
+        .await?;
+    assert_eq!(seen.until_last().await.len(), 0);
+    let kept = errors.next().await;
+    assert_eq!(kept.body.as_ref(), b"{ not json");
+    assert_eq!(kept.headers.text("small"), Some("kept"));
+    assert_eq!(kept.headers.text("MT-Reason"), Some("fault"));
+    let note = kept.headers.text("MT-Fault-HeadersCut");
+    assert!(
+        kept.headers.contains("blob") || note.is_some_and(|note| note.starts_with("blob (")),
+        "{note:?}"
+    );
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// An error queue that takes nothing for a reason that does not pass by itself.
+#[derive(Default)]
+struct Forbidden(AtomicBool);
+
+#[async_trait]
+impl Rig for Forbidden {
+    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        if outgoing.target.name().ends_with("_error") && !self.0.load(Ordering::SeqCst) {
+            let kind = TransportErrorKind::AccessRefused;
+            return Err(TransportError::new(kind, "no permission to write"));
+        }
+        Ok(())
+    }
+}
+
+/// Sends four messages that fail and one that does not, to two slots, and waits for the latter.
+async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, String)> {
+    let queue = stage.name("broken");
+    let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
+        LAST => Ok(()),
+        _ => Err("broken".into()),
+    });
+    let endpoint = Endpoint::new(&queue).concurrency(2).prefetch(20);
+    let bus = stage.rigged(rig).endpoint(endpoint.consumer(seen.clone()));
+    let bus = bus.start().await?;
+    for number in [1, 2, 3, 4, LAST] {
+        bus.send_to(format!("queue:{queue}"), &Place { number })
+            .await?;
+    }
+    seen.take(5).await;
+    let told = || async {
+        let health = &bus.health().endpoints[0].health;
+        let text = format!("4 messages cannot be moved to `{queue}_error`: no permission");
+        matches!(health, Health::Degraded(why) if why.contains(&text))
+    };
+    eventually("health names the queue and the reason", told).await;
+    Ok((bus, queue))
+}
+
+/// Messages that cannot be moved hold nobody up, show in health, and are moved as soon as that works.
+pub async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+    let rig = Arc::new(Forbidden::default());
+    let (bus, queue) = four_stick(stage, &rig).await?;
+    rig.0.store(true, Ordering::SeqCst);
+    eventually("all are moved", || async {
+        stage.depth(&format!("{queue}_error")).await == Some(4)
+    })
+    .await;
+    eventually("all is well", || async { bus.health().is_healthy() }).await;
+    bus.shutdown().await?;
+    assert_eq!(stage.depth(&queue).await, Some(0));
+    Ok(())
+}
+
+/// Messages that cannot be moved hold up neither a pause nor the stop: they go back to their queue.
+pub async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> Outcome {
+    let (bus, queue) = four_stick(stage, &Arc::default()).await?;
+    let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
+    within("the pause", endpoint.pause()).await;
+    eventually("all are back", || async {
+        stage.depth(&queue).await == Some(4)
+    })
+    .await;
+    endpoint.resume().await?;
+    eventually("they stick again", || async {
+        !bus.health().is_healthy() && stage.depth(&queue).await == Some(0)
+    })
+    .await;
+    within("the stop", bus.shutdown()).await?;
+    eventually("all are back again", || async {
+        stage.depth(&queue).await == Some(4)
+    })
+    .await;
+    Ok(())
 }

@@ -1,15 +1,22 @@
 //! Fault messages: who is told that a message failed, and what.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 use bus_core::fault::ReceiveFault;
-use bus_core::transport::Incoming;
+use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
 use bus_core::{Bus, ConsumeError, Endpoint, Fault, middleware};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::contracts::Place;
+use crate::contracts::{LAST, Place};
 use crate::outcome::Outcome;
 use crate::recorder::Recorder;
+use crate::rigged::Rig;
 use crate::stage::Stage;
+use crate::wait::{eventually, within};
 use crate::wire::{Reader, Wire, raw};
 
 /// An endpoint whose consumer fails, and a reader of its error queue.
@@ -343,4 +350,74 @@ pub async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn St
     assert_eq!(faults[0], faults[1]);
     assert_ne!(faults[1], faults[2]);
     broken.stop().await
+}
+
+/// A fault that cannot be delivered does not keep its message from the error queue, nor others from being handled.
+pub async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+    struct Stuck(String);
+    #[async_trait]
+    impl Rig for Stuck {
+        async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+            if outgoing.target.name() == self.0 {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    }
+    let (queue, stuck) = (stage.name("broken"), stage.name("stuck"));
+    let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
+        LAST => Ok(()),
+        _ => Err("broken".into()),
+    });
+    let bus = stage
+        .rigged(&Arc::new(Stuck(stuck.clone())))
+        .deadline(Duration::from_secs(2))
+        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let sending = bus.send_to(format!("queue:{queue}"), &Place { number: 1 });
+    sending.fault_address(format!("queue:{stuck}")).await?;
+    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
+        .await?;
+    errors.next().await;
+    assert_eq!(seen.until_last().await.len(), 1);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// A fault that cannot be delivered does not hold up the stop.
+pub async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
+    struct Away(AtomicU32);
+    #[async_trait]
+    impl Rig for Away {
+        async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+            if outgoing.target.name().starts_with("MassTransit:Fault--") {
+                self.0.fetch_add(1, Ordering::SeqCst);
+                let kind = TransportErrorKind::Unreachable;
+                return Err(TransportError::new(kind, "the broker is away"));
+            }
+            Ok(())
+        }
+    }
+    let (queue, rig) = (stage.name("broken"), Arc::new(Away(AtomicU32::new(0))));
+    let bus = stage
+        .rigged(&rig)
+        .deadline(Duration::MAX)
+        .stop_timeout(Duration::from_millis(100))
+        .endpoint(Endpoint::new(&queue).consumer(Recorder::<Place>::failing()))
+        .start()
+        .await?;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    eventually("the fault is tried", || async {
+        rig.0.load(Ordering::SeqCst) > 1
+    })
+    .await;
+    within("the stop", bus.shutdown()).await.ok();
+    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(1));
+    Ok(())
 }
