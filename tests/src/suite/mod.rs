@@ -25,5 +25,6 @@ pub mod routing;
 pub mod sending;
 pub mod shutdown;
 pub mod skipping;
+pub mod stopping;
 pub mod times;
 pub mod unanswered;
