@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
 use crate::address::{Address, InvalidAddress};
 use crate::bus::{Bus, Inner};
@@ -14,7 +14,6 @@ use crate::codec::Codec;
 use crate::context::Site;
 use crate::crash_guard::{CrashGuard, DEFAULT_MAX_DELIVERIES};
 use crate::endpoint::Endpoint;
-use crate::lanes::Runner;
 use crate::message::{Contract, Message};
 use crate::middleware::{
     Chain, ConfirmClaim, Flush, Idempotency, IdempotencyStep, Middleware, Retry, RetryStep,
@@ -29,7 +28,9 @@ use crate::policy::{DEFAULT_CONCURRENCY, Guarantee, Policy, QueueShape};
 use crate::publish_topology::{PublishTopologies, PublishTopology};
 use crate::receiver::{Consumers, Receiver};
 use crate::request::Requests;
+use crate::runner::Runner;
 use crate::start_error::{Mistakes, StartError};
+use crate::stop::Stop;
 use crate::topology::Topology;
 use crate::transport::{ListenSpec, Transport};
 use crate::validation;
@@ -362,7 +363,7 @@ impl BusBuilder {
             runners,
             cancel,
             stop_timeout: self.stop_timeout,
-            stopped: OnceCell::new(),
+            stop: Stop::new(),
         };
         for runner in &inner.runners {
             let started = runner.start().await;

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::address::{Address, InvalidAddress};
 use crate::builder::BusBuilder;
 use crate::context::request_draft;
 use crate::health::{BusHealth, EndpointHealth};
-use crate::lanes::Runner;
 use crate::message::Message;
 use crate::outbound::Outbound;
 use crate::reply::Reply;
 use crate::request::{Requesting, Requests};
+use crate::runner::{GOODBYE, Runner};
 use crate::send_error::SendError;
 use crate::sending::Sending;
+use crate::stop::{Ending, Stop};
 use crate::transport::{Health, Transport, TransportError};
 
 /// A running bus. Clones share it; dropping the last one without [`shutdown`](Self::shutdown) stops its endpoints, and
@@ -45,8 +47,11 @@ pub(crate) struct Inner {
     pub(crate) runners: Vec<Arc<Runner>>,
     pub(crate) cancel: watch::Sender<bool>,
     pub(crate) stop_timeout: Duration,
-    pub(crate) stopped: OnceCell<bool>,
+    pub(crate) stop: Stop,
 }
+
+/// How long the transport may take to end its connections.
+const DISCONNECT: Duration = Duration::from_secs(10);
 
 impl Bus {
     /// Begins a bus on a transport.
@@ -131,8 +136,7 @@ impl Bus {
 
     /// How the bus is, as known now.
     pub fn health(&self) -> BusHealth {
-        let stopped = self.inner.stopped.initialized();
-        let transport = if stopped {
+        let transport = if self.inner.stop.is_over() {
             Health::Down("the bus is shut down".into())
         } else {
             self.inner.outbound.transport.health()
@@ -143,24 +147,28 @@ impl Bus {
     }
 
     /// Stops: endpoints take no more messages, running consumers finish and may still publish and respond, then the
-    /// reply queue goes, then the connections. May be called several times.
+    /// reply queue goes, then the connections. All of it takes the stop timeout and some seconds at most, also when a
+    /// consumer blocks its thread or the broker does not answer.
+    ///
+    /// May be called several times, also at once: each call awaits the one outcome. A caller that stops waiting changes
+    /// nothing; the stop goes on. A consumer may stop its bus if it spawns the call; one that awaits it waits for
+    /// itself, until the stop timeout cuts it off.
     ///
     /// # Errors
     /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they were cancelled, and
     /// their messages are back in the queues.
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         let inner = &self.inner;
-        let in_time = inner.stopped.get_or_init(|| async {
-            let stops = inner
-                .runners
-                .iter()
-                .map(|runner| runner.stop(inner.stop_timeout, &inner.cancel));
-            let in_time = join_all(stops).await.into_iter().all(|in_time| in_time);
-            inner.requests.close().await;
-            inner.outbound.transport.close().await;
-            in_time
-        });
-        if *in_time.await {
+        if inner.stop.begin() {
+            let inner = Arc::clone(inner);
+            tokio::spawn(async move {
+                let ending = Ending(&inner.stop);
+                let in_time = inner.end().await;
+                inner.stop.end(in_time);
+                drop(ending);
+            });
+        }
+        if inner.stop.outcome().await {
             Ok(())
         } else {
             Err(StopTimeout {
@@ -190,13 +198,32 @@ impl fmt::Debug for Bus {
     }
 }
 
+impl Inner {
+    /// Stops everything, in order. Whether consumers were done in time.
+    async fn end(&self) -> bool {
+        let stops = self
+            .runners
+            .iter()
+            .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
+        let in_time = join_all(stops).await.into_iter().all(|in_time| in_time);
+        let _ = timeout(GOODBYE, self.requests.close()).await;
+        let closed = timeout(DISCONNECT, self.outbound.transport.close());
+        if closed.await.is_err() {
+            tracing::warn!("the broker does not answer; its connections are left behind");
+        }
+        in_time
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !self.stopped.initialized() {
+        if !self.stop.has_begun() {
             tracing::warn!(
                 "a bus is dropped without shutdown; messages that are being consumed go back to their queues"
             );
         }
+        // A pause under way would keep them.
+        self.runners.iter().for_each(|runner| runner.abandon());
     }
 }
 
@@ -207,14 +234,23 @@ pub struct EndpointHandle {
 }
 
 impl EndpointHandle {
-    /// Takes no more messages, and waits until those that run are done. They buffer in the queue meanwhile.
+    /// Takes no more messages, and waits until those that run are done. They buffer in the queue meanwhile; the queue of
+    /// a temporary endpoint goes after a minute without consumers, and what comes then is lost.
+    ///
+    /// A caller that stops waiting changes nothing: the endpoint is paused, and what runs is done in peace. A consumer
+    /// that awaits the pause of its own endpoint waits for itself; it may spawn it.
     pub async fn pause(&self) {
         self.runner.pause().await;
     }
 
-    /// Goes on after [`pause`](Self::pause).
+    /// Goes on after [`pause`](Self::pause). Declares the queue again, in case that it has gone, and waits for a broker
+    /// that is away; a pause or the stop of the bus ends that wait.
+    ///
+    /// # Errors
+    /// What the broker refuses; [`Closed`](crate::transport::TransportErrorKind::Closed) if the bus is shut down, or if
+    /// the endpoint was paused again before it was consumed.
     pub async fn resume(&self) -> Result<(), TransportError> {
-        self.runner.start().await
+        self.runner.resume().await
     }
 
     /// Whether it takes messages.

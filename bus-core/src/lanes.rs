@@ -1,115 +1,84 @@
 //! The loop of an endpoint: pulls deliveries and handles up to its concurrency of them at once, on a few tasks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-use crate::health::worse;
 use crate::receiver::Receiver;
 use crate::slots::Slots;
-use crate::transport::{Delivery, Health, ListenSpec, Listener, Transport, TransportError};
+use crate::transport::{Delivery, Listener, TransportError};
 
-/// An endpoint that can run, be paused and resumed, and stop.
-pub(crate) struct Runner {
-    receiver: Arc<Receiver>,
-    transport: Arc<dyn Transport>,
-    spec: ListenSpec,
-    concurrency: usize,
-    running: Mutex<Option<Running>>,
-}
-
-struct Running {
+/// The lanes of an endpoint that is consumed. Dropped, they give back what they were handling.
+pub(crate) struct Lanes {
     listener: Arc<dyn Listener>,
-    lanes: JoinSet<()>,
+    tasks: Vec<AbortHandle>,
+    alive: Arc<watch::Sender<usize>>,
 }
 
-impl Runner {
-    pub(crate) fn new(
-        receiver: Arc<Receiver>,
-        transport: Arc<dyn Transport>,
-        spec: ListenSpec,
+impl Lanes {
+    pub(crate) fn start(
+        listener: Arc<dyn Listener>,
+        receiver: &Arc<Receiver>,
         concurrency: usize,
     ) -> Self {
+        let alive = Arc::new(watch::Sender::new(0));
+        let tasks = shares(concurrency, worker_count()).map(|share| {
+            let slots = Slots::new(share, concurrency == 1);
+            let alive = Alive::new(&alive);
+            let lane = lane(Arc::clone(&listener), Arc::clone(receiver), slots);
+            let task = tokio::spawn(async move {
+                let _alive = alive;
+                lane.await;
+            });
+            task.abort_handle()
+        });
         Self {
-            receiver,
-            transport,
-            spec,
-            concurrency,
-            running: Mutex::default(),
+            tasks: tasks.collect(),
+            listener,
+            alive,
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.receiver.site.endpoint
+    pub(crate) fn listener(&self) -> &dyn Listener {
+        &*self.listener
     }
 
-    /// How it is, as known now.
-    pub(crate) fn health(&self) -> Health {
-        match self.running.try_lock().as_deref() {
-            Ok(Some(running)) => worse(
-                running.listener.health(),
-                self.receiver.site.troubles.health(),
-            ),
-            Ok(None) => Health::Down("it is paused".into()),
-            Err(_) => Health::Down("it starts or stops".into()),
-        }
+    /// Waits until none runs.
+    pub(crate) async fn gone(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.alive.subscribe().wait_for(|alive| *alive == 0).await;
     }
 
-    /// Starts to consume; does nothing if it does already.
-    pub(crate) async fn start(&self) -> Result<(), TransportError> {
-        let mut running = self.running.lock().await;
-        if running.is_none() {
-            let listener = self.transport.listen(self.spec.clone()).await?;
-            let mut lanes = JoinSet::new();
-            for share in shares(self.concurrency, worker_count()) {
-                let slots = Slots::new(share, self.concurrency == 1);
-                lanes.spawn(lane(
-                    Arc::clone(&listener),
-                    Arc::clone(&self.receiver),
-                    slots,
-                ));
-            }
-            *running = Some(Running { listener, lanes });
-        }
-        Ok(())
-    }
-
-    /// Takes no more messages and waits until those that run are done.
-    pub(crate) async fn pause(&self) {
-        if let Some(mut running) = self.running.lock().await.take() {
-            running.listener.stop().await;
-            while running.lanes.join_next().await.is_some() {}
-            running.listener.close().await;
-        }
-    }
-
-    /// The same within `limit`; then consumers are told by `cancel`, and soon after dropped, so that their messages go
-    /// back to the queue. Whether everything was done in time.
-    pub(crate) async fn stop(&self, limit: Duration, cancel: &watch::Sender<bool>) -> bool {
-        let Some(mut running) = self.running.lock().await.take() else {
-            return true;
-        };
-        running.listener.stop().await;
-        let finished = async { while running.lanes.join_next().await.is_some() {} };
-        let in_time = tokio::time::timeout(limit, finished).await.is_ok();
-        if !in_time {
-            cancel.send_replace(true);
-            let wind_down = async { while running.lanes.join_next().await.is_some() {} };
-            // Consumers that watch for it get a moment to end well.
-            let _ = tokio::time::timeout(WIND_DOWN, wind_down).await;
-            running.lanes.shutdown().await;
-        }
-        running.listener.close().await;
-        in_time
+    /// Drops what they are handling, as soon as it waits for something.
+    pub(crate) fn abort(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-/// How long cancelled consumers have to end.
-const WIND_DOWN: Duration = Duration::from_secs(1);
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Counts a lane, until its task is gone, however it goes.
+struct Alive(Arc<watch::Sender<usize>>);
+
+impl Alive {
+    fn new(alive: &Arc<watch::Sender<usize>>) -> Self {
+        alive.send_modify(|alive| *alive += 1);
+        Self(Arc::clone(alive))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.send_modify(|alive| *alive -= 1);
+    }
+}
 
 fn worker_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

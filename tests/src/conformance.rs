@@ -332,6 +332,19 @@ macro_rules! conformance {
                     unwanted_messages_may_be_discarded,
                     a_consumer_of_everything_gets_the_rest,
                 }
+                stopping {
+                    a_pause_under_way_does_not_hold_up_the_stop,
+                    a_pause_that_nobody_awaits_goes_on,
+                    a_resume_under_way_does_not_hold_up_the_stop,
+                    a_pause_ends_a_resume_under_way,
+                    a_resume_that_nobody_awaits_may_be_tried_again,
+                    a_stop_that_nobody_awaits_goes_on,
+                    all_callers_get_the_same_outcome,
+                    a_consumer_may_stop_its_bus,
+                    a_consumer_that_awaits_its_own_stop_is_cut_off,
+                    a_consumer_that_blocks_its_thread_is_left_behind,
+                    a_broker_that_does_not_answer_is_left_behind,
+                }
                 times {
                     settings_may_be_without_end,
                     a_message_may_have_all_the_time_there_is,

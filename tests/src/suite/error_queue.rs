@@ -258,7 +258,7 @@ pub async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let mut huge = raw(&queue, "{ not json");
-    huge.headers.insert("blob", "x".repeat(118 * 1024));
+    huge.headers.insert("blob", "x".repeat(122_500));
     huge.headers.insert("small", "kept");
     wire.send(huge).await;
     bus.send_to(format!("queue:{queue}"), &Place { number: LAST })

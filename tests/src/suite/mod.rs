@@ -28,5 +28,6 @@ pub mod sending;
 pub mod sent_ids;
 pub mod shutdown;
 pub mod skipping;
+pub mod stopping;
 pub mod times;
 pub mod unanswered;

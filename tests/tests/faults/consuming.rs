@@ -132,6 +132,28 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_deleted_during_a_pause_comes_back_with_the_resume() {
+    let (queue, ledger) = (unique("paused"), Ledger::default());
+    let broker = Broker::shared().await;
+    let bus = Bus::builder(quick(broker.url()))
+        .endpoint(ledger.endpoint(&queue))
+        .start()
+        .await
+        .unwrap();
+    let endpoint = bus.endpoint(&queue).unwrap();
+    endpoint.pause().await;
+    let channel = client(broker.url()).await;
+    channel
+        .queue_delete(queue.as_str().into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    endpoint.resume().await.unwrap();
+    send_all(&bus, &queue, 0..10).await;
+    ledger.is_complete(10).await;
+    bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_most_once_is_never_twice() {
     const COUNT: u32 = 3_000;
     let proxy = proxy().await;
