@@ -26,8 +26,8 @@ pub(crate) struct Lost {
 /// The outcome of a loss.
 pub(crate) struct Settled {
     pub(crate) again: Jobs,
-    /// The exchanges that are not there.
-    pub(crate) missing: Vec<Target>,
+    /// Where those went that the broker refused.
+    pub(crate) refused: Vec<Target>,
     /// The message that caused it was among them.
     pub(crate) found: bool,
 }
@@ -64,7 +64,7 @@ impl Lost {
         });
         let mut settled = Settled {
             again: Jobs::new(),
-            missing: Vec::new(),
+            refused: Vec::new(),
             found: false,
         };
         let cleared = self
@@ -82,9 +82,7 @@ impl Lost {
             match (fate, refusal) {
                 (Fate::Culprit { .. }, Some(refusal)) => {
                     settled.found = true;
-                    if refusal.is_missing() {
-                        settled.missing.push(job.outgoing.target.clone());
-                    }
+                    settled.refused.push(job.outgoing.target.clone());
                     if !is_declared_again(&mut job, refusal) {
                         let error = refusal.error(&job);
                         job.finish(Err(error));

@@ -150,8 +150,12 @@ impl Schedule {
     /// Gives a message back if it may be written now; else it waits at its route.
     fn admit(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
         let id = self.targets.find(&job.outgoing.target);
-        let route = &self.targets[id];
-        let free = self.free();
+        let (free, route) = (self.free(), &self.targets[id]);
+        if let Some(refusal) = route.denial() {
+            let error = refusal.error(&job);
+            job.finish(Err(error));
+            return None;
+        }
         if route.is_open() && route.first().is_none() && route.has_room(free) {
             job.route = id;
             return Some(job);
@@ -300,8 +304,15 @@ impl Schedule {
     pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
         let settled = self.flight.abandon().settle(refusal, &mut self.gate);
         self.targets.all().for_each(|route| route.in_flight = 0);
-        for target in settled.missing {
-            self.forget(&target);
+        for target in settled.refused {
+            match refusal {
+                Some(refusal) if refusal.is_missing() => self.forget(&target),
+                Some(refusal) if refusal.is_of_exchange() => {
+                    let id = self.targets.find(&target);
+                    self.held -= self.targets[id].deny(refusal);
+                }
+                _ => {}
+            }
         }
         self.waiting.extend(settled.again);
         let waiting = self.waiting.make_contiguous();

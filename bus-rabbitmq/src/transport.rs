@@ -55,7 +55,7 @@ struct Running {
     /// A process that only publishes has none: each one takes a thread and 8 MiB of the client's buffers.
     consuming: OnceCell<Arc<Link>>,
     publisher: Publisher,
-    /// For addresses that came with messages: a requester who is gone closes this channel, not the other one.
+    /// For the queues of requesters, so that replies do not wait behind what is published.
     replies: Publisher,
 }
 
@@ -143,7 +143,7 @@ impl RabbitMq {
     fn publisher_of(&self, outgoing: &Outgoing) -> Result<&Publisher, TransportError> {
         let running = self.running()?;
         Ok(match &outgoing.target {
-            Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
+            Target::Inbox(_) => &running.replies,
             Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
         })
     }
