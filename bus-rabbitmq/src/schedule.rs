@@ -384,15 +384,17 @@ impl Schedule {
             || self.targets.all().any(|route| route.jobs().any(is_suspect))
     }
 
-    /// Takes everything that has no outcome.
-    pub(crate) fn drain(&mut self) -> Jobs {
-        let lost = self.flight.abandon();
-        let mut jobs = lost.confirmed;
-        jobs.extend(lost.unconfirmed);
-        jobs.extend(self.targets.all().flat_map(Route::drain));
-        jobs.extend(self.waiting.drain(..));
+    /// Ends everything that has no outcome, as there is no more time; counts those.
+    pub(crate) fn close(&mut self) -> usize {
+        self.recover(None);
+        let jobs = self.targets.all().flat_map(Route::drain);
+        let jobs = jobs.chain(self.waiting.drain(..));
         self.held = 0;
-        jobs
+        let ended = jobs.map(|job| {
+            let error = job.closed();
+            job.finish(Err(error));
+        });
+        ended.count()
     }
 }
 

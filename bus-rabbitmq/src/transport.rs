@@ -271,11 +271,14 @@ impl Transport for RabbitMq {
         let Some(running) = self.running.get() else {
             return;
         };
-        let drained = async {
-            tokio::join!(running.publisher.close(), running.replies.close());
-        };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("messages without a confirm are left behind by shutdown");
+        let publishers = (running.publisher.close(DRAIN), running.replies.close(DRAIN));
+        let (published, replied) = tokio::join!(publishers.0, publishers.1);
+        let left = published + replied;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "messages without a confirm are left behind by shutdown"
+            );
         }
         let consuming = async {
             if let Some(consuming) = running.consuming.get() {
