@@ -101,10 +101,13 @@ impl Route {
 
     /// Keeps a message until it can be written.
     pub(crate) fn hold(&mut self, job: Box<Job>) {
-        // Nearly always the last one.
-        let later = self.held.iter().rev();
-        let later = later.take_while(|held| held.number > job.number).count();
-        self.held.insert(self.held.len() - later, job);
+        let is_last = self.held.back().is_none_or(|last| last.number < job.number);
+        if is_last {
+            self.held.push_back(job);
+        } else {
+            let place = self.held.partition_point(|held| held.number < job.number);
+            self.held.insert(place, job);
+        }
     }
 
     pub(crate) fn release(&mut self) -> Option<Box<Job>> {

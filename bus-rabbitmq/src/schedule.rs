@@ -315,9 +315,17 @@ impl Schedule {
             }
         }
         self.waiting.extend(settled.again);
+        self.gather();
+        settled.found
+    }
+
+    /// Puts everything that waits in order, as what was on its way comes before what routes hold.
+    fn gather(&mut self) {
+        self.waiting
+            .extend(self.targets.all().flat_map(Route::drain));
+        self.held = 0;
         let waiting = self.waiting.make_contiguous();
         waiting.sort_by_key(|job| job.number);
-        settled.found
     }
 
     /// Notes that an exchange that was there is there no more.
@@ -344,11 +352,8 @@ impl Schedule {
         for route in self.targets.all() {
             route.forget();
             (route.is_busy, route.is_listed) = (false, false);
-            self.waiting.extend(route.drain());
         }
-        self.held = 0;
-        let waiting = self.waiting.make_contiguous();
-        waiting.sort_by_key(|job| job.number);
+        self.gather();
     }
 
     /// Ends those whose time is up.
@@ -387,10 +392,7 @@ impl Schedule {
     /// Ends everything that has no outcome, as there is no more time; counts those.
     pub(crate) fn close(&mut self) -> usize {
         self.recover(None);
-        let jobs = self.targets.all().flat_map(Route::drain);
-        let jobs = jobs.chain(self.waiting.drain(..));
-        self.held = 0;
-        let ended = jobs.map(|job| {
+        let ended = self.waiting.drain(..).map(|job| {
             let error = job.closed();
             job.finish(Err(error));
         });

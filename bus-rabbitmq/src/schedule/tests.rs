@@ -604,3 +604,16 @@ async fn an_exchange_that_may_not_be_written_to_is_not_tried_with_each_message()
     let _later = channel.take(&denied, 3);
     assert_eq!(channel.write(), [3]);
 }
+
+#[test]
+fn what_was_on_its_way_when_a_channel_was_lost_goes_before_what_waited_for_a_place() {
+    let mut channel = Channel::new(10);
+    let target = inbox("q");
+    let _outcomes: Vec<_> = (1..=9).map(|body| channel.take(&target, body)).collect();
+    assert_eq!(channel.write(), [1, 2, 3, 4, 5]);
+    channel.written.clear();
+    channel.schedule.recover(None);
+    assert_eq!(channel.write(), [1, 2, 3, 4, 5]);
+    channel.confirm_all();
+    assert_eq!(channel.write(), [6, 7, 8, 9]);
+}
