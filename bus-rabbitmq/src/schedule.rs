@@ -401,4 +401,6 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
