@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::convert::{properties, short};
+use crate::error::closed;
 use crate::targets::RouteId;
 
 /// The usual reasons for a negative acknowledgement.
@@ -241,6 +242,19 @@ impl Job {
         );
         let error = self.refused(TransportErrorKind::Unroutable, text);
         self.finish(Err(error));
+    }
+
+    /// Makes the error for a message whose transport was closed.
+    pub(crate) fn closed(&self) -> TransportError {
+        if !self.may_have_arrived && !self.was_nacked {
+            return closed();
+        }
+        let text = format!(
+            "{}; the message to {} was not confirmed before, and may have arrived",
+            closed(),
+            self.target()
+        );
+        TransportError::new(TransportErrorKind::Closed, text)
     }
 
     /// Makes the error for a message whose time was up while others to its target were refused.

@@ -9,11 +9,11 @@ use futures_util::{FutureExt, TryFutureExt};
 use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Error, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::connection::{Link, Live};
 use crate::convert::confirmed;
-use crate::error::{closed, failed};
+use crate::error::failed;
 use crate::job::{Job, Parts, Standing};
 use crate::refusal::Refusal;
 use crate::schedule::Schedule;
@@ -29,7 +29,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A wish of the task's callers.
 pub(crate) enum Order {
     Publish(Box<Job>),
-    Close(oneshot::Sender<()>),
+    Close(Closing),
+}
+
+/// The end of a lane, once everything has its outcome, or at a time.
+pub(crate) struct Closing {
+    pub(crate) until: Instant,
+    /// Gets the number of messages that have none.
+    pub(crate) left: oneshot::Sender<usize>,
 }
 
 /// The task behind a [`Publisher`](crate::publisher::Publisher).
@@ -40,7 +47,7 @@ pub(crate) struct Lane {
     /// Held by the one channel of the connection whose suspects may go.
     solitude: Arc<Mutex<()>>,
     alone: Option<OwnedMutexGuard<()>>,
-    closing: Option<oneshot::Sender<()>>,
+    closing: Option<Closing>,
 }
 
 impl Lane {
@@ -72,13 +79,17 @@ impl Lane {
         while let Some(order) = self.orders.recv().await {
             self.take(order);
         }
-        for job in self.schedule.drain() {
-            job.finish(Err(closed()));
-        }
-        if let Some(done) = self.closing.take() {
+        let left = self.schedule.close();
+        if let Some(closing) = self.closing.take() {
             // A caller that is gone does not care.
-            let _ = done.send(());
+            let _ = closing.left.send(left);
         }
+    }
+
+    /// True if there is nothing left to do, or no time.
+    fn is_over(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|it| self.schedule.is_idle() || it.until <= Instant::now())
     }
 
     /// Publishes on one connection until it is lost; `None` when all is over.
@@ -116,7 +127,7 @@ impl Lane {
         tokio::pin!(other);
         let mut tick = ticks();
         loop {
-            if self.closing.is_some() && (self.schedule.is_idle() || self.link.down().is_some()) {
+            if self.is_over() || self.closing.is_some() && self.link.down().is_some() {
                 return None;
             }
             tokio::select! {
@@ -131,7 +142,7 @@ impl Lane {
     fn take(&mut self, order: Order) {
         match order {
             Order::Publish(job) => self.schedule.take(job),
-            Order::Close(done) => self.closing = Some(done),
+            Order::Close(closing) => self.closing = Some(closing),
         }
     }
 
@@ -157,7 +168,7 @@ impl Lane {
                 confirms.extend(self.write(channel, job, works));
             }
             self.see_to_errands(works);
-            if self.closing.is_some() && self.schedule.is_idle() {
+            if self.is_over() {
                 return None;
             }
             tokio::select! {
@@ -287,6 +298,9 @@ impl Lane {
         mut cause: Option<Error>,
         mut confirms: Slots<F>,
     ) -> Option<Option<Error>> {
+        while let Some((order, outcome)) = confirms.take_ready() {
+            self.take_confirm(order, outcome, &mut cause);
+        }
         let mut outcomes = Vec::new();
         let all = async {
             while let Some(outcome) = confirms.next().await {

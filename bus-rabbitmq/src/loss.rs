@@ -26,8 +26,8 @@ pub(crate) struct Lost {
 /// The outcome of a loss.
 pub(crate) struct Settled {
     pub(crate) again: Jobs,
-    /// The exchanges that are not there.
-    pub(crate) missing: Vec<Target>,
+    /// Where those went that the broker refused.
+    pub(crate) refused: Vec<Target>,
     /// The message that caused it was among them.
     pub(crate) found: bool,
 }
@@ -52,61 +52,76 @@ enum Fate {
 impl Lost {
     /// Ends the culprits; says what goes again, and in which batches.
     pub(crate) fn settle(mut self, refusal: Option<&Refusal>, gate: &mut Gate) -> Settled {
-        let fates = match refusal {
-            None => vec![Fate::Unsure; self.unconfirmed.len()],
-            Some(refusal) => by_words(&self.unconfirmed, refusal)
-                .unwrap_or_else(|| by_elimination(&mut self.unconfirmed, refusal)),
-        };
-        // Confirmed before another culprit can be met, should it have been read already.
-        let together = refusal.map_or(0, |_| {
-            gate.begin();
-            gate.next_batch()
-        });
         let mut settled = Settled {
             again: Jobs::new(),
-            missing: Vec::new(),
+            refused: Vec::new(),
             found: false,
         };
-        let cleared = self
-            .confirmed
-            .into_iter()
-            .zip(std::iter::repeat(Fate::Cleared));
-        for (mut job, fate) in cleared.chain(self.unconfirmed.into_iter().zip(fates)) {
-            job.may_have_arrived |= !matches!(
-                fate,
-                Fate::Unread
-                    | Fate::Culprit {
-                        perhaps_taken: false
-                    }
-            );
-            match (fate, refusal) {
-                (Fate::Culprit { .. }, Some(refusal)) => {
-                    settled.found = true;
-                    if refusal.is_missing() {
-                        settled.missing.push(job.outgoing.target.clone());
-                    }
-                    if !is_declared_again(&mut job, refusal) {
-                        let error = refusal.error(&job);
-                        job.finish(Err(error));
-                        continue;
-                    }
+        let Some(refusal) = refusal else {
+            settled.again.extend(self.confirmed);
+            settled.again.extend(self.unconfirmed);
+            for job in &mut settled.again {
+                job.may_have_arrived = true;
+            }
+            settled.again.retain(|job| !job.is_forsaken());
+            return settled;
+        };
+        let fates = by_words(&self.unconfirmed, refusal)
+            .unwrap_or_else(|| by_elimination(&mut self.unconfirmed, refusal));
+        gate.begin();
+        // Confirmed before another culprit can be met, should it have been read already.
+        let together = gate.next_batch();
+        let read = self.confirmed.into_iter();
+        let read = read.zip(std::iter::repeat(Fate::Cleared));
+        for (mut job, fate) in read.chain(self.unconfirmed.into_iter().zip(fates)) {
+            job.may_have_arrived |= fate.may_have_arrived();
+            let is_suspect = matches!(job.standing, Standing::Suspect(_));
+            match fate {
+                Fate::Culprit { .. } => {
                     job.batch = together;
+                    settled.convict(job, refusal);
+                    continue;
                 }
-                (Fate::Suspect, Some(refusal)) => suspect(&mut job, refusal.scope(), gate),
-                (Fate::Cleared, _) => {
-                    job.standing = Standing::Cleared;
-                    job.batch = together;
-                }
+                Fate::Suspect => suspect(&mut job, refusal.scope(), gate),
+                Fate::Cleared => (job.standing, job.batch) = (Standing::Cleared, together),
                 // A suspect stays one.
-                _ if matches!(job.standing, Standing::Suspect(_)) => {}
-                (Fate::Unread, _) => job.batch = 0,
-                _ => job.batch = together,
+                Fate::Unsure | Fate::Unread if is_suspect => {}
+                Fate::Unsure => job.batch = together,
+                Fate::Unread => job.batch = 0,
             }
-            if !job.is_forsaken() {
-                settled.again.push_back(job);
-            }
+            settled.send_again(job);
         }
         settled
+    }
+}
+
+impl Settled {
+    /// Ends the message that the broker refused, unless its exchange is declared again.
+    fn convict(&mut self, mut job: Box<Job>, refusal: &Refusal) {
+        self.found = true;
+        self.refused.push(job.outgoing.target.clone());
+        if is_declared_again(&mut job, refusal) {
+            self.send_again(job);
+        } else {
+            let error = refusal.error(&job);
+            job.finish(Err(error));
+        }
+    }
+
+    fn send_again(&mut self, job: Box<Job>) {
+        if !job.is_forsaken() {
+            self.again.push_back(job);
+        }
+    }
+}
+
+impl Fate {
+    fn may_have_arrived(self) -> bool {
+        match self {
+            Self::Culprit { perhaps_taken } => perhaps_taken,
+            Self::Cleared | Self::Unsure | Self::Suspect => true,
+            Self::Unread => false,
+        }
     }
 }
 

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bus_core::transport::{Outgoing, TransportError};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::connection::Link;
 use crate::error::closed;
 use crate::job::Job;
-use crate::lane::{Lane, Order};
+use crate::lane::{Closing, Lane, Order};
 
 /// Takes messages from many tasks and gives each its outcome.
 pub(crate) struct Publisher {
@@ -49,14 +51,18 @@ impl Publisher {
         self.inbox.send(Order::Publish(job)).map_err(|_| closed())
     }
 
-    /// Waits until everything that was handed over has its outcome.
+    /// Waits until everything that was handed over has its outcome, or for `limit`.
     ///
-    /// Nothing more is taken.
-    pub(crate) async fn close(&self) {
-        let (closed, done) = oneshot::channel();
-        if self.inbox.send(Order::Close(closed)).is_ok() {
-            // An error means that the task is gone already.
-            let _ = done.await;
+    /// Nothing more is taken. Gives the number of those that have none by then; they end with an
+    /// error, and the task with them.
+    pub(crate) async fn close(&self, limit: Duration) -> usize {
+        let (left, done) = oneshot::channel();
+        let until = Instant::now() + limit;
+        let asked = self.inbox.send(Order::Close(Closing { until, left }));
+        match asked {
+            Ok(()) => done.await.unwrap_or_default(),
+            // The task is gone already.
+            Err(_) => 0,
         }
     }
 }

@@ -8,10 +8,12 @@ use crate::error::{kind_of, words};
 use crate::job::{Job, Scope};
 
 const SIZE: &str = "message size ";
+const TOPIC: &str = "access to topic '";
 
 /// The broker's word for closing a channel because of one message.
 ///
 /// It names no message, but most reasons name what it has: its exchange, its size.
+#[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     kind: TransportErrorKind,
     words: String,
@@ -55,6 +57,11 @@ impl Refusal {
         self.kind == TransportErrorKind::Unroutable
     }
 
+    /// True if it holds for whatever is sent to the exchange.
+    pub(crate) fn is_of_exchange(&self) -> bool {
+        self.kind == TransportErrorKind::AccessRefused && !self.words.contains(TOPIC)
+    }
+
     /// True if the same message would have been refused before as well.
     ///
     /// An exchange that is gone may have been there a moment ago.
@@ -73,11 +80,9 @@ impl Refusal {
             TransportErrorKind::Mismatch => self.names_what_it_holds(job),
             // ACCESS_REFUSED - access to topic 'a.b' in exchange 'orders' in vhost '/' refused for
             // user 'app'
-            TransportErrorKind::AccessRefused if self.words.contains("access to topic '") => {
+            TransportErrorKind::AccessRefused if self.words.contains(TOPIC) => {
                 let key = job.routing_key();
-                words(format!(
-                    "access to topic '{key}' in exchange '{exchange}' in vhost '"
-                ))
+                words(format!("{TOPIC}{key}' in exchange '{exchange}' in vhost '"))
             }
             // NOT_FOUND - no exchange 'orders' in vhost '/'
             TransportErrorKind::AccessRefused | TransportErrorKind::Unroutable => {

@@ -7,9 +7,13 @@ use bus_core::transport::{Backoff, Target, TransportError};
 use tokio::time::Instant;
 
 use crate::job::{FULL, Job, Jobs};
+use crate::refusal::Refusal;
 
 /// Why a message waits that nothing else is in the way of.
 pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
+
+/// The time for which an exchange that the broker lets us not write to is not tried again.
+const DENIED: Duration = Duration::from_secs(5);
 
 /// The time after a declaration in vain for which no other one is made because a message came back.
 const FRUITLESS: Duration = Duration::from_secs(1);
@@ -29,6 +33,8 @@ pub(crate) struct Route {
     /// The reason why its last declaration failed, for now.
     pub(crate) trouble: Option<String>,
     pub(crate) backoff: Option<Backoff>,
+    /// The broker takes nothing there.
+    denied: Option<(Instant, Refusal)>,
     /// When a message came back although it was declared again.
     fruitless: Option<Instant>,
 }
@@ -54,6 +60,7 @@ impl Route {
             held: Jobs::new(),
             trouble: None,
             backoff: None,
+            denied: None,
             fruitless: None,
         }
     }
@@ -94,10 +101,13 @@ impl Route {
 
     /// Keeps a message until it can be written.
     pub(crate) fn hold(&mut self, job: Box<Job>) {
-        // Nearly always the last one.
-        let later = self.held.iter().rev();
-        let later = later.take_while(|held| held.number > job.number).count();
-        self.held.insert(self.held.len() - later, job);
+        let is_last = self.held.back().is_none_or(|last| last.number < job.number);
+        if is_last {
+            self.held.push_back(job);
+        } else {
+            let place = self.held.partition_point(|held| held.number < job.number);
+            self.held.insert(place, job);
+        }
     }
 
     pub(crate) fn release(&mut self) -> Option<Box<Job>> {
@@ -190,6 +200,24 @@ impl Route {
         if self.limit > window {
             self.limit = usize::MAX;
         }
+    }
+
+    /// Ends what is held, and for a while what comes, as the broker takes nothing there; counts.
+    pub(crate) fn deny(&mut self, refusal: &Refusal) -> usize {
+        self.denied = Some((Instant::now(), refusal.clone()));
+        let held = mem::take(&mut self.held);
+        let count = held.len();
+        for job in held {
+            let error = refusal.error(&job);
+            job.finish(Err(error));
+        }
+        count
+    }
+
+    /// Gives the broker's word for taking nothing there, while it is fresh.
+    pub(crate) fn denial(&self) -> Option<&Refusal> {
+        let (since, refusal) = self.denied.as_ref()?;
+        (since.elapsed() < DENIED).then_some(refusal)
     }
 
     /// Takes everything that is held.

@@ -150,8 +150,12 @@ impl Schedule {
     /// Gives a message back if it may be written now; else it waits at its route.
     fn admit(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
         let id = self.targets.find(&job.outgoing.target);
-        let route = &self.targets[id];
-        let free = self.free();
+        let (free, route) = (self.free(), &self.targets[id]);
+        if let Some(refusal) = route.denial() {
+            let error = refusal.error(&job);
+            job.finish(Err(error));
+            return None;
+        }
         if route.is_open() && route.first().is_none() && route.has_room(free) {
             job.route = id;
             return Some(job);
@@ -300,13 +304,28 @@ impl Schedule {
     pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
         let settled = self.flight.abandon().settle(refusal, &mut self.gate);
         self.targets.all().for_each(|route| route.in_flight = 0);
-        for target in settled.missing {
-            self.forget(&target);
+        for target in settled.refused {
+            match refusal {
+                Some(refusal) if refusal.is_missing() => self.forget(&target),
+                Some(refusal) if refusal.is_of_exchange() => {
+                    let id = self.targets.find(&target);
+                    self.held -= self.targets[id].deny(refusal);
+                }
+                _ => {}
+            }
         }
         self.waiting.extend(settled.again);
+        self.gather();
+        settled.found
+    }
+
+    /// Puts everything that waits in order, as what was on its way comes before what routes hold.
+    fn gather(&mut self) {
+        self.waiting
+            .extend(self.targets.all().flat_map(Route::drain));
+        self.held = 0;
         let waiting = self.waiting.make_contiguous();
         waiting.sort_by_key(|job| job.number);
-        settled.found
     }
 
     /// Notes that an exchange that was there is there no more.
@@ -333,11 +352,8 @@ impl Schedule {
         for route in self.targets.all() {
             route.forget();
             (route.is_busy, route.is_listed) = (false, false);
-            self.waiting.extend(route.drain());
         }
-        self.held = 0;
-        let waiting = self.waiting.make_contiguous();
-        waiting.sort_by_key(|job| job.number);
+        self.gather();
     }
 
     /// Ends those whose time is up.
@@ -373,17 +389,18 @@ impl Schedule {
             || self.targets.all().any(|route| route.jobs().any(is_suspect))
     }
 
-    /// Takes everything that has no outcome.
-    pub(crate) fn drain(&mut self) -> Jobs {
-        let lost = self.flight.abandon();
-        let mut jobs = lost.confirmed;
-        jobs.extend(lost.unconfirmed);
-        jobs.extend(self.targets.all().flat_map(Route::drain));
-        jobs.extend(self.waiting.drain(..));
-        self.held = 0;
-        jobs
+    /// Ends everything that has no outcome, as there is no more time; counts those.
+    pub(crate) fn close(&mut self) -> usize {
+        self.recover(None);
+        let ended = self.waiting.drain(..).map(|job| {
+            let error = job.closed();
+            job.finish(Err(error));
+        });
+        ended.count()
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -60,7 +60,7 @@ struct Running {
     /// A process that only publishes has none: each one takes a thread and 8 MiB of the client's buffers.
     consuming: OnceCell<Arc<Link>>,
     publisher: Publisher,
-    /// For addresses that came with messages: a requester who is gone closes this channel, not the other one.
+    /// For the queues of requesters, so that replies do not wait behind what is published.
     replies: Publisher,
 }
 
@@ -157,7 +157,7 @@ impl RabbitMq {
     fn publisher_of(&self, outgoing: &Outgoing) -> Result<&Publisher, TransportError> {
         let running = self.running()?;
         Ok(match &outgoing.target {
-            Target::Inbox(_) | Target::Exchange { topology: None, .. } => &running.replies,
+            Target::Inbox(_) => &running.replies,
             Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
         })
     }
@@ -319,11 +319,14 @@ impl Transport for RabbitMq {
         let Some(running) = self.running.get() else {
             return;
         };
-        let drained = async {
-            tokio::join!(running.publisher.close(), running.replies.close());
-        };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!("messages without a confirm are left behind by shutdown");
+        let publishers = (running.publisher.close(DRAIN), running.replies.close(DRAIN));
+        let (published, replied) = tokio::join!(publishers.0, publishers.1);
+        let left = published + replied;
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "messages without a confirm are left behind by shutdown"
+            );
         }
         let consuming = async {
             if let Some(consuming) = running.consuming.get() {

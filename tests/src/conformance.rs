@@ -193,6 +193,7 @@ macro_rules! conformance {
                     a_failed_consumer_has_sent_nothing,
                     the_successful_attempt_sends_once,
                     messages_leave_in_order,
+                    messages_to_several_exchanges_leave_in_order,
                     nothing_leaves_before_the_consumer_is_done,
                     without_an_outbox_messages_leave_at_once,
                     a_message_may_leave_immediately,

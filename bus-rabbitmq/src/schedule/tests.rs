@@ -583,3 +583,37 @@ async fn what_was_on_its_way_before_may_have_arrived_though_it_is_refused_now() 
     assert_eq!(error.kind(), TransportErrorKind::TimedOut, "{error}");
     assert!(error.to_string().contains("negative"), "{error}");
 }
+
+/// Each try closes the channel that all others use.
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_may_not_be_written_to_is_not_tried_with_each_message() {
+    let mut channel = Channel::new(100);
+    let denied = exchange("denied", None);
+    let mut outcomes = vec![channel.take(&denied, 1)];
+    channel.write();
+    channel.declare();
+    assert_eq!(channel.write(), [1]);
+    let words = "ACCESS_REFUSED - access to exchange 'denied' in vhost '/' refused for user 'app'";
+    channel.close(words);
+    outcomes.push(channel.take(&denied, 2));
+    assert_eq!(channel.write(), NOTHING);
+    for outcome in &mut outcomes {
+        assert_eq!(kind(outcome), Some(TransportErrorKind::AccessRefused));
+    }
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let _later = channel.take(&denied, 3);
+    assert_eq!(channel.write(), [3]);
+}
+
+#[test]
+fn what_was_on_its_way_when_a_channel_was_lost_goes_before_what_waited_for_a_place() {
+    let mut channel = Channel::new(10);
+    let target = inbox("q");
+    let _outcomes: Vec<_> = (1..=9).map(|body| channel.take(&target, body)).collect();
+    assert_eq!(channel.write(), [1, 2, 3, 4, 5]);
+    channel.written.clear();
+    channel.schedule.recover(None);
+    assert_eq!(channel.write(), [1, 2, 3, 4, 5]);
+    channel.confirm_all();
+    assert_eq!(channel.write(), [6, 7, 8, 9]);
+}

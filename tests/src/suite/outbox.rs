@@ -141,6 +141,42 @@ pub async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
+/// That holds also for what goes to exchanges of several kinds, once they are known to be there.
+pub async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let seen = Recorder::<Cancelled>::new();
+    let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        for number in 0..99 {
+            let message = &Cancelled { number };
+            match number % 3 {
+                0 => ctx.publish(message).await?,
+                1 => ctx.send_to(format!("exchange:{end}"), message).await?,
+                _ => ctx.send_to(format!("queue:{end}"), message).await?,
+            }
+        }
+        Ok(())
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(many))
+        .endpoint(Endpoint::new(&end).concurrency(1).consumer(seen.clone()))
+        .start()
+        .await?;
+    let known = Cancelled { number: 0 };
+    bus.publish(&known).await?;
+    bus.send_to(format!("exchange:{end}"), &known).await?;
+    bus.send_to(format!("queue:{end}"), &known).await?;
+    seen.take(3).await;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .await?;
+    let expected: Vec<_> = (0..99).collect();
+    let order = seen.take(99).await;
+    let order: Vec<_> = order.iter().map(|call| call.message().number).collect();
+    assert_eq!(order, expected);
+    bus.shutdown().await?;
+    Ok(())
+}
+
 /// Nothing leaves while the consumer still runs.
 pub async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));

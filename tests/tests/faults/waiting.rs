@@ -100,3 +100,34 @@ async fn what_a_full_queue_refuses_is_sent_once_there_is_room() {
     }
     bus.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_confirmed_ends_with_its_transport() {
+    let broker = Broker::private().await;
+    let (known, new) = (unique("known"), unique("new"));
+    let bus = Bus::builder(quick(broker.url())).start().await.unwrap();
+    let place = Place { number: 1 };
+    bus.send_to(address(&known), &place).await.unwrap();
+    broker
+        .control(&["set_vm_memory_high_watermark", "0.00001"])
+        .await;
+    let sends = [&known, &new].map(|queue| {
+        let sent = bus.send_to(address(queue), &place);
+        let mut sent = sent.deadline(Duration::from_secs(600)).into_future();
+        assert!((&mut sent).now_or_never().is_none());
+        sent
+    });
+    let (closed, outcomes) = within("the end", async {
+        tokio::join!(bus.shutdown(), join_all(sends))
+    })
+    .await;
+    closed.unwrap();
+    let errors = outcomes
+        .into_iter()
+        .map(|outcome| outcome.expect_err("it was closed"));
+    for (error, may_have_arrived) in errors.zip([true, false]) {
+        assert_eq!(error.kind(), SendErrorKind::Closed, "{error}");
+        let says_so = error.to_string().contains("may have arrived");
+        assert_eq!(says_so, may_have_arrived, "{error}");
+    }
+}
