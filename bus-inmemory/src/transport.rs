@@ -130,6 +130,7 @@ impl Transport for InMemory {
     }
 
     async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        Publication::new(outgoing.clone())?;
         match &outgoing.target {
             Target::Exchange {
                 name,

@@ -328,7 +328,7 @@ pub async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     })
     .await?;
     let id = Uuid::now_v7();
-    let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, br#"{"number":1}"#);
+    let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, id.to_string().as_bytes());
     let key = format!("{}/{id}", sender.queue);
     let Begin::Fresh(crashed) = store.inner.begin(&key, content, Duration::MAX).await? else {
         return Err("the key is new".into());
