@@ -24,7 +24,7 @@ done
 
 /// A container; it is removed when this is dropped, and when the process ends.
 pub(crate) struct Container {
-    container: ContainerAsync<GenericImage>,
+    running: ContainerAsync<GenericImage>,
     port: u16,
     _watcher: Watcher,
 }
@@ -57,7 +57,7 @@ impl Container {
             "Docker must run to start a RabbitMQ; or set AMQP_URL, or install rabbitmq-server",
         );
         let started = Self {
-            container,
+            running: container,
             port,
             _watcher: watcher,
         };
@@ -77,7 +77,7 @@ impl Container {
         let command = std::iter::once("rabbitmqctl").chain(arguments.iter().copied());
         let command = ExecCommand::new(command.map(str::to_owned))
             .with_cmd_ready_condition(CmdWaitFor::exit_code(0));
-        let mut result = match self.container.exec(command).await {
+        let mut result = match self.running.exec(command).await {
             Ok(result) => result,
             Err(error) => panic!("rabbitmqctl {arguments:?}: {error}"),
         };
@@ -86,7 +86,7 @@ impl Container {
     }
 
     pub(crate) async fn kill(&self) {
-        self.container
+        self.running
             .stop_with_timeout(Some(0))
             .await
             .expect("the container stops");
@@ -97,7 +97,7 @@ impl Container {
     }
 
     pub(crate) async fn start_again(&self) {
-        self.container
+        self.running
             .start()
             .await
             .expect("the container starts again");
