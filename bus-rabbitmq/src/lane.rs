@@ -133,8 +133,8 @@ impl Lane {
             tokio::select! {
                 biased;
                 output = &mut other => return Some(output),
-                order = self.orders.recv() => self.take(order?),
                 _ = tick.tick(), if !self.schedule.is_idle() => self.expire(live),
+                order = self.orders.recv() => self.take(order?),
             }
         }
     }
@@ -172,7 +172,10 @@ impl Lane {
                 return None;
             }
             tokio::select! {
+                // Under load there is always a confirm or a message, so what is rare comes first.
                 biased;
+                _ = tick.tick(), if !self.schedule.is_idle() => self.expire(Some(&live)),
+                Some(done) = works.next(), if !works.is_empty() => self.done(done),
                 Some(first) = confirms.next(), if !confirms.is_empty() => {
                     if let Some(error) = self.round(first, &mut confirms) {
                         return self.last_words(&live, Some(error), confirms).await;
@@ -185,10 +188,8 @@ impl Lane {
                         self.take(order);
                     }
                 }
-                Some(done) = works.next(), if !works.is_empty() => self.done(done),
                 () = &mut lost => return self.last_words(&live, None, confirms).await,
                 _ = blocked.changed() => {}
-                _ = tick.tick(), if !self.schedule.is_idle() => self.expire(Some(&live)),
             }
         }
     }
