@@ -46,6 +46,9 @@ impl Publication {
         };
         check_length("exchange name", &exchange)?;
         check_length("routing key", &key)?;
+        for (name, _) in outgoing.headers.iter() {
+            check_length("header name", name)?;
+        }
         let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
         Ok(Self {
             message: Arc::new(Message::new(
