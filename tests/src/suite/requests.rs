@@ -336,7 +336,7 @@ pub async fn another_attempt_asks_anew(stage: &dyn Stage) -> Outcome {
             Ok(ctx.respond(&Told { number }).await?)
         },
     );
-    let asker = with((), |(), ctx: ConsumeContext<Ordered>| async move {
+    let retrying = with((), |(), ctx: ConsumeContext<Ordered>| async move {
         let told: Told = ctx.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
         match told.number {
             1 => Err("not yet".into()),
@@ -353,7 +353,7 @@ pub async fn another_attempt_asks_anew(stage: &dyn Stage) -> Outcome {
         .endpoint(
             Endpoint::new(stage.name("asker"))
                 .retry(Retry::immediate(1))
-                .consumer(asker),
+                .consumer(retrying),
         )
         .start()
         .await?;

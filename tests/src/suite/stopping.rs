@@ -98,7 +98,7 @@ pub async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
 /// A queue that cannot be consumed from some moment on, and counts how often it is declared.
 #[derive(Default)]
 struct Deaf {
-    deaf: AtomicBool,
+    silent: AtomicBool,
     asked: AtomicU32,
     declared: Mutex<Vec<String>>,
 }
@@ -113,7 +113,7 @@ impl Rig for Deaf {
 
     async fn listen(&self, _: &str) -> Result<(), TransportError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.deaf.load(Ordering::SeqCst) {
+        if self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Deaf {
         let bus = stage.rigged(self).endpoint(endpoint).start().await?;
         let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
         endpoint.pause().await;
-        self.deaf.store(true, Ordering::SeqCst);
+        self.silent.store(true, Ordering::SeqCst);
         let task = tokio::spawn({
             let endpoint = endpoint.clone();
             async move { endpoint.resume().await }
@@ -173,7 +173,7 @@ pub async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
     within("the pause", endpoint.pause()).await;
     let error = within("the resume", task).await?.expect_err("paused");
     assert!(error.to_string().contains("paused"), "{error}");
-    rig.deaf.store(false, Ordering::SeqCst);
+    rig.silent.store(false, Ordering::SeqCst);
     endpoint.resume().await?;
     assert!(bus.health().is_healthy());
     bus.shutdown().await?;
@@ -193,7 +193,7 @@ pub async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -
         matches!(endpoint.health().health, Health::Down(why) if why.contains("is paused"))
     };
     eventually("it is paused again", paused).await;
-    rig.deaf.store(false, Ordering::SeqCst);
+    rig.silent.store(false, Ordering::SeqCst);
     rig.declared.lock().expect("no panic").clear();
     endpoint.resume().await?;
     let declared = rig.declared.lock().expect("no panic").clone();
@@ -321,10 +321,10 @@ pub async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> 
     #[async_trait]
     impl Rig for Frozen {
         async fn leave(&self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         async fn close(&self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
     let frozen = stage.rigged(&Arc::new(Frozen)).stop_timeout(STOP_TIMEOUT);
