@@ -92,7 +92,7 @@ impl ConsumeContext {
                 received,
                 attempt: 0,
                 dispatch,
-                sent_ids: SentIds::default(),
+                sent_ids: SentIds::around(),
             }),
             message,
         }

@@ -8,25 +8,38 @@ use uuid::Uuid;
 use crate::envelope::Envelope;
 use crate::transport::Incoming;
 
-/// Derives the id of each message that one attempt sends.
+/// Derives the id of each message that one attempt sends, or what runs around all attempts.
 ///
 /// An id is the UUID of version 5 of the endpoint, the message's type and how many messages of that type the attempt has
 /// sent before it, in the namespace of the incoming message's id. An attempt that runs again, as the first one failed or
 /// was not acknowledged, so gives its messages the ids that they had, and whoever handles each id once handles them once.
 #[derive(Debug, Default)]
-pub(crate) struct SentIds(Mutex<Vec<(Cow<'static, str>, u32)>>);
+pub(crate) struct SentIds {
+    /// Tells what runs around the attempts from them: both count on their own.
+    is_around: bool,
+    counts: Mutex<Vec<(Cow<'static, str>, u32)>>,
+}
 
 impl SentIds {
+    /// For what runs around all attempts.
+    pub(crate) fn around() -> Self {
+        Self {
+            is_around: true,
+            ..Self::default()
+        }
+    }
+
     /// The id of the next message of this type.
     pub(crate) fn next(&self, origin: Uuid, endpoint: &str, urn: Cow<'static, str>) -> Uuid {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let known = counts.iter().position(|(known, _)| *known == urn);
         let index = known.unwrap_or_else(|| {
             counts.push((urn, 0));
             counts.len() - 1
         });
         let (urn, number) = &mut counts[index];
-        let name = format!("{endpoint}\0{urn}\0{number}");
+        let step = if self.is_around { "around" } else { "attempt" };
+        let name = format!("{endpoint}\0{step}\0{urn}\0{number}");
         *number += 1;
         Uuid::new_v5(&origin, name.as_bytes())
     }
@@ -56,6 +69,13 @@ mod tests {
         assert!(first != second && first != other && second != other);
         assert_ne!(ids(one, "orders"), ids(one, "billing"));
         assert_ne!(ids(one, "orders"), ids(Uuid::from_u128(2), "orders"));
+    }
+
+    #[test]
+    fn middleware_and_consumer_share_no_id() {
+        let (around, attempt) = (SentIds::around(), SentIds::default());
+        let id = |ids: &SentIds| ids.next(Uuid::from_u128(1), "orders", Cow::Borrowed("a"));
+        assert_ne!(id(&around), id(&attempt));
     }
 
     #[test]
