@@ -1,6 +1,8 @@
 //! The errands of a publisher: declarations, pauses, questions to the broker.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bus_core::transport::{Backoff, Target, TransportError};
 use futures_util::StreamExt;
@@ -17,12 +19,21 @@ use crate::topology;
 /// The number of targets that are declared at once, each on its own channel.
 const DECLARING: usize = 16;
 
+/// How long a queue that was deleted is left to its owner, who knows its kind: a little longer than an endpoint takes to
+/// declare its queue again without being told of the loss.
+const OWNER: Duration = Duration::from_secs(6);
+
+/// How often it is looked for meanwhile.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The errands of one connection.
 pub(crate) struct Works {
     live: Arc<Live>,
     declaring: Arc<Semaphore>,
     solitude: Arc<Mutex<()>>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// The queues that were there before.
+    queues: std::sync::Mutex<HashSet<String>>,
 }
 
 /// An errand that was done.
@@ -43,6 +54,7 @@ impl Works {
             declaring: Arc::new(Semaphore::new(DECLARING)),
             solitude,
             running: FuturesUnordered::new(),
+            queues: std::sync::Mutex::default(),
         }
     }
 
@@ -50,7 +62,17 @@ impl Works {
         &self.live
     }
 
+    /// Whether a queue was declared on this connection before.
+    fn was_there(&self, target: &Target) -> bool {
+        let Target::Queue(name) = target else {
+            return false;
+        };
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        !queues.insert(name.to_string())
+    }
+
     pub(crate) fn begin(&self, errand: Errand) {
+        let is_lost = matches!(&errand, Errand::Declare(_, target) if self.was_there(target));
         let (live, declaring) = (Arc::clone(&self.live), Arc::clone(&self.declaring));
         let solitude = Arc::clone(&self.solitude);
         self.running.push(Box::pin(async move {
@@ -58,7 +80,13 @@ impl Works {
                 Errand::Declare(route, target) => {
                     // It is never closed.
                     let _turn = declaring.acquire().await;
-                    Done::Declared(route, live.ask(declare(&live, &target)).await)
+                    let declared = async {
+                        if is_lost {
+                            leave_to_owner(&live, target.name()).await?;
+                        }
+                        declare(&live, &target).await
+                    };
+                    Done::Declared(route, live.ask(declared).await)
                 }
                 Errand::Rest(route, mut backoff) => {
                     backoff.wait().await;
@@ -86,6 +114,19 @@ impl Works {
     pub(crate) async fn next(&mut self) -> Option<Done> {
         self.running.next().await
     }
+}
+
+/// Waits until the owner of a queue has declared it again, or does not seem to.
+///
+/// A sender makes a classic queue. Made in place of a quorum queue, it would keep the endpoint from its messages.
+async fn leave_to_owner(live: &Live, name: &str) -> Result<(), TransportError> {
+    let appears = async {
+        while !topology::queue_exists(live, name).await? {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(OWNER, appears).await.unwrap_or(Ok(()))
 }
 
 /// Makes sure that a message finds what it is sent to.
