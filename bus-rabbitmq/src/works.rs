@@ -33,7 +33,7 @@ pub(crate) struct Works {
     solitude: Arc<Mutex<()>>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     /// The queues that were there before.
-    queues: std::sync::Mutex<HashSet<String>>,
+    queues: Arc<std::sync::Mutex<HashSet<String>>>,
 }
 
 /// An errand that was done.
@@ -54,7 +54,7 @@ impl Works {
             declaring: Arc::new(Semaphore::new(DECLARING)),
             solitude,
             running: FuturesUnordered::new(),
-            queues: std::sync::Mutex::default(),
+            queues: Arc::default(),
         }
     }
 
@@ -62,31 +62,29 @@ impl Works {
         &self.live
     }
 
-    /// Whether a queue was declared on this connection before.
-    fn was_there(&self, target: &Target) -> bool {
-        let Target::Queue(name) = target else {
-            return false;
-        };
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        !queues.insert(name.to_string())
-    }
-
     pub(crate) fn begin(&self, errand: Errand) {
-        let is_lost = matches!(&errand, Errand::Declare(_, target) if self.was_there(target));
+        let queues = Arc::clone(&self.queues);
         let (live, declaring) = (Arc::clone(&self.live), Arc::clone(&self.declaring));
         let solitude = Arc::clone(&self.solitude);
         self.running.push(Box::pin(async move {
             match errand {
                 Errand::Declare(route, target) => {
-                    // It is never closed.
-                    let _turn = declaring.acquire().await;
+                    let known = || queues.lock().unwrap_or_else(PoisonError::into_inner);
+                    let is_queue = matches!(target, Target::Queue(_));
+                    let is_lost = is_queue && known().contains(target.name());
                     let declared = async {
                         if is_lost {
                             leave_to_owner(&live, target.name()).await?;
                         }
+                        // It is never closed.
+                        let _turn = declaring.acquire().await;
                         declare(&live, &target).await
                     };
-                    Done::Declared(route, live.ask(declared).await)
+                    let outcome = live.ask(declared).await;
+                    if is_queue && outcome.is_ok() {
+                        known().insert(target.name().to_owned());
+                    }
+                    Done::Declared(route, outcome)
                 }
                 Errand::Rest(route, mut backoff) => {
                     backoff.wait().await;
