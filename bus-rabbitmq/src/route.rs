@@ -15,6 +15,9 @@ pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
 /// The time for which an exchange that the broker lets us not write to is not tried again.
 const DENIED: Duration = Duration::from_secs(5);
 
+/// The number of messages that show whether the broker takes them again.
+const ONE_FIRST: usize = 1;
+
 /// The time after a declaration in vain for which no other one is made because a message came back.
 const FRUITLESS: Duration = Duration::from_secs(1);
 
@@ -146,7 +149,7 @@ impl Route {
         if !self.held.iter().any(|job| job.is_due(now)) {
             return 0;
         }
-        let is_refusing = why.is_none() && self.is_known() && self.limit < usize::MAX;
+        let is_refusing = why.is_none() && self.is_known() && self.limit == ONE_FIRST;
         let own = match &self.trouble {
             Some(trouble) => trouble,
             None if !self.is_known() => "the broker did not answer a declaration",
@@ -187,7 +190,7 @@ impl Route {
 
     /// Notes that the broker refused a message for now: the next one goes alone.
     pub(crate) fn slow_down(&mut self) {
-        self.limit = 1;
+        self.limit = ONE_FIRST;
     }
 
     /// Notes that the broker took a message: more may go at once, up to `window`.

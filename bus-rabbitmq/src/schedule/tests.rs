@@ -617,3 +617,22 @@ fn what_was_on_its_way_when_a_channel_was_lost_goes_before_what_waited_for_a_pla
     channel.confirm_all();
     assert_eq!(channel.write(), [6, 7, 8, 9]);
 }
+
+/// Once the broker takes messages again, what waits there waits for a confirm.
+#[tokio::test(start_paused = true)]
+async fn what_waits_after_a_refusal_that_is_over_is_not_called_refused() {
+    let mut channel = Channel::new(100);
+    let target = inbox("full");
+    let _refused = channel.take(&target, 1);
+    channel.write();
+    channel.nack_all();
+    channel.rest();
+    assert_eq!(channel.write(), [1]);
+    channel.confirm_all();
+    let _unconfirmed = [2, 3].map(|body| channel.take(&target, body));
+    let mut behind = channel.take(&target, 4);
+    assert_eq!(channel.write(), [2, 3]);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    channel.schedule.expire(None);
+    assert_eq!(kind(&mut behind), Some(TransportErrorKind::Unreachable));
+}
