@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::slots::Slot;
 use crate::transport::{Incoming, Listener};
 
 /// From so many redeliveries on a message is handled while no other suspect is.
@@ -51,6 +52,7 @@ impl CrashGuard {
         &self,
         listener: &dyn Listener,
         incoming: &Incoming,
+        slot: &Slot,
     ) -> Admission<'_> {
         if !incoming.redelivered {
             return Admission::Free;
@@ -59,7 +61,10 @@ impl CrashGuard {
         if before < SUSPECT.min(self.max_deliveries) {
             return Admission::Free;
         }
+        // Others run while it waits for its turn.
+        slot.step_aside();
         let alone = self.suspects.lock().await;
+        slot.enter().await;
         let is_first = || !self.has_set_aside.swap(true, Ordering::AcqRel);
         if before >= self.max_deliveries && is_first() {
             return Admission::SetAside(before + 1);
@@ -74,6 +79,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::slots::Slots;
     use crate::transport::{Delivery, TransportError};
 
     #[derive(Debug)]
@@ -99,19 +105,21 @@ mod tests {
     #[tokio::test]
     async fn one_message_is_set_aside_and_its_companions_are_handled() {
         let guard = CrashGuard::new(3);
+        let slots = Slots::new(2, false);
+        let [first, second] = [slots.take(), slots.take()];
         for times in [0, 1] {
-            let admission = guard.admit(&Counting, &returned(times)).await;
+            let admission = guard.admit(&Counting, &returned(times), &first).await;
             assert!(matches!(admission, Admission::Free), "{times}");
         }
-        let before = guard.admit(&Counting, &returned(2)).await;
+        let before = guard.admit(&Counting, &returned(2), &first).await;
         assert!(matches!(before, Admission::Alone(_)));
         let next = returned(3);
-        let waiting = guard.admit(&Counting, &next);
+        let waiting = guard.admit(&Counting, &next, &second);
         assert!(waiting.now_or_never().is_none(), "one suspect at a time");
         drop(before);
-        let culprit = guard.admit(&Counting, &returned(3)).await;
+        let culprit = guard.admit(&Counting, &returned(3), &first).await;
         assert!(matches!(culprit, Admission::SetAside(4)));
-        let companion = guard.admit(&Counting, &returned(3)).await;
+        let companion = guard.admit(&Counting, &returned(3), &first).await;
         assert!(matches!(companion, Admission::Alone(_)));
     }
 }

@@ -26,7 +26,7 @@ use crate::plan::EndpointTopology;
 use crate::policy::{Guarantee, Leftovers};
 use crate::slots::{Slot, Slots};
 use crate::trace::TraceContext;
-use crate::transport::{Delivery, Incoming, Listener, Settlement};
+use crate::transport::{Delivery, Health, Incoming, Listener, Settlement};
 
 /// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
 pub(crate) struct Receiver {
@@ -97,6 +97,9 @@ impl Consumers {
     }
 }
 
+/// The trouble of messages that could not be consumed for a reason that is not theirs.
+const GOING_BACK: &str = "wait to go back to their queue";
+
 /// How long a delivery waits before it goes back when handling it panicked outside of its consumer.
 const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 
@@ -124,8 +127,8 @@ impl Receiver {
     /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
     pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener, slot: Slot) {
         let Delivery { incoming, receipt } = delivery;
-        let admission = match self.guarantee {
-            Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming).await,
+        let mut admission = match self.guarantee {
+            Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming, &slot).await,
             // Acknowledged before it is handled, it does not come again.
             Guarantee::AtMostOnce => Admission::Free,
         };
@@ -140,7 +143,7 @@ impl Receiver {
         };
         let slots = Arc::clone(slot.slots());
         // A panic would end the lane, and with it all that runs there.
-        let handled = AssertUnwindSafe(self.handle(incoming, &admission, slot)).catch_unwind();
+        let handled = AssertUnwindSafe(self.handle(incoming, &mut admission, slot)).catch_unwind();
         let settled = match handled.await {
             Ok(settled) => settled,
             Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
@@ -155,7 +158,7 @@ impl Receiver {
     }
 
     /// Whether the delivery is settled; otherwise it goes back.
-    async fn handle(&self, incoming: Incoming, admission: &Admission<'_>, slot: Slot) -> bool {
+    async fn handle(&self, incoming: Incoming, admission: &mut Admission<'_>, slot: Slot) -> bool {
         let (received, codec) = self.read(incoming, slot);
         // Also when this is dropped: contexts that users keep outlive the delivery.
         let _running = Running(&received.slot);
@@ -165,6 +168,10 @@ impl Receiver {
                 return self.set_aside(&received, *deliveries).await;
             }
             let outcome = self.consume(&received, codec).await;
+            if !matches!(outcome, Outcome::Done) {
+                // The process has survived it, and what comes now may take long.
+                *admission = Admission::Free;
+            }
             self.end(&received, outcome).await
         };
         handled.instrument(span).await
@@ -185,17 +192,12 @@ impl Receiver {
             Outcome::Skipped => self.skip(received).await,
             Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
             Outcome::Failed { error, .. } if error.kind() == FailureKind::ClaimLost => {
-                self.give_back(&error, "the message goes back to its queue")
-                    .await
+                self.give_back(received, &error).await
             }
             Outcome::Failed { error, .. }
                 if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
             {
-                self.give_back(
-                    &error,
-                    "the broker is away, the message goes back to its queue",
-                )
-                .await
+                self.give_back(received, &error).await
             }
             Outcome::Failed { error, by, message } => {
                 self.fail(received, &error, by.as_ref(), message.as_deref())
@@ -347,13 +349,28 @@ impl Receiver {
     }
 
     /// A consumer could not send because the broker is away, or its claim was lost. That is no failed attempt: the
-    /// message goes back and is consumed again, not in a hot loop.
-    async fn give_back(&self, error: &ConsumeError, what: &str) -> bool {
-        tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "{what}");
-        Backoff::new(Duration::from_millis(500), Duration::from_secs(5))
-            .wait()
-            .await;
-        false
+    /// message goes back and is consumed again, not in a hot loop, and not before the broker is there: queues count what
+    /// goes back.
+    async fn give_back(&self, received: &Received, error: &ConsumeError) -> bool {
+        let troubles = &self.site.troubles;
+        let trouble = troubles.note(GOING_BACK, Shown(error).to_string());
+        if trouble.is_first() {
+            tracing::warn!(endpoint = %self.site.endpoint, error = %Shown(error), "the message goes back to its queue once the broker is there");
+        }
+        received.slot.step_aside();
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+        let mut cancelled = self.site.cancelled.clone();
+        loop {
+            tokio::select! {
+                biased;
+                _ = cancelled.wait_for(|cancelled| *cancelled) => return false,
+                () = received.slot.slots().leaving() => return false,
+                () = backoff.wait() => {}
+            }
+            if self.site.outbound.transport.health() == Health::Up {
+                return false;
+            }
+        }
     }
 
     async fn skip(&self, received: &Received) -> bool {

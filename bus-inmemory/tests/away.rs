@@ -1,0 +1,99 @@
+//! A broker that is away while messages are consumed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bus_core::topology::Topology;
+use bus_core::transport::{
+    Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+    TransportErrorKind,
+};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message, async_trait};
+use bus_inmemory::InMemory;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Message)]
+#[message("Away:Work")]
+struct Work {}
+
+#[derive(Serialize, Deserialize, Message)]
+#[message("Away:Done")]
+struct Done {}
+
+/// Takes no events while it is away, and says so.
+#[derive(Debug)]
+struct Away {
+    inner: InMemory,
+    is_away: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Transport for Away {
+    async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+        if outgoing.target.name() == "Away:Done" && self.is_away.load(Ordering::SeqCst) {
+            return Err(TransportError::new(TransportErrorKind::Unreachable, "away"));
+        }
+        self.inner.send(outgoing).await
+    }
+    async fn connect(&self) -> Result<(), TransportError> {
+        self.inner.connect().await
+    }
+    async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
+        self.inner.declare(topology).await
+    }
+    async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
+        self.inner.listen(spec).await
+    }
+    fn base_address(&self) -> String {
+        self.inner.base_address()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    fn health(&self) -> Health {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Health::Down("away".to_owned());
+        }
+        self.inner.health()
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_held_until_the_broker_is_there() {
+    let (is_away, calls) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::<AtomicUsize>::default(),
+    );
+    let transport = Away {
+        inner: InMemory::new(),
+        is_away: Arc::clone(&is_away),
+    };
+    let counted = Arc::clone(&calls);
+    let works = move |ctx: ConsumeContext<Work>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            ctx.publish(&Done {}).immediately().await?;
+            ConsumeResult::Ok(())
+        }
+    };
+    let endpoint = Endpoint::new("work").consumer::<Work, _>(works);
+    let bus = Bus::builder(transport).endpoint(endpoint);
+    let bus = bus.start().await.unwrap();
+    bus.send_to("queue:work", &Work {}).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "it goes back once");
+    let health = bus.health();
+    let Some(Health::Degraded(reason)) = health.endpoint("work").map(|work| &work.health) else {
+        panic!("the endpoint says what its messages suffer from: {health:?}");
+    };
+    assert!(reason.contains("go back"), "{reason}");
+    is_away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    assert!(bus.health().is_healthy(), "{:?}", bus.health());
+    bus.shutdown().await.unwrap();
+}
