@@ -11,7 +11,7 @@ use crate::observer::Observers;
 use crate::outgoing::{Intent, Parcel};
 use crate::pause::from_now;
 use crate::send_error::{SendError, SendErrorKind};
-use crate::transport::Transport;
+use crate::transport::{Target, Transport};
 
 /// Takes messages that leave.
 ///
@@ -135,7 +135,14 @@ impl Dispatch for Outbox {
     async fn dispatch(self: Arc<Self>, parcel: Parcel) -> Result<(), SendError> {
         // A requester who is gone costs nothing, and is no reason to fail.
         if parcel.intent != Intent::Respond {
-            self.transport.check(&parcel.outgoing).await?;
+            self.transport.check(&parcel.outgoing)?;
+            if let Target::Exchange {
+                name,
+                topology: None,
+            } = &parcel.outgoing.target
+            {
+                self.transport.find_exchange(name).await?;
+            }
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = held.as_mut() else {

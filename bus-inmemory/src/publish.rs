@@ -35,6 +35,7 @@ impl Publication {
     /// # Errors
     /// For a name or key that AMQP could not carry.
     pub(crate) fn new(mut outgoing: Outgoing) -> Result<Self, TransportError> {
+        check(&outgoing)?;
         let target = std::mem::replace(&mut outgoing.target, Target::Inbox(Cow::Borrowed("")));
         let key = std::mem::take(&mut outgoing.routing_key);
         let (needs, exchange, key) = match target {
@@ -44,11 +45,6 @@ impl Publication {
             Target::Queue(name) => (Needs::Queue, name, key),
             Target::Inbox(queue) => (Needs::Nothing, Cow::Borrowed(""), queue),
         };
-        check_length("exchange name", &exchange)?;
-        check_length("routing key", &key)?;
-        for (name, _) in outgoing.headers.iter() {
-            check_length("header name", name)?;
-        }
         let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
         Ok(Self {
             message: Arc::new(Message::new(
@@ -61,6 +57,16 @@ impl Publication {
             delay: delay.filter(|delay| !delay.is_zero()),
         })
     }
+}
+
+/// Refuses names and keys that AMQP could not carry.
+pub(crate) fn check(outgoing: &Outgoing) -> Result<(), TransportError> {
+    check_length("exchange name", outgoing.target.name())?;
+    check_length("routing key", &outgoing.routing_key)?;
+    for (name, _) in outgoing.headers.iter() {
+        check_length("header name", name)?;
+    }
+    Ok(())
 }
 
 impl State {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
+    Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::consumers::ConnectionId;
 use crate::errors;
 use crate::listener::MemoryListener;
-use crate::publish::Publication;
+use crate::publish::{self, Publication};
 use crate::state::State;
 
 /// A transport in the process: one connection to a broker that lives as long as anybody holds it.
@@ -129,20 +129,17 @@ impl Transport for InMemory {
             .with(|state| state.publish(self.connection, publication))
     }
 
-    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
-        Publication::new(outgoing.clone())?;
-        match &outgoing.target {
-            Target::Exchange {
-                name,
-                topology: None,
-            } => self.broker.with(|state| {
-                let is_there = state.exchanges.contains_key(name.as_ref());
-                is_there
-                    .then_some(())
-                    .ok_or_else(|| errors::no_exchange(name))
-            }),
-            _ => Ok(()),
-        }
+    fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        publish::check(outgoing)
+    }
+
+    async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
+        self.broker.with(|state| {
+            let is_there = state.exchanges.contains_key(name);
+            is_there
+                .then_some(())
+                .ok_or_else(|| errors::no_exchange(name))
+        })
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {

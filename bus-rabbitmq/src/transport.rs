@@ -258,15 +258,11 @@ impl Transport for RabbitMq {
         })
     }
 
-    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
-        convert::check(outgoing)?;
-        let Target::Exchange {
-            name,
-            topology: None,
-        } = &outgoing.target
-        else {
-            return Ok(());
-        };
+    fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        convert::check(outgoing)
+    }
+
+    async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
         let Some(live) = self.running()?.publishing.live() else {
             return Ok(());
         };

@@ -82,15 +82,24 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// One that belongs to this message alone; see [`TransportErrorKind`].
     async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError>;
 
-    /// Refuses a message that could never be sent, before it is held in an outbox.
+    /// Refuses a message that could never be sent, before it is held in an outbox. Default: `Ok`.
     ///
     /// An outbox accepts what [`send`](Self::send) gets later, after the consumer's effects; a refusal is of use only
-    /// before. Looks at names and sizes, and may ask the broker for an exchange that has to be there. Default: `Ok`.
+    /// before. Looks at names and sizes.
     ///
     /// # Errors
-    /// What `send` would say. A broker that is away refuses nothing.
-    async fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+    /// What `send` would say.
+    fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
         let _ = outgoing;
+        Ok(())
+    }
+
+    /// Finds an exchange that is never declared, before a message to it is held in an outbox. Default: `Ok`.
+    ///
+    /// # Errors
+    /// [`TransportErrorKind::Unroutable`] if it is not there. A broker that is away refuses nothing.
+    async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
+        let _ = name;
         Ok(())
     }
 
