@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::address::{Address, InvalidAddress};
 use crate::builder::BusBuilder;
 use crate::context::request_draft;
-use crate::health::{BusHealth, EndpointHealth};
+use crate::health::{BusHealth, EndpointHealth, worse};
 use crate::message::Message;
 use crate::outbound::Outbound;
 use crate::reply::Reply;
@@ -139,7 +139,11 @@ impl Bus {
         let transport = if self.inner.stop.is_over() {
             Health::Down("the bus is shut down".into())
         } else {
-            self.inner.outbound.transport.health()
+            let replies = self.inner.requests.trouble();
+            worse(
+                self.inner.outbound.transport.health(),
+                replies.map_or(Health::Up, Health::Degraded),
+            )
         };
         let runners = self.inner.runners.iter();
         let endpoints = runners.map(|runner| EndpointHealth::new(runner.name(), runner.health()));

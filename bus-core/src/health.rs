@@ -6,7 +6,7 @@ use crate::transport::Health;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusHealth {
-    /// The connections to the broker.
+    /// The connections to the broker, and the queue on which replies come, once there was a request.
     pub transport: Health,
     /// The endpoints, in the order in which they were added.
     pub endpoints: Vec<EndpointHealth>,

@@ -24,7 +24,9 @@ use crate::reply::{Reply, Response};
 use crate::request_error::{RemoteFault, RequestError};
 use crate::send_error::{SendError, SendErrorKind};
 use crate::topology::{Binding, Exchange, Node, Queue, Topology};
-use crate::transport::{Delivery, ListenSpec, Listener, Settlement, Target, TransportError};
+use crate::transport::{
+    Delivery, Health, ListenSpec, Listener, Settlement, Target, TransportError,
+};
 
 /// How long the broker keeps the reply queue of a process that lost its connection.
 const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(60);
@@ -73,6 +75,16 @@ impl Requests {
     /// How many requests wait.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Why no reply can come at present; `None` if the reply queue is well, or not needed yet.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self.inbox.get()?.listener.health() {
+            Health::Up => None,
+            Health::Degraded(reason) | Health::Down(reason) => Some(format!(
+                "the reply queue of this process is not well: {reason}"
+            )),
+        }
     }
 
     /// Opened by the first request: a process that only publishes owns no queue.
@@ -355,6 +367,7 @@ impl<R: Reply> Requesting<R> {
             Err(_) => Err(RequestError::Timeout {
                 request,
                 after: limit,
+                reason: requests.trouble(),
             }),
         }
     }

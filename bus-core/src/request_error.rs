@@ -11,17 +11,22 @@ use crate::envelope::Envelope;
 use crate::fault::ExceptionInfo;
 use crate::send_error::SendError;
 
+/// The usual reason why no reply comes.
+const NOBODY: &str = "is a consumer of it running?";
+
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// Nobody answered in time, if anybody was there at all.
-    #[error("no reply to {request} within {after:?}; is a consumer of it running?")]
+    #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(NOBODY))]
     Timeout {
         /// The URN of the request.
         request: String,
         /// How long was waited.
         after: Duration,
+        /// The reason why none could come, where the bus knows one: its reply queue is not there.
+        reason: Option<String>,
     },
     /// The other side failed.
     #[error("the request failed at the other side: {0}")]

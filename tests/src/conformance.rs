@@ -133,6 +133,7 @@ macro_rules! conformance {
                     a_stop_does_not_wait_for_a_fault,
                 }
                 health {
+                    a_reply_queue_that_is_not_there_is_named,
                     it_says_whether_the_bus_runs,
                     a_paused_endpoint_says_so,
                     a_queue_that_cannot_be_consumed_is_named,

@@ -1,12 +1,12 @@
 //! What a bus says about itself.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus_core::transport::Health;
-use bus_core::{Endpoint, EndpointHealth};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, EndpointHealth, RequestError};
 
-use crate::contracts::Ordered;
+use crate::contracts::{Ask, Ordered, Told};
 use crate::outcome::Outcome;
 use crate::recorder::Recorder;
 use crate::rigged::Rig;
@@ -84,6 +84,44 @@ pub async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outc
         (&Health::Up, &reason)
     );
     assert!(!health.is_healthy() && !health.endpoints[0].is_running());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A reply queue that is not there shows in the health, and in the request that gets no answer for it.
+pub async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
+    struct Locked {
+        endpoint: String,
+    }
+    impl Rig for Locked {
+        fn health(&self, queue: &str) -> Health {
+            if queue == self.endpoint {
+                Health::Up
+            } else {
+                Health::Down("it is locked".to_owned())
+            }
+        }
+    }
+    let silent = stage.name("silent");
+    let rig = Arc::new(Locked {
+        endpoint: silent.clone(),
+    });
+    let consumer = async |_: ConsumeContext<Ask>| -> ConsumeResult { Ok(()) };
+    let endpoint = Endpoint::new(&silent).without_subscriptions();
+    let bus = stage.rigged(&rig).endpoint(endpoint.consumer(consumer));
+    let bus = bus.start().await?;
+    assert!(bus.health().is_healthy(), "nothing was asked yet");
+    let asked = bus.request::<Told>(&Ask { number: 1 });
+    let asked = asked.to(format!("queue:{silent}"));
+    let answer = asked.timeout(Duration::from_secs(1)).await;
+    let error = answer.err().ok_or("nobody answers")?;
+    assert!(matches!(error, RequestError::Timeout { .. }), "{error}");
+    assert!(error.to_string().contains("it is locked"), "{error}");
+    let health = bus.health();
+    assert!(
+        matches!(&health.transport, Health::Degraded(reason) if reason.contains("it is locked")),
+        "{health:?}"
+    );
     bus.shutdown().await?;
     Ok(())
 }
