@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::attempt::{Connected, Events, connect};
 use crate::config::Config;
+use crate::convert::most_headers;
 use crate::error::{closed, failed, words};
 use crate::socket::SocketHandle;
 
@@ -96,6 +97,7 @@ enum State {
 pub(crate) struct Live {
     connection: Connection,
     socket: Arc<SocketHandle>,
+    most_headers: usize,
     /// Why the broker reads nothing from us at present.
     blocked: watch::Sender<Option<String>>,
     lost: watch::Sender<bool>,
@@ -263,6 +265,11 @@ impl Live {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
+    /// How many bytes the headers of a message may take on it.
+    pub(crate) fn most_headers(&self) -> usize {
+        self.most_headers
+    }
+
     /// Where foreign bytes that came on the connection are counted.
     pub(crate) fn socket(&self) -> &SocketHandle {
         &self.socket
@@ -351,6 +358,7 @@ impl Control {
             socket,
         } = connected;
         let live = Arc::new(Live {
+            most_headers: most_headers(connection.configuration().frame_max()),
             connection,
             socket,
             blocked: watch::Sender::new(None),

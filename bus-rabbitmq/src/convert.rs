@@ -26,6 +26,9 @@ const ACQUIRED_COUNT: &str = "x-acquired-count";
 /// connection.
 const MAX_HEADERS: usize = 120 * 1024;
 
+/// What the frame of the headers is to have room for beside them.
+const OTHER_PROPERTIES: usize = 8 * 1024;
+
 /// The longest time to live that RabbitMQ takes, ten years: it closes the channel of one that is longer.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -64,22 +67,34 @@ fn check_size(headers: &Headers) -> Result<(), TransportError> {
     let sizes = headers
         .iter()
         .map(|(name, value)| name.len() + 6 + weight(value));
-    let size: usize = sizes.sum();
-    if size > MAX_HEADERS {
+    fits_frame(sizes.sum(), MAX_HEADERS)
+}
+
+/// Refuses headers that take more bytes than a frame has for them.
+pub(crate) fn fits_frame(size: usize, most: usize) -> Result<(), TransportError> {
+    if size > most {
         return Err(TransportError::new(
             TransportErrorKind::TooLarge,
-            format!("the headers have about {size} bytes; RabbitMQ takes at most {MAX_HEADERS}"),
+            format!("the headers have about {size} bytes; RabbitMQ takes at most {most}"),
         ));
     }
     Ok(())
 }
 
+/// How many bytes headers may take where a frame has so many: the rest is left for the other properties.
+pub(crate) fn most_headers(frame_max: u32) -> usize {
+    match usize::try_from(frame_max) {
+        Ok(frame) if frame > 0 => frame - (frame / 2).min(OTHER_PROPERTIES),
+        _ => MAX_HEADERS,
+    }
+}
+
 /// Properties and headers of a message to publish. `sequence` marks one that may come back.
+/// Gives the size of the headers too.
 pub(crate) fn properties(
     outgoing: &Outgoing,
     sequence: Option<u64>,
-) -> Result<BasicProperties, TransportError> {
-    check_size(&outgoing.headers)?;
+) -> Result<(BasicProperties, usize), TransportError> {
     let original = outgoing.original.as_ref().and_then(Original::get);
     let mut headers = match original {
         None => table(outgoing.headers.iter())?,
@@ -89,6 +104,8 @@ pub(crate) fn properties(
         let sequence = i64::try_from(sequence).unwrap_or_default();
         headers.insert(SEQUENCE.into(), AMQPValue::LongLongInt(sequence));
     }
+    let size = table_size(&headers);
+    fits_frame(size, MAX_HEADERS)?;
     let properties = original.map(original::properties).unwrap_or_default();
     let mut properties = properties.with_delivery_mode(if outgoing.durable {
         PERSISTENT
@@ -115,7 +132,7 @@ pub(crate) fn properties(
         let millis = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
         properties = properties.with_expiration(short("expiration", &millis.to_string())?);
     }
-    Ok(properties)
+    Ok((properties, size))
 }
 
 /// What the client says of a message that was published.
@@ -311,6 +328,32 @@ fn text_or_bytes(bytes: &[u8]) -> HeaderValue {
     }
 }
 
+/// How many bytes a table takes on the wire.
+fn table_size(table: &FieldTable) -> usize {
+    let entries = table.inner().iter();
+    let sizes = entries.map(|(name, value)| 2 + name.as_str().len() + value_size(value));
+    4 + sizes.sum::<usize>()
+}
+
+fn value_size(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::Void => 0,
+        AMQPValue::Boolean(_) | AMQPValue::ShortShortInt(_) | AMQPValue::ShortShortUInt(_) => 1,
+        AMQPValue::ShortInt(_) | AMQPValue::ShortUInt(_) => 2,
+        AMQPValue::LongInt(_) | AMQPValue::LongUInt(_) | AMQPValue::Float(_) => 4,
+        AMQPValue::DecimalValue(_) => 5,
+        AMQPValue::LongLongInt(_) | AMQPValue::Double(_) | AMQPValue::Timestamp(_) => 8,
+        AMQPValue::ShortString(text) => 1 + text.as_str().len(),
+        AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
+        AMQPValue::ByteArray(bytes) => 4 + bytes.as_slice().len(),
+        AMQPValue::FieldArray(values) => {
+            let sizes = values.as_slice().iter().map(|value| 1 + value_size(value));
+            4 + sizes.sum::<usize>()
+        }
+        AMQPValue::FieldTable(table) => table_size(table),
+    }
+}
+
 /// About how many bytes a value takes on the wire.
 fn weight(value: &HeaderValue) -> usize {
     match value {
@@ -377,7 +420,7 @@ mod tests {
     fn a_ttl_below_a_millisecond_is_not_zero() {
         let mut message = outgoing(Headers::new());
         message.ttl = Some(Duration::from_micros(1));
-        let properties = properties(&message, None).unwrap();
+        let properties = properties(&message, None).unwrap().0;
         assert_eq!(properties.expiration().as_ref().unwrap().as_str(), "1");
     }
 
@@ -391,9 +434,32 @@ mod tests {
             (Duration::from_millis(315_359_999_999), "315359999999"),
         ] {
             message.ttl = Some(ttl);
-            let properties = properties(&message, None).unwrap();
+            let properties = properties(&message, None).unwrap().0;
             assert_eq!(properties.expiration().as_ref().unwrap().as_str(), expected);
         }
+    }
+
+    #[test]
+    fn a_frame_has_room_for_the_other_properties() {
+        assert_eq!(most_headers(131_072), MAX_HEADERS);
+        assert_eq!(most_headers(16_384), 8 * 1024);
+        assert_eq!(most_headers(4096), 2048);
+        assert_eq!(most_headers(0), MAX_HEADERS, "no limit");
+    }
+
+    #[test]
+    fn headers_that_differ_in_case_count_all() {
+        let mut table = FieldTable::default();
+        for name in ["Case", "case"] {
+            let half = vec![b'x'; MAX_HEADERS / 2];
+            table.insert(name.into(), AMQPValue::LongString(half.into()));
+        }
+        let original = BasicProperties::default().with_headers(table);
+        let mut message = outgoing(ReadHeaders::of(&original).headers);
+        assert!(check(&message).is_ok(), "one of the two is read");
+        message.original = Some(Original::new(original));
+        let error = properties(&message, None).unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{error}");
     }
 
     #[test]

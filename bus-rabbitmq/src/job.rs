@@ -69,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
+    /// What the headers among them take, in bytes.
+    pub(crate) header_size: usize,
 }
 
 impl Parts {
@@ -84,10 +86,12 @@ impl Parts {
             ),
             Target::Inbox(name) => (ShortString::default(), short("queue name", name)?),
         };
+        let (properties, header_size) = properties(outgoing, mark)?;
         Ok(Box::new(Self {
             exchange,
             routing_key,
-            properties: properties(outgoing, mark)?,
+            properties,
+            header_size,
         }))
     }
 }

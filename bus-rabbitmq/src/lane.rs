@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::connection::{Link, Live};
-use crate::convert::confirmed;
+use crate::convert::{confirmed, fits_frame};
 use crate::error::failed;
 use crate::job::{Job, Parts, Standing};
 use crate::refusal::Refusal;
@@ -228,7 +228,12 @@ impl Lane {
         mut job: Box<Job>,
         works: &Works,
     ) -> Option<impl Future<Output = (u64, Result<Confirmation, Error>)> + use<'a>> {
-        let parts = match job.take_parts() {
+        let most = works.live().most_headers();
+        let parts = job.take_parts().and_then(|parts| {
+            fits_frame(parts.header_size, most)?;
+            Ok(parts)
+        });
+        let parts = match parts {
             Ok(parts) => parts,
             Err(error) => {
                 job.finish(Err(error));
@@ -249,6 +254,7 @@ impl Lane {
                 exchange,
                 routing_key,
                 properties,
+                ..
             } = *parts;
             let written = channel.basic_publish(exchange, routing_key, options, &body, properties);
             let confirmed = match read {

@@ -87,3 +87,45 @@ async fn every_property_of_a_foreign_message_is_in_the_error_queue() {
     assert!(kept.inner().contains_key("MT-Fault-Message"));
     bus.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_fill_a_small_frame_are_cut_so_that_the_message_is_kept() {
+    let setup = Setup {
+        config: "frame_max = 16384\n".to_owned(),
+        ..Setup::default()
+    };
+    let broker = Broker::configured(&setup).await;
+    let queue = unique("small-frame");
+    let bus = Bus::builder(quick(broker.url())).endpoint(
+        Endpoint::new(&queue).without_subscriptions().consumer(
+            async |_: ConsumeContext<Ordered>| -> ConsumeResult { Err("never works".into()) },
+        ),
+    );
+    let bus = bus.start().await.unwrap();
+    let mut headers = FieldTable::default();
+    let large = vec![b'x'; 15_000];
+    headers.insert("large".into(), AMQPValue::LongString(large.into()));
+    headers.insert("small".into(), AMQPValue::LongString("kept".into()));
+    let channel = client(broker.url()).await;
+    let published = channel.basic_publish(
+        "".into(),
+        queue.as_str().into(),
+        BasicPublishOptions::default(),
+        b"{}",
+        BasicProperties::default().with_headers(headers),
+    );
+    published.await.unwrap();
+    let errors = format!("{queue}_error");
+    let moved = bus_tests::until("the message was moved", async || {
+        let channel = client(broker.url()).await;
+        let got = channel.basic_get(errors.as_str().into(), BasicGetOptions::default());
+        // The queue is made by the first failure.
+        got.await.ok().flatten()
+    })
+    .await;
+    let kept = moved.properties.headers().clone().unwrap_or_default();
+    let kept = kept.inner();
+    assert!(kept.contains_key("small") && !kept.contains_key("large"));
+    assert!(kept.contains_key("MT-Fault-HeadersCut"));
+    bus.shutdown().await.unwrap();
+}
