@@ -1,14 +1,12 @@
 //! How a bus meets its RabbitMQ: who is let in, what is waited for, what is refused at once, what is never told.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus_core::transport::{Health, TransportErrorKind};
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind, StartError};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ordered, Place};
-use bus_tests::{Broker, Proxy, Recorder, Setup, eventually, with, within};
+use bus_tests::{Broker, Log, Proxy, Recorder, Setup, eventually, with, within};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -242,29 +240,6 @@ async fn who_only_publishes_has_one_connection() {
         connections_of(broker, &name).await.is_empty()
     })
     .await;
-}
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -1,37 +1,10 @@
 //! What an operator reads in the log. A process of its own, as the log belongs to the process.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_inmemory::InMemory;
 use bus_tests::contracts::Place;
-use bus_tests::eventually;
+use bus_tests::{Log, eventually};
 use uuid::Uuid;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines_with(&self, text: &str) -> Vec<String> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = String::from_utf8_lossy(&bytes).into_owned();
-        let lines = log.lines().filter(|line| line.contains(text));
-        lines.map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn a_failure_is_one_line_with_what_an_operator_searches_for() {

@@ -1,6 +1,6 @@
 //! Operators delete exchanges, queues and bindings under their senders: these make them again.
 
-use std::io::Write;
+use bus_tests::Log;
 
 use super::*;
 
@@ -109,29 +109,6 @@ async fn a_queue_that_was_deleted_is_made_again_by_its_next_sender() {
     }
     assert_eq!(look(&channel, &queue).await.0, 50, "once each");
     bus.shutdown().await.unwrap();
-}
-
-/// Keeps what is logged.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Its queues are bound no more, and only a sender can notice.
