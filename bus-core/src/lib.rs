@@ -81,6 +81,7 @@ mod builder;
 mod bus;
 pub mod codec;
 mod consumer;
+mod consumers;
 mod context;
 mod crash_guard;
 mod cutting;

@@ -1,6 +1,5 @@
 //! One delivery: decode, find the consumer, run the pipeline, settle.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +9,8 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::codec::{Codec, DecodeError};
-use crate::consumer::{RawMessage, Registration, is_untyped};
+use crate::consumer::{RawMessage, Registration};
+use crate::consumers::Consumers;
 use crate::context::{AnyMessage, ConsumeContext, Received, Site};
 use crate::crash_guard::{Admission, CrashGuard};
 use crate::dispatch::Held;
@@ -37,64 +37,6 @@ pub(crate) struct Receiver {
     pub(crate) guarantee: Guarantee,
     pub(crate) leftovers: Leftovers,
     pub(crate) crash_guard: CrashGuard,
-}
-
-/// The consumers of an endpoint by the URN that they accept.
-#[derive(Debug, Default)]
-pub(crate) struct Consumers {
-    typed: Vec<Registration>,
-    by_urn: HashMap<String, usize>,
-    any: Option<Registration>,
-}
-
-impl Consumers {
-    pub(crate) fn new(registrations: &[Registration]) -> Self {
-        let mut consumers = Self::default();
-        for registration in registrations {
-            let Some(contract) = registration.contract else {
-                consumers.any = Some(registration.clone());
-                continue;
-            };
-            for urn in &contract.accepted_urns {
-                consumers
-                    .by_urn
-                    .insert(urn.to_ascii_lowercase(), consumers.typed.len());
-                consumers.by_urn.insert(urn.clone(), consumers.typed.len());
-            }
-            consumers.typed.push(registration.clone());
-        }
-        consumers
-    }
-
-    /// The consumer of the most specific type: an envelope lists its types from the most specific on.
-    fn find(
-        &self,
-        codec: Codec,
-        envelope: &Envelope,
-    ) -> Result<Option<&Registration>, ConsumeError> {
-        if is_untyped(codec, envelope) {
-            return match (self.typed.as_slice(), &self.any) {
-                ([only], None) => Ok(Some(only)),
-                (_, Some(any)) => Ok(Some(any)),
-                _ => Err(ConsumeError::permanent(
-                    "raw JSON without an MT-MessageType header reached an endpoint with several consumers; \
-                     send the header, or give the type an endpoint of its own",
-                )),
-            };
-        }
-        let index = |urn: &str| {
-            self.by_urn
-                .get(urn)
-                .or_else(|| self.by_urn.get(&urn.to_ascii_lowercase()))
-                .copied()
-        };
-        let typed = envelope
-            .message_types
-            .iter()
-            .find_map(|urn| index(urn))
-            .map(|index| &self.typed[index]);
-        Ok(typed.or(self.any.as_ref()))
-    }
 }
 
 /// The trouble of messages that could not be consumed for a reason that is not theirs.
@@ -300,15 +242,12 @@ impl Receiver {
         let codec = match codec {
             Ok(codec) => codec,
             // A consumer of everything also gets what is no envelope.
-            Err(_) if self.consumers.any.is_some() => {
-                let raw = Arc::new(RawMessage::new(received.envelope.message.clone()));
-                return Ok(self
-                    .consumers
-                    .any
-                    .as_ref()
-                    .map(|any| (any, raw as Arc<AnyMessage>)));
+            Err(error) => {
+                let any = self.consumers.any();
+                let any = any.ok_or_else(|| (ConsumeError::permanent(error), None))?;
+                let raw = RawMessage::new(received.envelope.message.clone());
+                return Ok(Some((any, Arc::new(raw))));
             }
-            Err(error) => return Err((ConsumeError::permanent(error), None)),
         };
         let Some(registration) = self
             .consumers

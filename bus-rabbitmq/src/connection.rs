@@ -1,11 +1,10 @@
 //! One supervised connection: made again for as long as the transport lives.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_core::transport::{Backoff, Health, TransportError, TransportErrorKind};
+use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use futures_util::StreamExt;
 use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio::sync::{Notify, watch};
@@ -17,12 +16,10 @@ use crate::config::Config;
 use crate::convert::most_headers;
 use crate::error::{closed, failed, words};
 use crate::socket::SocketHandle;
+use crate::waiting::{Complaints, Siblings};
 
 /// How often a connection is looked at, should the client not have told of its end.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How often the log repeats why there is no connection.
-const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
 /// A connection that lived as long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
@@ -31,30 +28,6 @@ const GOOD: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_secs(5);
 
 const REPLY_SUCCESS: u16 = 200;
-
-/// Tells the links of one transport that one of them has reached the broker: the others need not wait any longer.
-#[derive(Clone)]
-pub(crate) struct Siblings(watch::Sender<u64>);
-
-impl Siblings {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(0))
-    }
-
-    fn reached(&self) {
-        self.0.send_modify(|count| *count += 1);
-    }
-
-    /// Waits as `backoff` says, or until another link is connected.
-    async fn wait(&self, mine: &mut watch::Receiver<u64>, backoff: &mut Backoff) {
-        mine.mark_unchanged();
-        tokio::select! {
-            () = backoff.wait() => {}
-            // The sender lives as long as `self`.
-            _ = mine.changed() => backoff.reset(),
-        }
-    }
-}
 
 /// Whether the first refusal ends a link.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -299,7 +272,7 @@ async fn supervise(control: Arc<Control>) {
     let mut backoff = config.backoff();
     let mut complaints = Complaints::default();
     let mut is_final = control.patience == Patience::UntilRefused;
-    let mut siblings = control.siblings.0.subscribe();
+    let mut siblings = control.siblings.listen();
     for host in config.hosts.iter().cycle() {
         match connect(config, host, role).await {
             Ok(connected) => {
@@ -372,22 +345,6 @@ impl Control {
     }
 }
 
-/// What was logged of the attempts to connect: each reason at once, and again every minute.
-#[derive(Default)]
-struct Complaints(HashMap<String, Instant>);
-
-impl Complaints {
-    fn is_news(&mut self, reason: &str) -> bool {
-        let now = Instant::now();
-        let known = self.0.get(reason);
-        let is_news = known.is_none_or(|last| now.duration_since(*last) >= COMPLAIN_AGAIN);
-        if is_news {
-            self.0.insert(reason.to_owned(), now);
-        }
-        is_news
-    }
-}
-
 /// How a connection was lost.
 struct Loss {
     cause: String,
@@ -425,40 +382,4 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> Loss {
         }
     }
     loss
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_link_that_connects_ends_the_waits_of_the_others() {
-        let hour = Duration::from_secs(60 * 60);
-        let siblings = Siblings::new();
-        let mut mine = siblings.0.subscribe();
-        siblings.reached();
-        let mut backoff = Backoff::new(hour, hour);
-        let started = Instant::now();
-        let waiting = siblings.wait(&mut mine, &mut backoff);
-        let reached = async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            siblings.reached();
-        };
-        tokio::join!(waiting, reached);
-        assert_eq!(
-            started.elapsed(),
-            Duration::from_secs(1),
-            "not at what was before"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reason_is_logged_once_a_minute() {
-        let mut complaints = Complaints::default();
-        assert!(complaints.is_news("refused"));
-        assert!(!complaints.is_news("refused"));
-        assert!(complaints.is_news("no answer"));
-        tokio::time::advance(COMPLAIN_AGAIN).await;
-        assert!(complaints.is_news("refused"));
-    }
 }

@@ -69,6 +69,7 @@ mod route;
 mod sanitize;
 mod schedule;
 mod session;
+mod settler;
 mod slots;
 mod socket;
 mod stream;
@@ -76,6 +77,7 @@ mod targets;
 mod tls;
 mod topology;
 mod transport;
+mod waiting;
 mod works;
 
 pub use tls::Tls;

@@ -1,29 +1,22 @@
-//! One subscription on one channel, and the acknowledgements of its deliveries.
+//! One subscription on one channel.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bus_core::transport::{Acker, Delivery, ListenSpec, Receipt, Settlement, TransportError};
 use futures_util::{FutureExt, StreamExt};
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::watch;
 
-use crate::acks::{AckWindow, Batch};
 use crate::connection::Live;
 use crate::convert::{incoming, short};
 use crate::error::failed;
 use crate::foreign::ForeignBytes;
-use crate::stream::{Begin, StreamPosition};
-
-/// How long an acknowledgement may wait for company.
-const PATIENCE: Duration = Duration::from_millis(5);
+use crate::settler::Settler;
+use crate::stream::Begin;
 
 /// How often a channel is looked at whose end no pull would notice, as all consumers are busy.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,20 +55,7 @@ impl Session {
             .await
             .map_err(|error| failed(&what, error))?;
         let ended = Arc::new(watch::Sender::new(false));
-        let settler = Arc::new(Settler {
-            channel: channel.clone(),
-            state: Mutex::new(SettlerState {
-                window: AckWindow::new(),
-                written: Vec::new(),
-                stream: begin.map(|_| StreamPosition::default()),
-            }),
-            wake: Notify::new(),
-            prefetch: spec.prefetch,
-            gone: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            ended: Arc::clone(&ended),
-        });
-        tokio::spawn(Arc::clone(&settler).run());
+        let settler = Settler::start(&channel, spec.prefetch, begin.is_some(), &ended);
         Ok(Arc::new(Self {
             channel,
             consumers: Mutex::new(vec![consumer]),
@@ -111,13 +91,7 @@ impl Session {
         let tag = delivery.delivery_tag;
         self.foreign.look(self.channel.id(), self.live.socket());
         let incoming = incoming(delivery);
-        {
-            let mut state = self.settler.state();
-            state.window.handed_out(tag);
-            if let Some(stream) = &mut state.stream {
-                stream.handed_out(tag, &incoming);
-            }
-        }
+        self.settler.handed_out(tag, &incoming);
         Delivery {
             incoming,
             receipt: Receipt::new(Arc::clone(&self.settler) as Arc<dyn Acker>, tag),
@@ -131,7 +105,7 @@ impl Session {
 
     /// The offset from which a stream has to be read again; `None` if nothing of it came, and for other queues.
     pub(crate) fn stream_position(&self) -> Option<u64> {
-        self.settler.state().stream.as_ref()?.next()
+        self.settler.stream_position()
     }
 
     /// Waits until the broker sends nothing more on it. Noticed also while all consumers are busy, so that none pulls.
@@ -164,7 +138,7 @@ impl Session {
     /// Ends the subscription and gives back what nobody pulled.
     pub(crate) async fn stop(&self) {
         self.ended.send_replace(true);
-        self.settler.stopping.store(true, Ordering::Release);
+        self.settler.stop();
         let mut borrowed = self.borrow();
         let cancel = self
             .channel
@@ -184,8 +158,7 @@ impl Session {
         self.ended.send_replace(true);
         let closed = async {
             self.settler.flush().await;
-            self.settler.gone.store(true, Ordering::Release);
-            self.settler.wake.notify_one();
+            self.settler.end();
             let closed = self.channel.close(200, "closed".into()).await;
             closed.map_err(|error| failed("close", error))
         };
@@ -210,8 +183,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.settler.gone.store(true, Ordering::Release);
-        self.settler.wake.notify_one();
+        self.settler.end();
     }
 }
 
@@ -254,172 +226,4 @@ fn arguments(spec: &ListenSpec, begin: Option<Begin>) -> FieldTable {
         arguments.insert("x-stream-offset".into(), begin.argument());
     }
     arguments
-}
-
-/// Tells the broker what became of deliveries: many at once where that is safe.
-struct Settler {
-    channel: Channel,
-    state: Mutex<SettlerState>,
-    wake: Notify,
-    prefetch: u16,
-    gone: AtomicBool,
-    stopping: AtomicBool,
-    ended: Arc<watch::Sender<bool>>,
-}
-
-struct SettlerState {
-    window: AckWindow,
-    /// Who waits until the broker knows of everything settled so far.
-    written: Vec<oneshot::Sender<bool>>,
-    /// Streams only.
-    stream: Option<StreamPosition>,
-}
-
-impl SettlerState {
-    fn advance(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.settled_below(self.window.settled_below());
-        }
-    }
-}
-
-impl Settler {
-    /// A stream takes nothing back: what goes back is read again from there on, with what came after it.
-    fn read_again(&self) {
-        if !self.stopping.load(Ordering::Acquire) {
-            self.ended.send_replace(true);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, SettlerState> {
-        lock(&self.state)
-    }
-
-    /// So many settlements are told without waiting for more.
-    fn enough(&self) -> usize {
-        usize::from(self.prefetch / 4).max(1)
-    }
-
-    fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire) || !self.channel.status().connected()
-    }
-
-    async fn run(self: Arc<Self>) {
-        loop {
-            self.wake.notified().await;
-            self.gather().await;
-            let (batch, written) = {
-                let mut state = self.state();
-                (state.window.take(), std::mem::take(&mut state.written))
-            };
-            let told = self.tell(batch).await.is_ok();
-            if !written.is_empty() {
-                let known = told && self.synchronize().await.is_ok();
-                for waiter in written {
-                    // A waiter that is gone does not care.
-                    let _ = waiter.send(known);
-                }
-            }
-            if self.is_gone() {
-                // Nothing more can be told; the broker gives back what it was not told of.
-                self.ended.send_replace(true);
-                self.state().written.clear();
-                return;
-            }
-        }
-    }
-
-    /// Waits a little for more, unless there is enough, or nothing more will come.
-    async fn gather(&self) {
-        let ready = || {
-            let state = self.state();
-            !state.written.is_empty()
-                || state.window.pending() >= self.enough()
-                || state.window.is_idle()
-                || self.is_gone()
-        };
-        let more = async {
-            while !ready() {
-                self.wake.notified().await;
-            }
-        };
-        // Time being up is the other way to be ready.
-        let _ = tokio::time::timeout(PATIENCE, more).await;
-    }
-
-    async fn tell(&self, batch: Batch) -> Result<(), lapin::Error> {
-        let requeue = BasicNackOptions {
-            requeue: true,
-            ..BasicNackOptions::default()
-        };
-        let back = batch.requeue.into_iter();
-        let back = back.map(|tag| self.channel.basic_nack(tag, requeue));
-        futures_util::future::try_join_all(back).await?;
-        if let Some(tag) = batch.up_to {
-            let multiple = BasicAckOptions { multiple: true };
-            self.channel.basic_ack(tag, multiple).await?;
-        }
-        let one = BasicAckOptions::default();
-        let singles = batch
-            .single
-            .into_iter()
-            .map(|tag| self.channel.basic_ack(tag, one));
-        futures_util::future::try_join_all(singles).await?;
-        Ok(())
-    }
-
-    /// Waits until the broker has processed what was written. It answers no acknowledgement, but what is asked after it:
-    /// here for the setting that it has already.
-    async fn synchronize(&self) -> Result<(), lapin::Error> {
-        let options = BasicQosOptions { global: false };
-        self.channel.basic_qos(self.prefetch, options).await
-    }
-
-    /// Waits until the broker knows of everything settled so far, or cannot be told.
-    async fn flush(&self) -> bool {
-        let written = {
-            let mut state = self.state();
-            if self.is_gone() {
-                return false;
-            }
-            let (sender, receiver) = oneshot::channel();
-            state.written.push(sender);
-            receiver
-        };
-        self.wake.notify_one();
-        written.await.unwrap_or(false)
-    }
-}
-
-#[async_trait]
-impl Acker for Settler {
-    fn settle(&self, tag: u64, settlement: Settlement) {
-        let wake = {
-            let mut state = self.state();
-            match settlement {
-                Settlement::Ack => state.window.ack(tag),
-                Settlement::Requeue if state.stream.is_some() => return self.read_again(),
-                Settlement::Requeue => state.window.requeue(tag),
-            }
-            state.advance();
-            let pending = state.window.pending();
-            pending == 1 || pending >= self.enough() || state.window.is_idle()
-        };
-        if wake {
-            self.wake.notify_one();
-        }
-    }
-
-    async fn acknowledge(&self, tag: u64) -> bool {
-        self.settle(tag, Settlement::Ack);
-        self.flush().await
-    }
-}
-
-impl fmt::Debug for Settler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settler")
-            .field("channel", &self.channel.id())
-            .finish_non_exhaustive()
-    }
 }

@@ -1,0 +1,94 @@
+//! What the attempts to connect have in common: when the next one is made, and what of them is logged.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bus_core::transport::Backoff;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How often the log repeats why there is no connection.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
+
+/// Tells the links of one transport that one of them has reached the broker: the others need not wait any longer.
+#[derive(Clone)]
+pub(crate) struct Siblings(watch::Sender<u64>);
+
+impl Siblings {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    /// Hears of the others from now on.
+    pub(crate) fn listen(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
+    /// Ends the waits of the others.
+    pub(crate) fn reached(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    /// Waits as `backoff` says, or until another link is connected.
+    pub(crate) async fn wait(&self, mine: &mut watch::Receiver<u64>, backoff: &mut Backoff) {
+        mine.mark_unchanged();
+        tokio::select! {
+            () = backoff.wait() => {}
+            // The sender lives as long as `self`.
+            _ = mine.changed() => backoff.reset(),
+        }
+    }
+}
+
+/// What was logged of the attempts to connect: each reason at once, and again every minute.
+#[derive(Default)]
+pub(crate) struct Complaints(HashMap<String, Instant>);
+
+impl Complaints {
+    /// Whether a reason is worth a line now.
+    pub(crate) fn is_news(&mut self, reason: &str) -> bool {
+        let now = Instant::now();
+        let known = self.0.get(reason);
+        let is_news = known.is_none_or(|last| now.duration_since(*last) >= COMPLAIN_AGAIN);
+        if is_news {
+            self.0.insert(reason.to_owned(), now);
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_connects_ends_the_waits_of_the_others() {
+        let hour = Duration::from_secs(60 * 60);
+        let siblings = Siblings::new();
+        let mut mine = siblings.listen();
+        siblings.reached();
+        let mut backoff = Backoff::new(hour, hour);
+        let started = Instant::now();
+        let waiting = siblings.wait(&mut mine, &mut backoff);
+        let reached = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            siblings.reached();
+        };
+        tokio::join!(waiting, reached);
+        assert_eq!(
+            started.elapsed(),
+            Duration::from_secs(1),
+            "not at what was before"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_is_logged_once_a_minute() {
+        let mut complaints = Complaints::default();
+        assert!(complaints.is_news("refused"));
+        assert!(!complaints.is_news("refused"));
+        assert!(complaints.is_news("no answer"));
+        tokio::time::advance(COMPLAIN_AGAIN).await;
+        assert!(complaints.is_news("refused"));
+    }
+}
