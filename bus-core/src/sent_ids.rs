@@ -48,7 +48,7 @@ impl SentIds {
 /// The id that ids are derived from: that of the envelope, else of the transport. Without any there is none.
 pub(crate) fn origin_id(envelope: &Envelope, incoming: &Incoming) -> Option<Uuid> {
     envelope.message_id.or_else(|| {
-        let text = incoming.message_id.as_deref()?;
+        let text = incoming.identity()?;
         Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     })
 }
@@ -89,5 +89,20 @@ mod tests {
         assert!(id.is_some());
         assert_eq!(id, origin_id(&envelope, &incoming));
         assert_eq!(origin_id(&envelope, &Incoming::default()), None);
+    }
+
+    #[test]
+    fn an_id_that_names_nothing_gives_none() {
+        for blank in ["", " ", "00000000-0000-0000-0000-000000000000"] {
+            let incoming = Incoming {
+                message_id: Some(blank.to_owned()),
+                ..Incoming::default()
+            };
+            assert_eq!(
+                origin_id(&Envelope::default(), &incoming),
+                None,
+                "{blank:?}"
+            );
+        }
     }
 }

@@ -162,9 +162,10 @@ impl Marks {
 
 /// Tells a message from the others: its id, else what it says.
 fn key(incoming: &Incoming) -> String {
-    incoming.message_id.clone().unwrap_or_else(|| {
+    let content = || {
         let mut hasher = DefaultHasher::new();
         incoming.body.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
-    })
+    };
+    incoming.identity().map_or_else(content, str::to_owned)
 }

@@ -130,14 +130,16 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, Decod
     Ok(envelope)
 }
 
-/// Reads an id; blank text counts as absent, as it does for MassTransit.
+/// Reads an id; blank text and zeros count as absent, as they do for MassTransit.
 ///
-/// Senders whose text is never null write it.
+/// Senders whose ids are never null write them.
 fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError> {
-    text.map(str::trim)
+    let id = text
+        .map(str::trim)
         .filter(|text| !text.is_empty())
         .map(|text| Uuid::try_parse(text).map_err(|_| DecodeError::invalid_id(member, text)))
-        .transpose()
+        .transpose()?;
+    Ok(id.filter(|id| !id.is_nil()))
 }
 
 fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {

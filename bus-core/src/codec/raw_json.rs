@@ -82,7 +82,7 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {
         let text = from.text(name).filter(|text| !text.trim().is_empty());
         text.map(Arc::from)
     };
-    let property = |text: Option<&String>| text.and_then(|text| Uuid::try_parse(text.trim()).ok());
+    let property = |text: Option<&String>| text.and_then(|text| read_id(text));
     let types = from.text(MESSAGE_TYPE).unwrap_or_default().split(';');
     let host = from.text(HOST_INFO).map(str::as_bytes);
     let mut envelope = Envelope {
@@ -115,7 +115,12 @@ pub(super) fn request_id(incoming: &Incoming) -> Option<Uuid> {
 }
 
 fn id(headers: &Headers, name: &str) -> Option<Uuid> {
-    Uuid::try_parse(headers.text(name)?.trim()).ok()
+    read_id(headers.text(name)?)
+}
+
+fn read_id(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text.trim()).ok()?;
+    (!id.is_nil()).then_some(id)
 }
 
 fn is_metadata(name: &str) -> bool {

@@ -127,9 +127,7 @@ impl Idempotency {
         };
         let id = || {
             ctx.incoming()
-                .message_id
-                .as_deref()
-                .filter(said)
+                .identity()
                 .map(str::to_owned)
                 .or_else(|| ctx.message_id().map(|id| id.to_string()))
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::headers::Headers;
 use crate::topology::Topology;
@@ -123,6 +124,25 @@ pub struct Incoming {
     pub durable: bool,
     /// The transport's own form, where it says more than the fields above.
     pub original: Option<Original>,
+}
+
+impl Incoming {
+    /// The message id, unless it is blank or a UUID of zeros: those name no message.
+    ///
+    /// ```
+    /// use bus_core::transport::Incoming;
+    ///
+    /// let with = |id: &str| Incoming { message_id: Some(id.to_owned()), ..Incoming::default() };
+    /// assert_eq!(with("order-7").identity(), Some("order-7"));
+    /// assert_eq!(with(" ").identity(), None);
+    /// assert_eq!(with("00000000-0000-0000-0000-000000000000").identity(), None);
+    /// ```
+    pub fn identity(&self) -> Option<&str> {
+        let is_nil = |id: &str| Uuid::try_parse(id).is_ok_and(|id| id.is_nil());
+        let id = self.message_id.as_deref()?;
+        let trimmed = id.trim();
+        (!trimmed.is_empty() && !is_nil(trimmed)).then_some(id)
+    }
 }
 
 /// A transport's own form of a message, for a move that changes nothing else.

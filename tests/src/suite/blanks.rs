@@ -1,4 +1,4 @@
-//! Senders whose texts are never null: their blank ids and addresses count as absent.
+//! Senders whose texts are never null: their blank ids and addresses, and ids of zeros, count as absent.
 
 use bus_core::transport::Outgoing;
 use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency, MemoryIdempotencyStore};
@@ -11,56 +11,73 @@ use crate::recorder::{Recorder, with};
 use crate::stage::Stage;
 use crate::wire::{envelope, raw};
 
-const MEMBERS: [&str; 9] = [
+const ID_MEMBERS: [&str; 5] = [
     "messageId",
     "requestId",
     "correlationId",
     "conversationId",
     "initiatorId",
+];
+
+const ADDRESS_MEMBERS: [&str; 4] = [
     "sourceAddress",
     "destinationAddress",
     "responseAddress",
     "faultAddress",
 ];
 
-const HEADERS: [&str; 8] = [
+const ID_HEADERS: [&str; 5] = [
     "MessageId",
     "RequestId",
     "CorrelationId",
     "ConversationId",
     "MT-InitiatorId",
+];
+
+const ADDRESS_HEADERS: [&str; 3] = [
     "MT-Source-Address",
     "MT-Response-Address",
     "MT-Fault-Address",
 ];
 
-const BLANKS: [&str; 3] = ["", " ", "\t\r\n"];
+/// Ids and addresses that name nothing.
+const BLANKS: [(&str, &str); 4] = [("", ""), (" ", " "), ("\t\r\n", "\t\r\n"), (ZEROS, "")];
 
-/// The message in an envelope with `blank` for every id and address, also beside it.
-fn enveloped<M: bus_core::Message>(queue: &str, number: u32, blank: &str) -> Outgoing {
+const ZEROS: &str = "00000000-0000-0000-0000-000000000000";
+
+/// The message in an envelope with a blank for every id and address, also beside it.
+fn enveloped<M: bus_core::Message>(
+    queue: &str,
+    number: u32,
+    (id, address): (&str, &str),
+) -> Outgoing {
     let mut body = json!({
         "messageType": [M::message_type().urn()],
         "message": { "number": number },
     });
-    for member in MEMBERS {
-        body[member] = blank.into();
+    for member in ID_MEMBERS {
+        body[member] = id.into();
+    }
+    for member in ADDRESS_MEMBERS {
+        body[member] = address.into();
     }
     Outgoing {
         body: body.to_string().into(),
-        message_id: Some(blank.to_owned()),
-        correlation_id: Some(blank.to_owned()),
+        message_id: Some(id.to_owned()),
+        correlation_id: Some(id.to_owned()),
         ..envelope::<M>(queue, &json!(null))
     }
 }
 
 /// The same as bare JSON.
-fn bare<M: bus_core::Message>(queue: &str, number: u32, blank: &str) -> Outgoing {
+fn bare<M: bus_core::Message>(queue: &str, number: u32, (id, address): (&str, &str)) -> Outgoing {
     let mut bare = raw(queue, json!({ "number": number }).to_string());
     bare.content_type = Some("application/json".into());
-    bare.message_id = Some(blank.to_owned());
-    bare.correlation_id = Some(blank.to_owned());
+    bare.message_id = Some(id.to_owned());
+    bare.correlation_id = Some(id.to_owned());
+    bare.headers.extend(ID_HEADERS.map(|name| (name, id)));
     bare.headers
-        .extend(HEADERS.into_iter().map(|name| (name, blank)));
+        .extend(ADDRESS_HEADERS.map(|name| (name, address)));
     bare.headers
         .insert("MT-MessageType", M::message_type().urn());
     bare
@@ -165,19 +182,21 @@ pub async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Out
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let wire = stage.wire().await;
-    for number in [1, 2] {
-        let mut sent = enveloped::<Place>(&queue, number, "");
+    let twice = || (1_u32..).zip(BLANKS.iter().chain(&BLANKS));
+    for (number, &blank) in twice() {
+        let mut sent = enveloped::<Place>(&queue, number, blank);
         sent.headers.insert("Idempotency-Key", " ");
         wire.send(sent).await;
     }
-    wire.send(enveloped::<Place>(&queue, LAST, "")).await;
-    let numbers: Vec<_> = seen
+    wire.send(enveloped::<Place>(&queue, LAST, BLANKS[0])).await;
+    let handled: Vec<_> = seen
         .until_last()
         .await
         .iter()
         .map(|call| call.message().number)
         .collect();
-    assert_eq!(numbers, [1, 2]);
+    let sent: Vec<_> = twice().map(|(number, _)| number).collect();
+    assert_eq!(handled, sent);
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
