@@ -103,7 +103,7 @@ async fn headers_that_fill_a_small_frame_are_cut_so_that_the_message_is_kept() {
     );
     let bus = bus.start().await.unwrap();
     let mut headers = FieldTable::default();
-    let large = vec![b'x'; 15_000];
+    let large = vec![b'x'; 16_000];
     headers.insert("large".into(), AMQPValue::LongString(large.into()));
     headers.insert("small".into(), AMQPValue::LongString("kept".into()));
     let channel = client(broker.url()).await;
