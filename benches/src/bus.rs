@@ -1,9 +1,9 @@
 //! The bus, with its default policies, under the loads of a broker.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Consumer, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::sync::Notify;
 
 use crate::figures::{Figures, Watch};
-use crate::load::{Load, Share, Store, Work};
+use crate::load::{Load, Share, Store, Work, new_queue};
 use crate::message::OrderPlaced;
 
 /// Counts what is consumed, and tells when all of it was.
@@ -24,6 +24,7 @@ struct Counted {
     expected: AtomicUsize,
     first: Mutex<Option<Watch>>,
     complete: Notify,
+    all_but_one: Notify,
 }
 
 impl Counter {
@@ -44,8 +45,11 @@ impl Counter {
             let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
             *first = Some(Watch::start());
         }
-        if before + 1 == self.0.expected.load(Ordering::Relaxed) {
-            self.0.complete.notify_one();
+        let left = self.0.expected.load(Ordering::Relaxed) - before - 1;
+        match left {
+            0 => self.0.complete.notify_one(),
+            1 => self.0.all_but_one.notify_one(),
+            _ => (),
         }
     }
 
@@ -99,15 +103,13 @@ impl Subject {
 }
 
 fn endpoint(queue: String, load: &Load, counter: &Counter) -> Endpoint {
-    let counter = counter.clone();
-    let consume = move |_: ConsumeContext<OrderPlaced>| {
-        counter.count();
-        std::future::ready(ConsumeResult::Ok(()))
-    };
     let endpoint = Endpoint::new(queue)
         .prefetch(load.prefetch())
-        .concurrency(64)
-        .consumer(consume);
+        .concurrency(usize::from(load.prefetch()).min(64));
+    let endpoint = match load.work {
+        Work::ConsumeBesideHeld => endpoint.consumer(count_beside_held(counter.clone())),
+        _ => endpoint.consumer(count(counter.clone())),
+    };
     let endpoint = match load.store {
         Store::Classic => endpoint,
         Store::Quorum => endpoint.plain_quorum(),
@@ -115,6 +117,28 @@ fn endpoint(queue: String, load: &Load, counter: &Counter) -> Endpoint {
     match load.work {
         Work::Spread => endpoint.without_subscriptions(),
         _ => endpoint,
+    }
+}
+
+fn count(counter: Counter) -> impl Consumer<OrderPlaced> {
+    move |_: ConsumeContext<OrderPlaced>| {
+        counter.count();
+        std::future::ready(ConsumeResult::Ok(()))
+    }
+}
+
+/// Keeps the first message open until all others were counted.
+fn count_beside_held(counter: Counter) -> impl Consumer<OrderPlaced> {
+    let is_first = AtomicBool::new(true);
+    move |_: ConsumeContext<OrderPlaced>| {
+        let (counter, is_held) = (counter.clone(), is_first.swap(false, Ordering::Relaxed));
+        async move {
+            if is_held {
+                counter.0.all_but_one.notified().await;
+            }
+            counter.count();
+            ConsumeResult::Ok(())
+        }
     }
 }
 
@@ -133,10 +157,22 @@ pub(crate) async fn declare(url: &str, load: Load) {
 pub(crate) async fn publish(url: &str, load: Load, count: usize) -> Figures {
     let bus = sender(url).await;
     let watch = Watch::start();
-    publish_all(&bus, &load, count).await;
+    tokio::join!(
+        publish_all(&bus, &load, count),
+        send_to_new_queues(&bus, load.new_queues(count)),
+    );
     let figures = watch.stop(count);
     bus.shutdown().await.expect("stopped");
     figures
+}
+
+/// Sends to one queue after the other, each of which must be declared first.
+async fn send_to_new_queues(bus: &Bus, count: usize) {
+    for number in 0..count {
+        let to = Address::queue(new_queue(number));
+        let sent = bus.send_to(to, &OrderPlaced::new(number as u64, 0));
+        sent.await.expect("confirmed");
+    }
 }
 
 /// Consumes what is in the queue. The watch runs from the first message.

@@ -14,6 +14,20 @@ pub(crate) fn all() -> Vec<Case> {
     for store in [Store::Quorum, Store::Classic] {
         cases.extend([publish(store), consume(store), end_to_end(store)]);
     }
+    cases.push(
+        Case::new(
+            "publish-beside-new",
+            Load::new(Work::PublishBesideNew, Store::Classic),
+        )
+        .least(Rate, LAPIN, 0.7),
+    );
+    cases.push(
+        Case::new(
+            "consume-beside-held",
+            Load::new(Work::ConsumeBesideHeld, Store::Classic),
+        )
+        .least(Rate, LAPIN, 0.9),
+    );
     cases.extend(requests());
     let no_queue = |work| Load::new(work, Store::Classic);
     cases.push(

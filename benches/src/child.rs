@@ -58,8 +58,8 @@ impl Job {
     async fn bus(&self) -> Figures {
         let (url, load, count) = (&self.url, self.load, self.count);
         match load.work {
-            Work::Publish => bus::publish(url, load, count).await,
-            Work::Consume => bus::consume(url, load, count).await,
+            Work::Publish | Work::PublishBesideNew => bus::publish(url, load, count).await,
+            Work::Consume | Work::ConsumeBesideHeld => bus::consume(url, load, count).await,
             Work::EndToEnd | Work::Spread => bus::end_to_end(url, load, count).await,
             Work::Request => bus_request::request(url, load, count).await,
             Work::InMemory => memory::bus(count).await,
@@ -71,8 +71,10 @@ impl Job {
     async fn lapin(&self, batch: usize, care: Care) -> Figures {
         let (url, load, count) = (&self.url, self.load, self.count);
         match load.work {
-            Work::Publish => raw::publish(url, load, &sample(url, load).await, count).await,
-            Work::Consume => raw::consume(url, load, batch, count).await,
+            Work::Publish | Work::PublishBesideNew => {
+                raw::publish(url, load, &sample(url, load).await, count).await
+            }
+            Work::Consume | Work::ConsumeBesideHeld => raw::consume(url, load, batch, count).await,
             Work::Request => {
                 bus_request::leave_a_question(url).await;
                 let question = raw::sample(url, bus_request::QUEUE).await;

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 /// How many messages are on their way at once.
 pub(crate) const IN_FLIGHT: usize = 1000;
 
+/// [`Work::PublishBesideNew`] makes a queue for so many messages.
+const MESSAGES_A_QUEUE: usize = 200;
+
+/// The name of a queue that it makes.
+pub(crate) fn new_queue(number: usize) -> String {
+    format!("new-{number}")
+}
+
+/// The prefetch of an endpoint that says nothing: acknowledgements then leave in small batches.
+const DEFAULT_PREFETCH: u16 = 32;
+
 /// Large bodies come in smaller numbers: so many bytes of text at most in one run.
 const BYTES: usize = 400_000_000;
 
@@ -27,8 +38,12 @@ pub(crate) struct Load {
 pub(crate) enum Work {
     /// Publish and await the confirms.
     Publish,
+    /// Publish, while another task sends to one new queue after the other.
+    PublishBesideNew,
     /// Consume what is in a queue.
     Consume,
+    /// Consume what is in a queue, while the first message stays open until the last was consumed.
+    ConsumeBesideHeld,
     /// Both at once.
     EndToEnd,
     /// Send to each queue in turn, and consume from all.
@@ -79,6 +94,8 @@ impl Load {
             // A request is two messages.
             Work::Request => messages / 2,
             Work::StartUp => 1,
+            // What grows with the messages behind the held one must have the time to grow.
+            Work::ConsumeBesideHeld => messages * 2,
             _ if self.text == 0 => messages,
             _ => messages.min(BYTES / self.text),
         }
@@ -96,7 +113,18 @@ impl Load {
 
     /// How many messages the broker may have on their way to each queue's consumer.
     pub(crate) fn prefetch(&self) -> u16 {
-        u16::try_from(IN_FLIGHT / self.queues).unwrap_or(u16::MAX)
+        match self.work {
+            Work::ConsumeBesideHeld => DEFAULT_PREFETCH,
+            _ => u16::try_from(IN_FLIGHT / self.queues).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// How many queues are made while so many messages are published.
+    pub(crate) fn new_queues(&self, count: usize) -> usize {
+        match self.work {
+            Work::PublishBesideNew => count / MESSAGES_A_QUEUE,
+            _ => 0,
+        }
     }
 
     /// Each publishing task's part of the messages, and of what may be in flight.

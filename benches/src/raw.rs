@@ -5,13 +5,14 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueuePurgeOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueuePurgeOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 
 use crate::figures::{Figures, Watch};
-use crate::load::{Load, Share, Work};
+use crate::load::{Load, Share, Work, new_queue};
 
 /// A message as it was sent by somebody else.
 #[derive(Clone)]
@@ -68,11 +69,51 @@ pub(crate) async fn purge(url: &str, queue: &str) {
 /// Publishes where the sample was published, with confirms, many in flight.
 pub(crate) async fn publish(url: &str, load: Load, sample: &Sample, count: usize) -> Figures {
     let (connection, channel) = confirming(url).await;
+    let beside = connection.create_channel().await.expect("a channel");
+    let options = ConfirmSelectOptions::default();
+    beside.confirm_select(options).await.expect("confirms");
     let watch = Watch::start();
-    publish_on(&channel, &load, sample, count).await;
+    tokio::join!(
+        publish_on(&channel, &load, sample, count),
+        make_new_queues(&beside, sample, load.new_queues(count)),
+    );
     let figures = watch.stop(count);
     close(connection).await;
     figures
+}
+
+/// Makes one queue after the other as the bus does, and sends the message to it.
+async fn make_new_queues(channel: &Channel, sample: &Sample, count: usize) {
+    for number in 0..count {
+        let queue = ShortString::from(new_queue(number));
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(queue.clone(), options, FieldTable::default());
+        declared.await.expect("declared");
+        let options = ExchangeDeclareOptions {
+            durable: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let (name, kind) = (queue.clone(), ExchangeKind::Fanout);
+        let declared = channel.exchange_declare(name, kind, options, FieldTable::default());
+        declared.await.expect("declared");
+        let (name, options) = (queue.clone(), QueueBindOptions::default());
+        let bound = channel.queue_bind(
+            name,
+            queue.clone(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
+        bound.await.expect("bound");
+        let options = BasicPublishOptions::default();
+        let properties = sample.properties.clone();
+        let written = channel.basic_publish(queue, "".into(), options, &sample.body, properties);
+        let confirm = written.await.expect("written").await.expect("confirmed");
+        assert!(confirm.is_ack());
+    }
 }
 
 /// Puts so many copies of a message into a queue.
@@ -153,8 +194,17 @@ async fn publish_share(channel: Channel, way: Way, sample: Sample, share: Share)
 pub(crate) async fn consume(url: &str, load: Load, batch: usize, count: usize) -> Figures {
     let (connection, channel) = connect(url).await;
     let [queue] = load.queue_names().try_into().expect("one queue");
-    let consumer = consumer(&channel, &queue, load.prefetch()).await;
-    let watch = consume_on(channel, consumer, batch, count).await;
+    let mut consumer = consumer(&channel, &queue, load.prefetch()).await;
+    let held = match load.work {
+        Work::ConsumeBesideHeld => Some(consumer.next().await.expect("a delivery").expect("whole")),
+        _ => None,
+    };
+    let rest = count - usize::from(held.is_some());
+    let watch = consume_on(channel, consumer, batch, rest).await;
+    if let Some(held) = held {
+        let acked = held.ack(BasicAckOptions::default());
+        acked.await.expect("acknowledged");
+    }
     let figures = watch.stop(count);
     close(connection).await;
     figures

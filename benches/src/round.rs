@@ -30,13 +30,13 @@ async fn on_its_own(contender: Contender, load: Load, url: &str, messages: usize
     let count = contender.count(&load, messages);
     match load.work {
         Work::StartUp => start_up::run(contender, load, url).await,
-        Work::Publish => {
+        Work::Publish | Work::PublishBesideNew => {
             declare(contender, load, url).await;
             let figures = contender.run(load, url, count).await;
             raw::purge(url, queue(contender, load)).await;
             figures
         }
-        Work::Consume => {
+        Work::Consume | Work::ConsumeBesideHeld => {
             let sample = match contender {
                 Contender::MassTransit => masstransit::sample(url, load.store).await,
                 _ => child::sample(url, load).await,
