@@ -18,15 +18,12 @@ fn quick(url: &str) -> RabbitMq {
     RabbitMq::new(url).reconnect_backoff(Duration::from_millis(50), Duration::from_millis(500))
 }
 
-/// The error with which a bus refuses to start, and that it came at once.
+/// The error with which a bus refuses to start, instead of waiting as it would by default.
 async fn refusal(url: &str) -> StartError {
-    let started = Instant::now();
     let starting = Bus::builder(RabbitMq::new(url))
         .endpoint(Endpoint::new(unique("refused")).consumer(Recorder::<Ordered>::new()))
         .start();
-    let error = within("the refusal", starting).await.expect_err("refused");
-    assert!(started.elapsed() < Duration::from_secs(30));
-    error
+    within("the refusal", starting).await.expect_err("refused")
 }
 
 #[track_caller]

@@ -74,12 +74,13 @@ pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome
     let bus = stage.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
-    let nobody = bus.request::<Told>(&Ask { number: 1 }).timeout(limit).await;
+    let asked = bus.request::<Told>(&Ask { number: 1 }).timeout(limit);
+    let nobody = within("the timeout", asked.into_future()).await;
     assert!(
         matches!(nobody, Err(RequestError::Timeout { .. })),
         "{nobody:?}"
     );
-    assert!(started.elapsed() >= limit && started.elapsed() < PATIENCE);
+    assert!(started.elapsed() >= limit);
     let address = format!("queue:{}", stage.name("silent"));
     let silent = bus
         .request::<Told>(&Ask { number: 1 })

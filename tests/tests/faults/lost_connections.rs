@@ -1,7 +1,5 @@
 //! Connections are cut, silent, or gone for a while.
 
-use tokio::time::Instant;
-
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,15 +134,14 @@ async fn shutdown_does_not_wait_for_a_broker_that_is_away() {
     .await;
     let pending = {
         let (bus, to) = (bus.clone(), address(&queue));
-        tokio::spawn(async move { bus.send_to(to.as_str(), &Place { number: 1 }).await })
+        tokio::spawn(async move {
+            let sent = bus.send_to(to.as_str(), &Place { number: 1 });
+            sent.deadline(Duration::from_secs(600)).await
+        })
     };
-    let started = Instant::now();
-    bus.shutdown().await.unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "it waited for the sender's deadline: {:?}",
-        started.elapsed()
-    );
+    within("a stop before the deadline", bus.shutdown())
+        .await
+        .unwrap();
     let error = within("the sender is told", pending)
         .await
         .unwrap()
