@@ -1,8 +1,10 @@
 //! The in-memory transport, beside the same envelopes over a channel.
 
+use bus_core::codec::Codec;
 use bus_core::codec::{decode_message, encode_message};
+use bus_core::message::Envelope;
 use bus_core::transport::Incoming;
-use bus_core::{Bus, Codec, ConsumeContext, ConsumeResult, Endpoint, Envelope, Message};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message};
 use bus_inmemory::InMemory;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -78,7 +80,7 @@ fn envelope(number: u64) -> Envelope {
         conversation_id: Some(Uuid::now_v7()),
         message_types: vec![OrderPlaced::message_type().urn().into()].into(),
         message: encode_message(&OrderPlaced::new(number, 0)).expect("JSON"),
-        host: Some(bus_core::HostInfo::current_json().clone()),
+        host: Some(bus_core::codec::HostInfo::current_json().clone()),
         ..Envelope::default()
     }
 }

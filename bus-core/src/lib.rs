@@ -44,14 +44,14 @@
 //! | concept | is |
 //! |---|---|
 //! | [`Message`] | a type with a wire name |
-//! | [`Envelope`] | what travels: ids, addresses, headers, body |
+//! | [`Envelope`](message::Envelope) | what travels: ids, addresses, headers, body |
 //! | [`Bus`], [`BusBuilder`] | builds, starts, publishes, sends, asks, stops |
 //! | [`Endpoint`] | a queue, its consumers, and what runs around them |
 //! | [`Consumer`], [`ConsumeContext`] | what a user writes, and one message being consumed |
 //! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
-//! | [`Sending`], [`Requesting`] | a message or question about to leave |
+//! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
 //! | [`Fault`] | what is left when consuming failed |
-//! | [`Observer`] | who watches |
+//! | [`Observer`](observe::Observer) | callbacks after a message was sent, consumed or faulted |
 //! | [`transport`] | the seam to a broker |
 //!
 //! # Guarantees
@@ -76,88 +76,42 @@
 // The derive writes `::bus_core`, also for the messages of this crate.
 extern crate self as bus_core;
 
-mod address;
-mod builder;
 mod bus;
 pub mod codec;
-mod consumer;
-mod consumers;
-mod context;
-mod crash_guard;
-mod cutting;
-#[doc(hidden)]
-pub mod derive_support;
-mod dispatch;
+pub mod consume;
 mod endpoint;
-pub mod envelope;
-mod error;
-mod failure;
-pub mod fault;
-pub mod headers;
-mod health;
-mod host;
+pub mod error;
 pub mod idempotency;
-mod iso8601;
-mod lanes;
-mod message;
+pub mod message;
 pub mod middleware;
-mod moving;
-mod names;
-mod observer;
-mod outbound;
-mod outgoing;
-mod panics;
-mod pause;
-mod plan;
-mod policy;
-mod publish_topology;
-mod receiver;
-mod reply;
-mod request;
-mod request_error;
-mod runner;
-mod send_error;
-mod sending;
-mod sent_ids;
+pub mod observe;
+mod receive;
+pub mod request;
+pub mod send;
 pub mod serde_helpers;
-mod slots;
-mod start_error;
-mod stop;
 pub mod topology;
-mod trace;
 pub mod transport;
-mod troubles;
-mod validation;
 
-pub use address::{Address, InvalidAddress};
 pub use async_trait::async_trait;
-pub use builder::BusBuilder;
-pub use bus::{Bus, EndpointHandle, StopTimeout};
+pub use bus::builder::BusBuilder;
+pub use bus::{Bus, EndpointHandle};
 #[cfg(feature = "macros")]
 pub use bus_macros::Message;
-pub use codec::Codec;
-pub use consumer::{Consumer, RawMessage};
-pub use context::{AnyMessage, ConsumeContext};
-pub use dispatch::Dispatch;
+pub use consume::consumer::{Consumer, RawMessage};
+pub use consume::context::ConsumeContext;
 pub use endpoint::Endpoint;
-pub use envelope::Envelope;
-pub use error::{ConsumeError, ConsumeResult, FailureKind};
-pub use fault::Fault;
-pub use headers::{HeaderName, HeaderValue, Headers};
-pub use health::{BusHealth, EndpointHealth};
-pub use host::HostInfo;
-pub use idempotency::{
-    Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
-};
-pub use message::{Contract, InvalidMessageType, MAX_NAME, Message, MessageType};
-pub use middleware::{Idempotency, Jitter, Middleware, Next, Retry};
-pub use observer::{Consumed, Observer};
-pub use outgoing::{Draft, Intent, OutgoingHook, Parcel};
-pub use publish_topology::PublishTopology;
-pub use reply::{OneOf2, OneOf3, Reply, Response};
-pub use request::Requesting;
-pub use request_error::{RemoteFault, RequestError};
-pub use send_error::{SendError, SendErrorKind};
-pub use sending::{SendFuture, Sending};
-pub use start_error::{Mistakes, StartError};
-pub use trace::TraceContext;
+pub use error::consume::{ConsumeError, ConsumeResult};
+pub use error::fault::Fault;
+pub use error::send::SendError;
+pub use error::start::StartError;
+pub use message::contract::Message;
+#[doc(hidden)]
+pub use message::derive_support;
+pub use message::headers::Headers;
+pub use message::name::MessageType;
+pub use middleware::deduplicate::Idempotency;
+pub use middleware::next::{Middleware, Next};
+pub use middleware::retry::Retry;
+pub use request::error::RequestError;
+pub use request::reply::{OneOf2, OneOf3, Reply};
+pub use transport::address::Address;

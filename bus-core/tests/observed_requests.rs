@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bus_core::message::{Envelope, Intent};
+use bus_core::observe::Observer;
 use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
-use bus_core::{
-    Bus, ConsumeContext, ConsumeResult, Endpoint, Envelope, Intent, Message, Observer, async_trait,
-};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message, async_trait};
 use bus_inmemory::InMemory;
 use serde::{Deserialize, Serialize};
 

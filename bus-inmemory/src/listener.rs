@@ -10,11 +10,7 @@ use bus_core::transport::{
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
-use crate::broker::Broker;
-use crate::consumers::{ConnectionId, Consumer, ConsumerId};
-use crate::errors;
-use crate::message::{Message, Name};
-use crate::state::State;
+use crate::broker::{Broker, ConnectionId, Consumer, ConsumerId, Message, Name, State, errors};
 
 /// One subscription to a queue.
 pub(crate) struct MemoryListener {

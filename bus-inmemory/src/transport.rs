@@ -11,12 +11,9 @@ use bus_core::transport::{
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
-use crate::broker::Broker;
-use crate::consumers::ConnectionId;
-use crate::errors;
+use crate::broker::publish;
+use crate::broker::{Broker, ConnectionId, Publication, State, errors};
 use crate::listener::MemoryListener;
-use crate::publish::{self, Publication};
-use crate::state::State;
 
 /// A transport in the process: one connection to a broker that lives as long as anybody holds it.
 ///

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, MemoryIdempotencyStore, Message, Retry};
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Retry};
 use bus_inmemory::{Harness, InMemory, Record};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -47,38 +47,15 @@
 //! - Messages of several publishing tasks have no order among each other.
 //! - A transient message or queue is gone when the broker restarts.
 
-mod acks;
-mod attempt;
-mod client_runtime;
 mod config;
 mod connection;
+mod consume;
 mod convert;
 mod error;
-mod flight;
-mod foreign;
-mod gate;
-mod job;
-mod lane;
-mod listener;
-mod loss;
-mod original;
-mod publisher;
-mod redeliveries;
-mod refusal;
-mod route;
-mod sanitize;
-mod schedule;
-mod session;
-mod settler;
-mod slots;
-mod socket;
-mod stream;
-mod targets;
+mod publish;
 mod tls;
 mod topology;
 mod transport;
-mod waiting;
-mod works;
 
 pub use tls::Tls;
 pub use transport::RabbitMq;

@@ -15,14 +15,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
-use crate::connection::{Link, Patience};
-use crate::convert;
+use crate::connection::{Link, Patience, Siblings};
+use crate::consume::QueueListener;
 use crate::error::{closed, no_exchange};
-use crate::listener::QueueListener;
-use crate::publisher::Publisher;
+use crate::publish::Publisher;
 use crate::tls::Tls;
-use crate::topology;
-use crate::waiting::Siblings;
+use crate::{convert, topology};
 
 /// How long an outbox waits to know that an exchange is there.
 const LOOK: Duration = Duration::from_secs(2);

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bus_core::{
-    ConsumeContext, ConsumeResult, Consumer, Endpoint, Idempotency, IdempotencyStore,
-    MemoryIdempotencyStore,
-};
+use bus_core::idempotency::{IdempotencyStore, MemoryIdempotencyStore};
+use bus_core::{ConsumeContext, ConsumeResult, Consumer, Endpoint, Idempotency};
 use uuid::Uuid;
 
 use crate::contracts::{InvoiceCreated, PaymentReceived, ShipmentSent};

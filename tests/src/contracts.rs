@@ -1,6 +1,7 @@
 //! The messages that most behaviours use.
 
-use bus_core::{BusBuilder, Message, PublishTopology};
+use bus_core::topology::PublishTopology;
+use bus_core::{BusBuilder, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use bus_core::{Begin, Headers, IdempotencyStore, StoredReply, Token};
+use bus_core::Headers;
+use bus_core::idempotency::{Begin, IdempotencyStore, StoredReply, Token};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use uuid::Uuid;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bus_core::Message;
+use bus_core::codec::Codec;
 use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
 use bus_core::transport::{
     Incoming, ListenSpec, Listener, Outgoing, Settlement, Target, Transport,
 };
-use bus_core::{Codec, Message};
 use bytes::Bytes;
 use serde_json::{Value, json};
 

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use bus_core::codec::{Codec, HostInfo};
 use bus_core::codec::{DecodeErrorKind, decode_message};
-use bus_core::fault::ReceiveFault;
+use bus_core::error::ReceiveFault;
+use bus_core::message::{Envelope, HeaderValue, TraceContext};
 use bus_core::serde_helpers::DateTime;
 use bus_core::transport::Incoming;
-use bus_core::{Codec, Envelope, Fault, HeaderValue, Headers, HostInfo, Message, TraceContext};
+use bus_core::{Fault, Headers, Message};
 use bus_tests::acme::{
     Audited, Changed, CheckStock, OrderEvent, OrderShipped, OrderSubmitted, Ping, Price,
     StockLevels, SubmitOrder,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bus_core::error::SendErrorKind;
 use bus_core::transport::{Health, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind, StartError};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, StartError};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ordered, Place};
 use bus_tests::{Broker, Log, Proxy, Recorder, Setup, eventually, with, within};

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bus_core::message::HeaderValue;
 use bus_core::topology::{Binding, Node};
 use bus_core::transport::StreamOffset;
-use bus_core::{Bus, Endpoint, HeaderValue, Message, StartError};
+use bus_core::{Bus, Endpoint, Message, StartError};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Ordered, Place, Told};
 use bus_tests::{Broker, Recorder, eventually, numbers, until, within};

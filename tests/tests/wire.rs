@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bus_core::codec::Codec;
 use bus_core::codec::{decode_message, encode_message};
+use bus_core::message::{Envelope, HeaderValue, TraceContext};
 use bus_core::serde_helpers::Decimal;
 use bus_core::transport::Incoming;
-use bus_core::{Address, Codec, Envelope, HeaderValue, Headers, Message, TraceContext};
+use bus_core::{Address, Headers, Message};
 use bus_tests::acme::SubmitOrder;
 use bytes::Bytes;
 use proptest::collection::{btree_map, vec};

@@ -1,7 +1,6 @@
 //! Why a message cannot be written or read.
 
-use crate::headers::MAX_HEADERS;
-use crate::message::{Contract, Message};
+use crate::message::{Contract, MAX_HEADERS, Message};
 
 /// The longest error text, in characters: the parser's own texts repeat what they were given, of any length.
 const MAX_TEXT: usize = 400;

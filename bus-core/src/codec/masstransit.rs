@@ -15,9 +15,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::envelope::Envelope;
-use crate::headers::Headers;
-use crate::iso8601;
+use crate::message::{Envelope, Headers, iso8601};
 use crate::transport::Incoming;
 
 use super::{DecodeError, Encoded, append_json, blocks, transport_headers};

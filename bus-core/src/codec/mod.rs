@@ -12,6 +12,7 @@
 mod blocks;
 mod decimal;
 mod error;
+mod host;
 mod masstransit;
 mod raw_json;
 mod raw_value;
@@ -23,19 +24,20 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use host::HostInfo;
 pub(crate) use raw_value::RawJson;
 pub(crate) use transport_headers::is_noise;
 
-use crate::envelope::Envelope;
-use crate::headers::{Headers, MAX_HEADERS};
-use crate::message::Message;
+use crate::message::{Envelope, Headers, MAX_HEADERS, Message};
 use crate::transport::Incoming;
 
 /// A body format.
 ///
 /// ```
 /// use bus_core::codec::{decode_message, encode_message};
-/// use bus_core::{Codec, Envelope, Message};
+/// use bus_core::codec::Codec;
+/// use bus_core::message::Envelope;
+/// use bus_core::Message;
 /// use bus_core::transport::Incoming;
 /// use serde::{Deserialize, Serialize};
 ///

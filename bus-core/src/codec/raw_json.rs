@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::envelope::Envelope;
-use crate::headers::Headers;
+use crate::message::{Envelope, Headers};
 use crate::transport::Incoming;
 
 use super::{Encoded, is_json, transport_headers};

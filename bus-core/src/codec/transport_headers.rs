@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::envelope::Envelope;
-use crate::headers::{HeaderValue, Headers};
-use crate::iso8601;
+use crate::message::{Envelope, HeaderValue, Headers, iso8601};
 
 /// Written by brokers, their plugins and client libraries, or by older versions of MassTransit: about one transfer,
 /// not about the message. A name that ends in `*` stands for all that begin so.

@@ -3,18 +3,24 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::idempotency::Key;
-use crate::context::{ConsumeContext, Received};
-use crate::error::ConsumeError;
+use uuid::Uuid;
+
+use crate::consume::{ConsumeContext, ReceiveContext, Waits};
+use crate::error::{ConsumeError, Shown};
 use crate::idempotency::{Begin, IdempotencyStore, StoreError, StoredReply, Token};
-use crate::panics::Shown;
-use crate::pause::Backoff;
 
 /// How long a store may take to answer. What it does later is found out by asking again.
 const STORE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How a message is known to the store.
+pub(super) struct Key {
+    pub(super) name: String,
+    /// Tells the use of one key for two things: the content. One message id means one message by itself: a sender that
+    /// runs again may write another time of day into it.
+    pub(super) fingerprint: Uuid,
+}
 
 /// A store, and how long its claims and its memory last.
 #[derive(Clone)]
@@ -31,15 +37,15 @@ impl Claims {
         ctx: &ConsumeContext,
         key: &Key,
     ) -> Result<Begin, ConsumeError> {
-        let mut waits = Waits::new(ctx, "the message waits for the store");
+        let mut waits = waits(ctx);
         loop {
             match answered(self.store.begin(&key.name, key.fingerprint, self.lease)).await {
                 Ok(Begin::InProgress) => {}
                 Ok(begin) => return Ok(begin),
-                Err(error) => waits.complain(&error),
+                Err(error) => log_failure(ctx, &error, "the message waits for the store"),
             }
             ctx.received().slot.step_aside();
-            waits.wait().await?;
+            waits.next().await?;
         }
     }
 
@@ -70,14 +76,16 @@ impl Claims {
         ctx: &ConsumeContext,
         token: &Token,
     ) -> Result<(), ConsumeError> {
-        let mut waits = Waits::new(ctx, "what the consumer sent waits for the store");
+        let mut waits = waits(ctx);
         loop {
             match answered(self.store.extend(token, self.lease)).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(ConsumeError::claim_lost(&token.key)),
-                Err(error) => waits.complain(&error),
+                Err(error) => {
+                    log_failure(ctx, &error, "what the consumer sent waits for the store");
+                }
             }
-            waits.wait().await?;
+            waits.next().await?;
         }
     }
 
@@ -88,7 +96,7 @@ impl Claims {
         token: &Token,
         replies: Vec<StoredReply>,
     ) -> Result<(), ConsumeError> {
-        let mut waits = Waits::new(ctx, "the message waits to be marked as done");
+        let mut waits = waits(ctx);
         loop {
             match answered(self.store.complete(token, replies.clone(), self.keep)).await {
                 Ok(true) => return Ok(()),
@@ -97,9 +105,9 @@ impl Claims {
                     tracing::warn!(key, "the claim was lost before its message was done");
                     return Ok(());
                 }
-                Err(error) => waits.complain(&error),
+                Err(error) => log_failure(ctx, &error, "the message waits to be marked as done"),
             }
-            waits.wait().await?;
+            waits.next().await?;
         }
     }
 
@@ -120,45 +128,27 @@ async fn answered<T>(
     })
 }
 
-/// The pauses between questions to a store that fails, or that says that another one works.
-struct Waits<'a> {
-    ctx: &'a ConsumeContext,
-    what: &'static str,
-    backoff: Backoff,
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+fn waits(ctx: &ConsumeContext) -> Waits {
+    Waits::new(ctx.received(), FIRST_WAIT, LONGEST_WAIT)
 }
 
-impl<'a> Waits<'a> {
-    fn new(ctx: &'a ConsumeContext, what: &'static str) -> Self {
-        Self {
-            ctx,
-            what,
-            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(1)),
-        }
-    }
-
-    fn complain(&self, error: &StoreError) {
-        tracing::warn!(endpoint = self.ctx.endpoint(), error = %Shown(error), "{}", self.what);
-    }
-
-    async fn wait(&mut self) -> Result<(), ConsumeError> {
-        tokio::select! {
-            biased;
-            () = self.ctx.cancelled() => Err(ConsumeError::cancelled()),
-            () = self.backoff.wait() => Ok(()),
-        }
-    }
+fn log_failure(ctx: &ConsumeContext, error: &StoreError, effect: &str) {
+    tracing::warn!(endpoint = ctx.endpoint(), error = %Shown(error), "{effect}");
 }
 
 /// A claim of ours. Frees the key when the consumer failed, also when its future is dropped at shutdown; but not once
 /// something has left, as whoever got the key then would send it again: the lease frees it.
 pub(crate) struct Claim {
     claims: Claims,
-    received: Arc<Received>,
+    received: Arc<ReceiveContext>,
     token: Option<Token>,
 }
 
 impl Claim {
-    pub(crate) fn new(claims: Claims, received: Arc<Received>, token: Token) -> Self {
+    pub(crate) fn new(claims: Claims, received: Arc<ReceiveContext>, token: Token) -> Self {
         Self {
             claims,
             received,
@@ -178,8 +168,8 @@ impl Claim {
     }
 
     fn released_token(&mut self) -> Option<Token> {
-        let has_left = self.received.has_left.load(Ordering::Relaxed);
-        self.token.take().filter(|_| !has_left)
+        let may_have_left = self.received.progress.may_have_left();
+        self.token.take().filter(|_| !may_have_left)
     }
 }
 

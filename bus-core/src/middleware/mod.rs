@@ -1,138 +1,18 @@
 //! What runs around consumers: before, after, again, or not at all.
 
 mod claims;
+pub(crate) mod deduplicate;
 mod flush;
-mod idempotency;
+pub(crate) mod next;
 mod once;
-mod retry;
+pub(crate) mod retry;
 mod timeout;
 
-use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use futures_util::FutureExt;
-
+pub(crate) use deduplicate::Idempotency;
 pub(crate) use flush::Flush;
-pub use idempotency::Idempotency;
+pub use next::from_fn;
+pub(crate) use next::{Chain, Middleware, Next};
 pub(crate) use once::{ConfirmClaim, IdempotencyStep};
-pub(crate) use retry::RetryStep;
-pub use retry::{Jitter, Retry};
+pub use retry::Jitter;
+pub(crate) use retry::{Retry, RetryStep};
 pub(crate) use timeout::TimeoutStep;
-
-use crate::consumer::Handler;
-use crate::context::ConsumeContext;
-use crate::error::{ConsumeError, ConsumeResult};
-use crate::panics;
-
-/// Runs around every message of an endpoint.
-///
-/// ```
-/// use bus_core::{ConsumeContext, ConsumeResult, Middleware, Next, async_trait};
-///
-/// struct Timed;
-///
-/// #[async_trait]
-/// impl Middleware for Timed {
-///     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
-///         let started = std::time::Instant::now();
-///         let result = next.run(ctx).await;
-///         println!("consumed in {:?}", started.elapsed());
-///         result
-///     }
-/// }
-/// ```
-#[async_trait]
-pub trait Middleware: Send + Sync + 'static {
-    /// Handles one message: calls `next.run(ctx)` once to go on, never to stop it here, again to repeat.
-    ///
-    /// `Ok` without calling `next` acknowledges the message unhandled. The future may be dropped at any await when the
-    /// endpoint stops.
-    async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult;
-}
-
-/// A middleware from an async function.
-///
-/// ```
-/// use bus_core::{ConsumeContext, Next, middleware};
-///
-/// let audit = middleware::from_fn(|ctx: ConsumeContext, next: Next| async move {
-///     let id = ctx.message_id();
-///     let result = next.run(ctx).await;
-///     println!("{id:?}: {}", if result.is_ok() { "done" } else { "failed" });
-///     result
-/// });
-/// # let _ = audit;
-/// ```
-pub fn from_fn<F, Fut>(function: F) -> impl Middleware
-where
-    F: Fn(ConsumeContext, Next) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ConsumeResult> + Send,
-{
-    FromFn(function)
-}
-
-struct FromFn<F>(F);
-
-#[async_trait]
-impl<F, Fut> Middleware for FromFn<F>
-where
-    F: Fn(ConsumeContext, Next) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ConsumeResult> + Send,
-{
-    async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
-        (self.0)(ctx, next).await
-    }
-}
-
-/// All middleware of an endpoint, outermost first.
-pub(crate) type Chain = Arc<[Arc<dyn Middleware>]>;
-
-/// The rest of the way to the consumer. Cheap to clone; may be run again.
-#[derive(Clone)]
-pub struct Next {
-    chain: Chain,
-    position: usize,
-    handler: Arc<dyn Handler>,
-}
-
-impl Next {
-    pub(crate) fn new(chain: Chain, handler: Arc<dyn Handler>) -> Self {
-        Self {
-            chain,
-            position: 0,
-            handler,
-        }
-    }
-
-    /// Goes on to the next middleware, at last to the consumer. A panic in there comes back as an error.
-    pub async fn run(&self, ctx: ConsumeContext) -> ConsumeResult {
-        let outcome = match self.chain.get(self.position) {
-            Some(middleware) => {
-                let rest = Self {
-                    position: self.position + 1,
-                    ..self.clone()
-                };
-                AssertUnwindSafe(middleware.handle(ctx, rest))
-                    .catch_unwind()
-                    .await
-            }
-            None => AssertUnwindSafe(self.call(ctx)).catch_unwind().await,
-        };
-        outcome.unwrap_or_else(|panic| Err(ConsumeError::panicked(panics::text(&*panic))))
-    }
-
-    async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {
-        self.handler.call(ctx).await
-    }
-}
-
-impl fmt::Debug for Next {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Next")
-            .field("steps_left", &(self.chain.len() - self.position))
-            .finish_non_exhaustive()
-    }
-}

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 
 use super::claims::{Claim, Claims};
 use super::{Idempotency, Middleware, Next};
-use crate::context::{ConsumeContext, Received, address_reply};
-use crate::error::{ConsumeError, ConsumeResult};
+use crate::consume::{ConsumeContext, ReceiveContext};
+use crate::error::{ConsumeError, ConsumeResult, SendErrorKind};
 use crate::idempotency::{Begin, StoredReply, Token};
-use crate::outgoing::{Intent, Parcel};
-use crate::send_error::SendErrorKind;
+use crate::message::Intent;
+use crate::send::SealedMessage;
+use crate::send::reply::address_reply;
 
 /// Runs the rest once for each key; duplicates wait, then are acknowledged, and answered if they ask.
 pub(crate) struct IdempotencyStep {
@@ -35,7 +36,7 @@ impl IdempotencyStep {
     async fn once(&self, ctx: ConsumeContext, next: Next, token: Token) -> ConsumeResult {
         let received = Arc::clone(ctx.received());
         let claim = Claim::new(self.claims().clone(), Arc::clone(&received), token.clone());
-        received.claimed(token.clone());
+        received.progress.hold_claim(token.clone());
         let work = async {
             // It may have stepped aside for the former owner of the key.
             received.slot.enter().await;
@@ -51,7 +52,12 @@ impl IdempotencyStep {
             return result;
         }
         claim.keep();
-        let replies = received.replies.take().into_iter().map(stored).collect();
+        let replies = received
+            .progress
+            .take_replies()
+            .into_iter()
+            .map(stored)
+            .collect();
         self.claims().complete(&ctx, &token, replies).await
     }
 }
@@ -76,7 +82,7 @@ impl Middleware for IdempotencyStep {
                     key = key.name,
                     "a duplicate is ignored"
                 );
-                ctx.received().mark_duplicate();
+                ctx.received().progress.mark_duplicate();
                 answer(ctx.received(), replies).await
             }
             Begin::Mismatch => {
@@ -101,18 +107,16 @@ pub(crate) struct ConfirmClaim(pub(crate) Idempotency);
 impl Middleware for ConfirmClaim {
     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
         next.run(ctx.clone()).await?;
-        let received = ctx.received();
-        match received.token.get() {
-            Some(token) if !received.outbox.is_empty() => {
-                self.0.claims().confirm(&ctx, token).await
-            }
+        let progress = &ctx.received().progress;
+        match progress.claim() {
+            Some(token) if progress.has_outbox() => self.0.claims().confirm(&ctx, token).await,
             _ => Ok(()),
         }
     }
 }
 
-fn stored(parcel: Parcel) -> StoredReply {
-    let envelope = parcel.envelope;
+fn stored(sealed: SealedMessage) -> StoredReply {
+    let envelope = sealed.envelope;
     let message_types = envelope
         .message_types
         .iter()
@@ -126,25 +130,25 @@ fn stored(parcel: Parcel) -> StoredReply {
 }
 
 /// Gives a duplicate request the reply of the first one, at its own address and request id.
-async fn answer(received: &Received, replies: Vec<StoredReply>) -> ConsumeResult {
+async fn answer(received: &ReceiveContext, replies: Vec<StoredReply>) -> ConsumeResult {
     let Some(address) = received
         .envelope
         .response_address
         .as_ref()
-        .filter(|_| !received.site.is_tap)
+        .filter(|_| !received.endpoint.is_tap)
     else {
         return Ok(());
     };
-    let outbound = &received.site.outbound;
+    let outbound = &received.endpoint.outbound;
     for reply in replies {
         let types: Vec<_> = reply.message_types.into_iter().map(Into::into).collect();
-        let mut draft = outbound.draft_of(types.into(), reply.message, Intent::Respond);
-        draft.envelope.headers = reply.headers;
-        received.origin().apply(&mut draft);
-        draft.envelope.request_id = received.envelope.request_id;
-        address_reply(&mut draft, address, &received.envelope, outbound)
+        let mut context = outbound.context_of(types.into(), reply.message, Intent::Respond);
+        context.envelope.headers = reply.headers;
+        received.origin().apply(&mut context);
+        context.envelope.request_id = received.envelope.request_id;
+        address_reply(&mut context, address, &received.envelope, outbound)
             .map_err(ConsumeError::permanent)?;
-        match outbound.direct().dispatch(outbound.pack(draft)?).await {
+        match outbound.direct().dispatch(outbound.pack(context)?).await {
             Err(error) if error.kind() != SendErrorKind::Unroutable => return Err(error.into()),
             _ => {}
         }

@@ -8,11 +8,10 @@ use async_trait::async_trait;
 use backoff::backoff::Backoff as _;
 
 use super::{Middleware, Next};
-use crate::context::ConsumeContext;
-use crate::dispatch::{Dispatch, Outbox};
-use crate::error::{ConsumeError, ConsumeResult, FailureKind};
-use crate::panics::Shown;
-use crate::pause::exponential;
+use crate::consume::ConsumeContext;
+use crate::error::{ConsumeError, ConsumeResult, FailureKind, Shown};
+use crate::send::{Dispatch, Outbox};
+use crate::transport::backoff::exponential;
 
 /// When a failed message is tried again, in place: the delivery stays with this consumer and keeps its concurrency
 /// slot meanwhile, so that a concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
@@ -208,17 +207,17 @@ impl RetryStep {
     async fn attempt(&self, ctx: &ConsumeContext, number: u32, next: &Next) -> ConsumeResult {
         let received = ctx.received();
         if !self.outbox {
-            let direct = received.site.outbound.direct();
+            let direct = received.endpoint.outbound.direct();
             return next.run(ctx.attempt_with(number, direct)).await;
         }
-        let transport = Arc::clone(&received.site.outbound.transport);
+        let transport = Arc::clone(&received.endpoint.outbound.transport);
         let outbox = Arc::new(Outbox::open(transport));
         let result = next
             .run(ctx.attempt_with(number, Arc::clone(&outbox) as Arc<dyn Dispatch>))
             .await;
         let sent = outbox.close();
         if result.is_ok() {
-            received.outbox.put(sent);
+            received.progress.keep_outbox(sent);
         }
         result
     }
@@ -280,7 +279,7 @@ fn log_retry(ctx: &ConsumeContext, attempt: u32, wait: Duration, error: &Consume
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send_error::{SendError, SendErrorKind};
+    use crate::error::{SendError, SendErrorKind};
 
     fn millis(retry: &Retry) -> Vec<u128> {
         retry.waits().map(|wait| wait.as_millis()).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Middleware, Next};
-use crate::context::ConsumeContext;
+use crate::consume::ConsumeContext;
 use crate::error::{ConsumeError, ConsumeResult, FailureKind};
 
 /// Ends an attempt that takes too long; it counts as failed and may be retried.

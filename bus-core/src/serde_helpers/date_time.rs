@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text::{self, FromText};
-use crate::iso8601;
+use crate::message::iso8601;
 
 /// An instant: .NET's `DateTime` and `DateTimeOffset`, to 100 nanoseconds.
 ///

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::headers::Headers;
+use crate::message::Headers;
 use crate::topology::Topology;
 
 /// Where a message goes.

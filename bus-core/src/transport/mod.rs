@@ -1,5 +1,7 @@
 //! The seam to a broker: declare, send, listen, settle. Bytes and headers; nothing here reads an envelope.
 
+pub(crate) mod address;
+pub(crate) mod backoff;
 mod delivery;
 mod error;
 mod message;
@@ -9,11 +11,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub(crate) use address::Address;
+pub use address::InvalidAddress;
+pub use backoff::Backoff;
 pub use delivery::{Acker, Delivery, Receipt, Settlement};
 pub use error::{TransportError, TransportErrorKind};
 pub use message::{Incoming, Original, Outgoing, Target};
 
-pub use crate::pause::Backoff;
 use crate::topology::Topology;
 
 /// A broker, seen by the framework.
@@ -29,9 +33,7 @@ use crate::topology::Topology;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use bus_core::async_trait;
 /// use bus_core::topology::Topology;
-/// use bus_core::transport::{
-///     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError, TransportErrorKind,
-/// };
+/// use bus_core::transport::{Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError, TransportErrorKind};
 ///
 /// /// Refuses every third message.
 /// #[derive(Debug)]

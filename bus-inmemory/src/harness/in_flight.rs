@@ -1,92 +1,12 @@
-//! Quiescence: nothing in flight, known by counting.
+//! Deliveries in flight, as a test sees them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::Codec;
+use bus_core::codec::Codec;
 use bus_core::transport::Incoming;
 
-use super::journal::{Recorder, type_name};
-use super::working::Workers;
-use crate::broker::Broker;
-use crate::state::State;
-
-/// Sees what a harness sees.
-#[derive(Clone, Debug)]
-pub(super) struct Watch {
-    pub(super) journal: Recorder,
-    pub(super) workers: Arc<Workers>,
-    pub(super) timeout: Duration,
-    broker: Arc<Broker>,
-}
-
-impl Watch {
-    pub(super) fn new(broker: &Arc<Broker>, journal: Recorder, timeout: Duration) -> Self {
-        Self {
-            journal,
-            workers: Arc::default(),
-            timeout,
-            broker: Arc::clone(broker),
-        }
-    }
-
-    pub(super) async fn quiescent(&self) -> Result<(), NotQuiescent> {
-        let quiet = async {
-            loop {
-                // Created before looking: what ends in between is not missed.
-                let broker_idle = self.broker.idle().notified();
-                let workers_idle = self.workers.idle().notified();
-                if self.is_quiescent() {
-                    return;
-                }
-                tokio::select! {
-                    () = broker_idle => {}
-                    () = workers_idle => {}
-                }
-            }
-        };
-        let quiet = tokio::time::timeout(self.timeout, quiet).await;
-        quiet.map_err(|_| NotQuiescent {
-            after: self.timeout,
-            in_flight: self.in_flight(),
-        })
-    }
-
-    fn is_quiescent(&self) -> bool {
-        let settled = self.broker.with(|state| {
-            // A test that advances the clock expects what is due to have happened, before the timer had its turn.
-            state.run_due();
-            state.flow.in_flight == 0
-        });
-        settled && self.workers.is_idle()
-    }
-
-    pub(super) fn in_flight(&self) -> Vec<InFlight> {
-        let mut in_flight = self.broker.with(|state| held(state));
-        // A consumer's delivery is in both lists, unless it was acknowledged first.
-        for running in self.workers.deliveries() {
-            if !in_flight.contains(&running) {
-                in_flight.push(running);
-            }
-        }
-        in_flight
-    }
-}
-
-fn held(state: &State) -> Vec<InFlight> {
-    let mut held = Vec::new();
-    for queue in state.queues.values() {
-        for consumer in queue.consumers.iter() {
-            let pulled = consumer.unsettled().map(|entry| (entry, true));
-            let waiting = consumer.buffered().map(|entry| (entry, false));
-            held.extend(pulled.chain(waiting).map(|(entry, pulled)| {
-                InFlight::delivery(&queue.name, &entry.message.content, pulled)
-            }));
-        }
-    }
-    held
-}
+use super::journal::type_name;
 
 /// A delivery that was handed to a consumer and is not settled, or still being handled.
 ///
@@ -130,7 +50,7 @@ impl InFlight {
         }
     }
 
-    fn delivery(queue: &str, incoming: &Incoming, running: bool) -> Self {
+    pub(super) fn delivery(queue: &str, incoming: &Incoming, running: bool) -> Self {
         let envelope = Codec::for_incoming(incoming, Codec::default())
             .and_then(|codec| codec.decode(incoming))
             .unwrap_or_default();
@@ -196,8 +116,8 @@ impl fmt::Display for InFlight {
 /// ```
 #[derive(Clone)]
 pub struct NotQuiescent {
-    after: Duration,
-    in_flight: Vec<InFlight>,
+    pub(super) after: Duration,
+    pub(super) in_flight: Vec<InFlight>,
 }
 
 impl NotQuiescent {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bus_core::{ConsumeError, Consumed, Envelope, Intent, Observer};
+use bus_core::ConsumeError;
+use bus_core::message::{Envelope, Intent};
+use bus_core::observe::{Consumed, Observer};
 use tokio::sync::Notify;
 
 /// Records what a bus sends, consumes and fails, for the harness that made it. Clones record to the same place.

@@ -4,6 +4,7 @@ mod in_flight;
 mod journal;
 mod record;
 mod records;
+mod watch;
 mod working;
 
 use std::future::Future;
@@ -11,7 +12,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::{Bus, BusBuilder, Fault, Intent, Message, StartError, StopTimeout};
+use bus_core::error::StopTimeout;
+use bus_core::message::Intent;
+use bus_core::{Bus, BusBuilder, Fault, Message, StartError};
 
 pub use in_flight::{InFlight, NotQuiescent};
 pub use journal::Recorder;
@@ -19,8 +22,8 @@ pub use record::Record;
 pub use records::{NotSeen, Records};
 
 use crate::InMemory;
-use in_flight::Watch;
 use journal::Happening;
+use watch::Watch;
 
 /// How long to wait by default before something counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);

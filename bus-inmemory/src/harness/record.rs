@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bus_core::Message;
 use bus_core::codec::{DecodeError, decode_message};
-use bus_core::{Envelope, Message};
+use bus_core::message::Envelope;
 
 use super::journal::Event;
 

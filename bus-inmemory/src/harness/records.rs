@@ -5,11 +5,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::{Contract, Message};
+use bus_core::Message;
+use bus_core::message::Contract;
 
-use super::in_flight::{InFlight, Watch};
+use super::in_flight::InFlight;
 use super::journal::{Event, Happening};
 use super::record::Record;
+use super::watch::Watch;
 
 /// What happened to messages of type `M`, up to now and from now on.
 ///

@@ -131,7 +131,7 @@ async fn what_only_has_to_be_there_is_not_compared() {
 async fn values_without_sense_are_refused() {
     let broker = InMemory::new();
     for (argument, value) in [
-        ("x-message-ttl", bus_core::HeaderValue::from(-1)),
+        ("x-message-ttl", bus_core::message::HeaderValue::from(-1)),
         ("x-expires", 0.into()),
         ("x-max-priority", 256.into()),
         ("x-overflow", "drop-tail".into()),

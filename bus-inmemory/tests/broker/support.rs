@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bus_core::HeaderValue;
+use bus_core::message::HeaderValue;
 use bus_core::topology::{Binding, Exchange, ExchangeKind, Node, Queue, Topology};
 use bus_core::transport::{
     Delivery, ListenSpec, Listener, Outgoing, Settlement, Target, Transport, TransportError,

@@ -1,7 +1,8 @@
 //! The services, several instances of each. Every instance has a bus and a connection of its own, as a process would;
 //! the instances of one service share a state handle, which stands for their database.
 
-use bus_core::{Bus, Endpoint, StartError, StopTimeout};
+use bus_core::error::StopTimeout;
+use bus_core::{Bus, Endpoint, StartError};
 use futures_util::future::join_all;
 
 use super::Options;

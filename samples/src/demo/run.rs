@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{Bus, SendError, StartError, StopTimeout};
+use bus_core::error::StopTimeout;
+use bus_core::{Bus, SendError, StartError};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::{Instant, sleep};
 

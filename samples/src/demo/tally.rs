@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bus_core::{ConsumeError, Consumed, Observer};
+use bus_core::ConsumeError;
+use bus_core::observe::{Consumed, Observer};
 
 use crate::locked;
 

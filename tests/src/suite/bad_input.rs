@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bus_core::error::SendErrorKind;
+use bus_core::message::HeaderValue;
 use bus_core::transport::Outgoing;
-use bus_core::{Bus, ConsumeContext, Endpoint, HeaderValue, Message, RawMessage, SendErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, Message, RawMessage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,7 +1,8 @@
 //! Senders whose texts are never null: their blank ids and addresses, and ids of zeros, count as absent.
 
+use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::transport::Outgoing;
-use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency, MemoryIdempotencyStore};
+use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency};
 use serde_json::json;
 
 use super::faults::Broken;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::{
-    Begin, ConsumeContext, Consumed, Endpoint, Idempotency, IdempotencyStore,
-    MemoryIdempotencyStore, Observer, StoreError, StoredReply, Token,
+use bus_core::idempotency::{
+    Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
 };
+use bus_core::observe::{Consumed, Observer};
+use bus_core::{ConsumeContext, Endpoint, Idempotency};
 use futures_util::future::join_all;
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
 //! How bodies are written and read: envelopes and bare JSON.
 
-use bus_core::{Codec, ConsumeContext, Endpoint, Message};
+use bus_core::codec::Codec;
+use bus_core::{ConsumeContext, Endpoint, Message};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

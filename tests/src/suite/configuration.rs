@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use bus_core::error::SendErrorKind;
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::topology::PublishTopology;
 use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
 use bus_core::transport::TransportErrorKind;
-use bus_core::{
-    Endpoint, Idempotency, MemoryIdempotencyStore, PublishTopology, Retry, SendErrorKind,
-    StartError,
-};
+use bus_core::{Endpoint, Idempotency, Retry, StartError};
 
 use crate::contracts::{Cancelled, Ordered, Place};
 use crate::outcome::Outcome;

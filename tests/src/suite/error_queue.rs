@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bus_core::message::HeaderValue;
 use bus_core::transport::{Health, Incoming, Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, Endpoint, HeaderValue, Retry};
+use bus_core::{Bus, ConsumeContext, Endpoint, Retry};
 use uuid::Uuid;
 
 use super::faults::{Broken, json, text};

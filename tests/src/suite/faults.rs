@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::fault::ReceiveFault;
+use bus_core::error::ReceiveFault;
 use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
 use bus_core::{Bus, ConsumeError, Endpoint, Fault, middleware};
 use serde_json::Value;

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bus_core::observe::EndpointHealth;
 use bus_core::transport::Health;
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, EndpointHealth, RequestError};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
 use crate::contracts::{Ask, Ordered, Told};
 use crate::outcome::Outcome;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, MemoryIdempotencyStore, Retry};
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Retry};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use bus_core::{
-    ConsumeContext, ConsumeError, Consumed, Endpoint, Envelope, Intent, Observer, RawMessage,
-    Retry, SendErrorKind,
-};
+use bus_core::error::SendErrorKind;
+use bus_core::message::{Envelope, Intent};
+use bus_core::observe::{Consumed, Observer};
+use bus_core::{ConsumeContext, ConsumeError, Endpoint, RawMessage, Retry};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, LAST, Ordered, Place, Told};

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bus_core::error::SendErrorKind;
 use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry, SendErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};

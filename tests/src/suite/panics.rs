@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use bus_core::error::SendErrorKind;
+use bus_core::message::Intent;
+use bus_core::send::SendContext;
 use bus_core::transport::{Health, Outgoing, TransportError};
-use bus_core::{BusBuilder, ConsumeContext, Draft, Endpoint, Intent, SendErrorKind};
+use bus_core::{BusBuilder, ConsumeContext, Endpoint};
 
 use crate::contracts::{LAST, Place};
 use crate::outcome::Outcome;
@@ -54,12 +57,12 @@ async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -
 pub async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("next");
-    let clumsy = |draft: &mut Draft| {
-        assert_ne!(draft.priority, Some(9), "no such hurry");
+    let clumsy = |context: &mut SendContext| {
+        assert_ne!(context.priority, Some(9), "no such hurry");
         Ok(())
     };
     let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
-    let bus = stage.bus().outgoing(clumsy).endpoint(endpoint);
+    let bus = stage.bus().on_send(clumsy).endpoint(endpoint);
     let bus = bus.start().await?;
     let address = format!("queue:{queue}");
     let sending = bus.send_to(address.as_str(), &Place { number: 1 });
@@ -75,22 +78,22 @@ pub async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> 
 
 /// A hook that panics for faults keeps no failed message from its error queue, and no other one waiting.
 pub async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
-    let clumsy = |draft: &mut Draft| {
-        assert_ne!(draft.intent, Intent::Fault, "faults have no tenant");
+    let clumsy = |context: &mut SendContext| {
+        assert_ne!(context.intent, Intent::Fault, "faults have no tenant");
         Ok(())
     };
     let seen = failing(|| fmt::Error);
-    let bus = stage.bus().outgoing(clumsy);
+    let bus = stage.bus().on_send(clumsy);
     let queue = stage.name("asker");
     let address = format!("queue:{queue}");
     // With an address the fault is no publish: that is when the hook panics.
-    let addressed = move |draft: &mut Draft| {
-        if draft.intent == Intent::Send {
-            draft.envelope.fault_address = Some(address.as_str().into());
+    let addressed = move |context: &mut SendContext| {
+        if context.intent == Intent::Send {
+            context.envelope.fault_address = Some(address.as_str().into());
         }
         Ok(())
     };
-    one_fails(stage, bus.outgoing(addressed), &seen).await
+    one_fails(stage, bus.on_send(addressed), &seen).await
 }
 
 /// An error whose text or source panics fails its message like any other.

@@ -1,6 +1,7 @@
 //! What travels on from a message to those it causes: ids, headers, the trace.
 
-use bus_core::{ConsumeContext, Endpoint, TraceContext};
+use bus_core::message::TraceContext;
+use bus_core::{ConsumeContext, Endpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bus_core::{Draft, Endpoint, HeaderValue, SendError, SendErrorKind};
+use bus_core::error::SendErrorKind;
+use bus_core::message::HeaderValue;
+use bus_core::send::SendContext;
+use bus_core::{Endpoint, SendError};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -176,8 +179,8 @@ pub async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(endpoint)
-        .outgoing(|draft: &mut Draft| {
-            if draft.envelope.message.as_ref() == br#"{"number":13}"# {
+        .on_send(|context: &mut SendContext| {
+            if context.envelope.message.as_ref() == br#"{"number":13}"# {
                 let kind = SendErrorKind::Refused;
                 return Err(SendError::new(kind, "unlucky"));
             }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bus_core::error::SendErrorKind;
 use bus_core::topology::Overflow;
-use bus_core::{Endpoint, Retry, SendErrorKind};
+use bus_core::{Endpoint, Retry};
 
 use crate::contracts::{LAST, Ordered, Place};
 use crate::outcome::Outcome;

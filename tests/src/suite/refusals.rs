@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus_core::{Address, Draft, Endpoint, Message, SendError, SendErrorKind};
+use bus_core::error::SendErrorKind;
+use bus_core::send::SendContext;
+use bus_core::{Address, Endpoint, Message, SendError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +86,8 @@ pub async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn St
 /// PC-02: a mandatory event that no queue takes is an error, of exactly that event among many.
 pub async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let topology = bus_core::PublishTopology::<Ordered>::direct().entity_name(stage.name("keyed"));
+    let topology =
+        bus_core::topology::PublishTopology::<Ordered>::direct().entity_name(stage.name("keyed"));
     let endpoint = Endpoint::new(stage.name("even"))
         .subscribe::<Ordered>("even")
         .consumer(seen.clone());
@@ -124,7 +127,7 @@ pub async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("strict");
     let bus = stage
         .bus()
-        .outgoing(|draft: &mut Draft| match draft.priority {
+        .on_send(|context: &mut SendContext| match context.priority {
             Some(9) => Err(SendError::new(SendErrorKind::Refused, "no such hurry")),
             _ => Ok(()),
         })

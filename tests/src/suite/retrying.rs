@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bus_core::{
-    ConsumeContext, ConsumeError, Endpoint, FailureKind, Fault, Jitter, Retry, middleware,
-};
+use bus_core::error::FailureKind;
+use bus_core::middleware::Jitter;
+use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Place};

@@ -1,7 +1,9 @@
 //! Routing by key, by header, and from exchange to exchange.
 
+use bus_core::message::Intent;
+use bus_core::topology::PublishTopology;
 use bus_core::topology::{Binding, Exchange, Node, Topology};
-use bus_core::{BusBuilder, Endpoint, Fault, Intent, PublishTopology};
+use bus_core::{BusBuilder, Endpoint, Fault};
 
 use crate::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::outcome::Outcome;
@@ -247,9 +249,9 @@ pub async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
         .consumer(seen.clone());
     let bus = bus_with(stage, Topologies::direct())
         .endpoint(endpoint)
-        .outgoing(|draft: &mut bus_core::Draft| {
-            if draft.intent == Intent::Publish {
-                draft.routing_key = "events".into();
+        .on_send(|context: &mut bus_core::send::SendContext| {
+            if context.intent == Intent::Publish {
+                context.routing_key = "events".into();
             }
             Ok(())
         })

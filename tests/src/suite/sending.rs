@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, Draft, Endpoint};
+use bus_core::send::SendContext;
+use bus_core::{ConsumeContext, Endpoint};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Ordered, Place, Shipped};
@@ -166,17 +167,17 @@ pub async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome 
     let seen = Recorder::<Place>::new();
     let queue = stage.name("hooked");
     let hook = |name: &'static str| {
-        move |draft: &mut Draft| {
-            let before = draft.envelope.headers.text("Path").unwrap_or_default();
+        move |context: &mut SendContext| {
+            let before = context.envelope.headers.text("Path").unwrap_or_default();
             let path = format!("{before}/{name}");
-            draft.envelope.headers.insert("Path", path);
+            context.envelope.headers.insert("Path", path);
             Ok(())
         }
     };
     let bus = stage
         .bus()
-        .outgoing(hook("first"))
-        .outgoing(hook("second"))
+        .on_send(hook("first"))
+        .on_send(hook("second"))
         .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
         .start()
         .await?;
@@ -240,7 +241,7 @@ pub async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
 
 /// IO-11: headers keep their kind: numbers, truth values, lists and maps.
 pub async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
-    use bus_core::HeaderValue as Value;
+    use bus_core::message::HeaderValue as Value;
     let list = vec![Value::Int(1), "two".into(), Value::Null];
     let map = [("inner".to_owned(), Value::List(list.clone()))]
         .into_iter()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, Endpoint, MemoryIdempotencyStore, SendErrorKind};
+use bus_core::error::SendErrorKind;
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::{ConsumeContext, Endpoint};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Ordered, Place, Told};

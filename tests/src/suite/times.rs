@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency, MemoryIdempotencyStore};
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, LAST, Place, Told};

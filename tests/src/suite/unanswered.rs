@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, SendErrorKind, middleware};
+use bus_core::error::SendErrorKind;
+use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, middleware};
 
 use super::requests::{PATIENCE, responder, tell};
 use crate::contracts::{Ask, Declined, LAST, Told};

@@ -122,7 +122,8 @@ async fn a_sender_whose_exchange_was_deleted_says_that_subscribers_get_nothing()
     // One thread, so that all of the bus logs here.
     let _guard = tracing::subscriber::set_default(subscriber);
     let (url, exchange) = (Broker::shared().await.url(), unique("Vanished"));
-    let topology = bus_core::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
+    let topology =
+        bus_core::topology::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
     let bus = Bus::builder(quick(url)).publish_topology(topology);
     let bus = bus.start().await.unwrap();
     bus.publish(&Ordered { number: 1 }).await.unwrap();

@@ -95,7 +95,8 @@ async fn a_temporary_endpoint_is_there_again_after_a_cut() {
     let proxy = proxy().await;
     let recorder = Recorder::<Ordered>::new();
     let exchange = unique("Ordered");
-    let topology = || bus_core::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
+    let topology =
+        || bus_core::topology::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
     let bus = Bus::builder(quick(&proxy.url()))
         .publish_topology(topology())
         .endpoint(Endpoint::per_instance("cache").consumer(recorder.clone()))

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bus_core::error::SendErrorKind;
 use bus_core::transport::Health;
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, SendErrorKind};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
 use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, with, within};

@@ -35,10 +35,11 @@ async fn a_message_that_comes_back_is_told_to_its_own_sender() {
     let queue = unique("routed");
     let bus = Bus::builder(RabbitMq::new(Broker::shared().await.url()))
         .publish_topology(
-            bus_core::PublishTopology::<Ordered>::fanout().entity_name(unique("Routed")),
+            bus_core::topology::PublishTopology::<Ordered>::fanout().entity_name(unique("Routed")),
         )
         .publish_topology(
-            bus_core::PublishTopology::<Cancelled>::fanout().entity_name(unique("Unrouted")),
+            bus_core::topology::PublishTopology::<Cancelled>::fanout()
+                .entity_name(unique("Unrouted")),
         )
         .endpoint(Endpoint::new(&queue).consumer(Recorder::<Ordered>::new()))
         .start()
@@ -68,7 +69,8 @@ async fn a_message_that_comes_back_is_told_to_its_own_sender() {
 async fn an_exchange_that_was_deleted_is_declared_again() {
     let broker = Broker::shared().await;
     let (exchange, queue) = (unique("Vanishing"), unique("unaffected"));
-    let topology = bus_core::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
+    let topology =
+        bus_core::topology::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());
     let bus = Bus::builder(quick(broker.url()))
         .publish_topology(topology)
         .start()

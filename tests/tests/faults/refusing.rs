@@ -1,7 +1,7 @@
 //! The broker closes a channel, or the connection, because of a message: its neighbours arrive all
 //! the same.
 
-use bus_core::headers::Headers;
+use bus_core::Headers;
 use bus_core::topology::{Binding, Exchange, ExchangeKind, Node, Queue, QueueKind, Topology};
 use bus_core::transport::{Outgoing, Target, Transport, TransportError, TransportErrorKind};
 use bus_tests::Setup;

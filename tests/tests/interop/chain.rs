@@ -1,6 +1,7 @@
 //! What travels on through a chain of services of both kinds.
 
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Envelope, TraceContext};
+use bus_core::message::{Envelope, TraceContext};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
 use bus_tests::acme::{OrderShipped, OrderSubmitted, SubmitOrder};
 use bus_tests::peer::{Command, Consumed, Peer};
 use bus_tests::{Recorder, with};

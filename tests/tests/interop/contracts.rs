@@ -1,6 +1,8 @@
 //! Generic and nested contracts, and bare JSON.
 
-use bus_core::{Codec, Endpoint, HeaderValue};
+use bus_core::Endpoint;
+use bus_core::codec::Codec;
+use bus_core::message::HeaderValue;
 use bus_tests::Recorder;
 use bus_tests::acme::{Changed, Ping, Price, SubmitOrder};
 use bus_tests::peer::Command;

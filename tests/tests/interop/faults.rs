@@ -1,6 +1,7 @@
 //! What the other side learns of a failure.
 
-use bus_core::{ConsumeError, Endpoint, Fault, HeaderValue, RequestError};
+use bus_core::message::HeaderValue;
+use bus_core::{ConsumeError, Endpoint, Fault, RequestError};
 use bus_tests::Recorder;
 use bus_tests::acme::{CheckStock, StockLevels, SubmitOrder};
 use bus_tests::peer::{Answer, Command};

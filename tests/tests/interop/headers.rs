@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{Endpoint, HeaderValue};
+use bus_core::Endpoint;
+use bus_core::message::HeaderValue;
 use bus_tests::Recorder;
 use bus_tests::acme::OrderShipped;
 use bus_tests::peer::Command;

@@ -1,6 +1,8 @@
 //! .NET asks, Rust answers.
 
-use bus_core::{Codec, ConsumeContext, ConsumeResult, Endpoint, HeaderValue};
+use bus_core::codec::Codec;
+use bus_core::message::HeaderValue;
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
 use bus_tests::acme::{CheckStock, SkuUnknown};
 use bus_tests::peer::{Answer, Command, Peer, Replied};
 use bus_tests::{Gate, Recorder, within};

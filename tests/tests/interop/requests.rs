@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bus_core::{Codec, OneOf2, RequestError};
+use bus_core::codec::Codec;
+use bus_core::{OneOf2, RequestError};
 use bus_tests::acme::{CheckStock, SkuUnknown, StockLevels};
 use bus_tests::peer::Peer;
 use futures_util::future::join_all;

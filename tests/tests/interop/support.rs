@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use bus_core::message::{Envelope, Intent};
+use bus_core::observe::Observer;
 use bus_core::serde_helpers::DateTime;
-use bus_core::{Bus, BusBuilder, Endpoint, Envelope, Intent, Observer};
+use bus_core::{Bus, BusBuilder, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::acme::{OrderShipped, SubmitOrder};
 use bus_tests::peer::{Consumed, Peer};

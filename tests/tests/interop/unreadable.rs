@@ -1,6 +1,6 @@
 //! What the other side cannot read, or does not consume.
 
-use bus_core::fault::ReceiveFault;
+use bus_core::error::ReceiveFault;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
 use bus_tests::Recorder;
 use bus_tests::acme::{CheckStock, SubmitOrder};

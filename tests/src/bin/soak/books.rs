@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bus_core::SendErrorKind;
+use bus_core::error::SendErrorKind;
 
 /// The books of one kind of queue. Clones share them.
 #[derive(Clone, Debug, Default)]

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use bus_core::{
-    Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, PublishTopology, Retry,
-    transport::Health,
-};
+use bus_core::topology::PublishTopology;
+use bus_core::transport::Health;
+use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Told};
 use bus_tests::{Proxy, with};

@@ -1,0 +1,273 @@
+//! The handle that services hold: publish, send, request, stop.
+
+pub(crate) mod builder;
+pub(crate) mod stop;
+pub(crate) mod validation;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::error::{SendError, StopTimeout};
+use crate::message::Message;
+use crate::observe::health::worse;
+use crate::observe::{BusHealth, EndpointHealth};
+use crate::receive::{EndpointRunner, GOODBYE};
+use crate::request::{Reply, Requesting, Requests};
+use crate::send::{Outbound, Sending};
+use crate::transport::{Address, Health, InvalidAddress, TransportError};
+use stop::{Ending, Stop};
+
+/// A running bus. Clones share it; dropping the last one without [`shutdown`](Self::shutdown) stops its endpoints, and
+/// their messages go back to the queues.
+///
+/// ```
+/// use bus_core::{Bus, Message, SendError};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:InvoiceCreated")]
+/// struct InvoiceCreated { number: String }
+///
+/// async fn announce(bus: &Bus, number: &str) -> Result<(), SendError> {
+///     bus.publish(&InvoiceCreated { number: number.into() }).header("Tenant", "north").await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) runners: Vec<Arc<EndpointRunner>>,
+    pub(crate) cancel: watch::Sender<bool>,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) stop: Stop,
+}
+
+/// How long the transport may take to end its connections.
+const DISCONNECT: Duration = Duration::from_secs(10);
+
+impl Bus {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Publishes an event to whoever subscribed to `E`; nobody is fine.
+    pub fn publish<E: Message>(&self, event: &E) -> Sending {
+        self.sending(self.inner.outbound.publish(event, None))
+    }
+
+    /// Publishes many events, pipelined. The outcome of each, in order.
+    pub async fn publish_all<'a, E: Message>(
+        &self,
+        events: impl IntoIterator<Item = &'a E>,
+    ) -> Vec<Result<(), SendError>> {
+        join_all(
+            events
+                .into_iter()
+                .map(|event| self.publish(event).into_future()),
+        )
+        .await
+    }
+
+    /// Sends a command to the address that [`BusBuilder::route`](crate::BusBuilder::route) says.
+    pub fn send<C: Message>(&self, command: &C) -> Sending {
+        let outbound = &self.inner.outbound;
+        self.sending(
+            outbound
+                .route::<C>()
+                .and_then(|address| outbound.send_to(Ok(address), command, None)),
+        )
+    }
+
+    /// Sends a command to an address: `queue:name`, `exchange:name` or a full one.
+    pub fn send_to<C: Message, A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        &self,
+        address: A,
+        command: &C,
+    ) -> Sending {
+        self.sending(self.inner.outbound.send_to(
+            address.try_into().map_err(Into::into),
+            command,
+            None,
+        ))
+    }
+
+    /// Asks, and awaits the answer: a document for a query, a reply for a command. Goes to the address that
+    /// [`BusBuilder::route`](crate::BusBuilder::route) says, else to whoever subscribed.
+    pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
+        let outbound = &self.inner.outbound;
+        Requesting::new(
+            outbound.request(query, None),
+            Arc::clone(outbound),
+            Arc::clone(&self.inner.requests),
+        )
+    }
+
+    /// One of the bus's endpoints, to pause it.
+    pub fn endpoint(&self, name: &str) -> Option<EndpointHandle> {
+        let runner = self
+            .inner
+            .runners
+            .iter()
+            .find(|runner| runner.name() == name)?;
+        Some(EndpointHandle {
+            runner: Arc::clone(runner),
+        })
+    }
+
+    /// How many requests wait for their reply.
+    pub fn pending_requests(&self) -> usize {
+        self.inner.requests.pending()
+    }
+
+    /// How the bus is, as known now.
+    pub fn health(&self) -> BusHealth {
+        let transport = if self.inner.stop.is_over() {
+            Health::Down("the bus is shut down".into())
+        } else {
+            let replies = self.inner.requests.trouble();
+            worse(
+                self.inner.outbound.transport.health(),
+                replies.map_or(Health::Up, Health::Degraded),
+            )
+        };
+        let runners = self.inner.runners.iter();
+        let endpoints = runners.map(|runner| EndpointHealth::new(runner.name(), runner.health()));
+        BusHealth::new(transport, endpoints.collect())
+    }
+
+    /// Stops: endpoints take no more messages, running consumers finish and may still publish and respond, then the
+    /// reply queue goes, then the connections. All of it takes the stop timeout and some seconds at most, also when a
+    /// consumer blocks its thread or the broker does not answer.
+    ///
+    /// May be called several times, also at once: each call awaits the one outcome. A caller that stops waiting changes
+    /// nothing; the stop goes on. A consumer may stop its bus if it spawns the call; one that awaits it waits for
+    /// itself, until the stop timeout cuts it off.
+    ///
+    /// # Errors
+    /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they were cancelled, and
+    /// their messages are back in the queues.
+    pub async fn shutdown(&self) -> Result<(), StopTimeout> {
+        let inner = &self.inner;
+        if inner.stop.begin() {
+            let inner = Arc::clone(inner);
+            tokio::spawn(async move {
+                let ending = Ending(&inner.stop);
+                let in_time = inner.end().await;
+                inner.stop.end(in_time);
+                drop(ending);
+            });
+        }
+        if inner.stop.outcome().await {
+            Ok(())
+        } else {
+            Err(StopTimeout {
+                after: inner.stop_timeout,
+            })
+        }
+    }
+
+    fn sending(&self, context: Result<crate::send::SendContext, SendError>) -> Sending {
+        let outbound = &self.inner.outbound;
+        Sending::new(context, Arc::clone(outbound), outbound.direct())
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self
+            .inner
+            .runners
+            .iter()
+            .map(|runner| runner.name())
+            .collect();
+        f.debug_struct("Bus")
+            .field("address", &self.inner.outbound.source())
+            .field("endpoints", &endpoints)
+            .finish()
+    }
+}
+
+impl Inner {
+    /// Stops everything, in order. Whether consumers were done in time.
+    async fn end(&self) -> bool {
+        let stops = self
+            .runners
+            .iter()
+            .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
+        let in_time = join_all(stops).await.into_iter().all(|in_time| in_time);
+        let _ = timeout(GOODBYE, self.requests.close()).await;
+        let closed = timeout(DISCONNECT, self.outbound.transport.close());
+        if closed.await.is_err() {
+            tracing::warn!("the broker does not answer; its connections are left behind");
+        }
+        in_time
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.stop.has_begun() {
+            tracing::warn!(
+                "a bus is dropped without shutdown; messages that are being consumed go back to their queues"
+            );
+        }
+        // A pause under way would keep them.
+        self.runners.iter().for_each(|runner| runner.abandon());
+    }
+}
+
+/// One endpoint of a running bus.
+#[derive(Clone)]
+pub struct EndpointHandle {
+    runner: Arc<EndpointRunner>,
+}
+
+impl EndpointHandle {
+    /// Takes no more messages, and waits until those that run are done. They buffer in the queue meanwhile; the queue of
+    /// a temporary endpoint goes after a minute without consumers, and what comes then is lost.
+    ///
+    /// A caller that stops waiting changes nothing: the endpoint is paused, and what runs is done in peace. A consumer
+    /// that awaits the pause of its own endpoint waits for itself; it may spawn it.
+    pub async fn pause(&self) {
+        self.runner.pause().await;
+    }
+
+    /// Goes on after [`pause`](Self::pause). Declares the queue again, in case that it has gone, and waits for a broker
+    /// that is away; a pause or the stop of the bus ends that wait.
+    ///
+    /// # Errors
+    /// What the broker refuses; [`Closed`](crate::transport::TransportErrorKind::Closed) if the bus is shut down, or if
+    /// the endpoint was paused again before it was consumed.
+    pub async fn resume(&self) -> Result<(), TransportError> {
+        self.runner.resume().await
+    }
+
+    /// Whether it takes messages.
+    pub fn is_running(&self) -> bool {
+        self.health().is_running()
+    }
+
+    /// How it is, as known now.
+    pub fn health(&self) -> EndpointHealth {
+        EndpointHealth::new(self.runner.name(), self.runner.health())
+    }
+}
+
+impl fmt::Debug for EndpointHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointHandle")
+            .field("name", &self.runner.name())
+            .field("running", &self.is_running())
+            .finish()
+    }
+}

@@ -1,0 +1,203 @@
+//! Mistakes that can be told before anything is connected.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::endpoint::{
+    DEFAULT_CONCURRENCY, Endpoint, Guarantee, Lifetime, Policy, QueueShape, names,
+};
+use crate::message::MAX_NAME;
+use crate::middleware::{Idempotency, Retry};
+use crate::transport::{Address, Capabilities};
+
+/// Everything that is wrong with the endpoints of a bus.
+pub(crate) fn mistakes(
+    endpoints: &[Endpoint],
+    bus: &Policy,
+    capabilities: Capabilities,
+) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut names = HashSet::new();
+    for endpoint in endpoints {
+        if !names.insert(endpoint.name.as_str()) {
+            mistakes.push(format!(
+                "endpoint `{}` is there twice; put its consumers on one endpoint",
+                endpoint.name
+            ));
+        }
+        let mut say =
+            |mistake: &str| mistakes.push(format!("endpoint `{}`: {mistake}", endpoint.name));
+        check_name(endpoint, &mut say);
+        check_consumers(endpoint, &mut say);
+        check_numbers(endpoint, bus, &mut say);
+        check_queue(endpoint, capabilities, &mut say);
+    }
+    mistakes
+}
+
+pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>) -> Vec<String> {
+    let zero = [
+        ("deadline", Some(deadline)),
+        ("start_timeout", start_timeout),
+    ];
+    zero.into_iter()
+        .filter(|(_, duration)| duration.is_some_and(|duration| duration.is_zero()))
+        .map(|(setting, _)| format!("{setting} is zero, so nothing could ever be in time"))
+        .collect()
+}
+
+/// What is wrong with a route whose address could be read.
+pub(crate) fn route_mistake(address: &Address) -> Option<String> {
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+    (!address.name().chars().all(is_plain)).then(|| {
+        format!(
+            "`{}` has a blank in its name, which no endpoint can have",
+            address.name()
+        )
+    })
+}
+
+fn check_name(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
+    let name = &endpoint.name;
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_.:".contains(c))
+    {
+        say("the name must be letters, digits, `-`, `_`, `.` or `:`");
+    }
+    if names::skipped(name).len() > MAX_NAME {
+        say("the name is too long: with `_skipped` it must fit in 255 bytes");
+    }
+    if name.starts_with("amq.") {
+        say("names that begin with `amq.` belong to the broker");
+    }
+}
+
+fn check_consumers(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
+    if endpoint.registrations.is_empty() {
+        say("it has no consumer; add one with .consumer(…), or .consume_any(…)");
+    }
+    let mut by_urn: HashMap<&str, &str> = HashMap::new();
+    for registration in &endpoint.registrations {
+        let Some(contract) = registration.contract else {
+            continue;
+        };
+        for urn in &contract.accepted_urns {
+            if let Some(other) = by_urn.insert(urn, registration.consumer_type) {
+                let by = registration.consumer_type;
+                let advice = if by == other {
+                    "two contracts have this wire name, so give one of them another one, or an endpoint of its own"
+                } else {
+                    "give one of them an endpoint of its own; if they consume different contracts, these have one wire \
+                     name, which is the mistake"
+                };
+                say(&format!(
+                    "`{other}` and `{by}` both consume {urn}: {advice}"
+                ));
+            }
+        }
+    }
+    if endpoint
+        .registrations
+        .iter()
+        .filter(|registration| registration.contract.is_none())
+        .count()
+        > 1
+    {
+        say("it has two consumers of everything; one delivery goes to one consumer");
+    }
+    for subscription in &endpoint.subscriptions {
+        if !endpoint
+            .contracts()
+            .any(|(type_id, _)| type_id == subscription.type_id)
+        {
+            say(&format!(
+                "it subscribes with key `{}` to a type that it has no consumer of",
+                subscription.key
+            ));
+        }
+    }
+}
+
+fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
+    let policy = &endpoint.policy;
+    if policy.concurrency.or(bus.concurrency) == Some(0) {
+        say("concurrency is 0, so it would never consume; use at least 1");
+    }
+    if policy.max_deliveries.or(bus.max_deliveries) == Some(0) {
+        say("max_deliveries is 0, so no message could ever be handled; use at least 1");
+    }
+    if policy.prefetch.or(bus.prefetch) == Some(0) {
+        say("prefetch is 0, which the broker reads as unlimited; use at least 1");
+    }
+    let prefetch = policy.prefetch.or(bus.prefetch);
+    let concurrency = policy
+        .concurrency
+        .or(bus.concurrency)
+        .unwrap_or(DEFAULT_CONCURRENCY);
+    if let Some(prefetch) =
+        prefetch.filter(|prefetch| (1..concurrency).contains(&(*prefetch).into()))
+    {
+        say(&format!(
+            "prefetch is {prefetch}, below its concurrency of {concurrency}: the broker hands out no more than that at \
+             once; raise it, or lower the concurrency"
+        ));
+    }
+    let retry = policy.retry.as_ref().or(bus.retry.as_ref());
+    retry
+        .and_then(Retry::mistake)
+        .into_iter()
+        .for_each(&mut *say);
+    if policy
+        .timeout
+        .or(bus.timeout)
+        .is_some_and(|timeout| timeout.is_zero())
+    {
+        say("timeout is zero, so every attempt would fail");
+    }
+    let idempotency = policy.idempotency.as_ref().or(bus.idempotency.as_ref());
+    for mistake in idempotency.into_iter().flat_map(Idempotency::mistakes) {
+        say(mistake);
+    }
+    if endpoint.guarantee == Guarantee::AtMostOnce
+        && (policy.retry.is_some() || policy.idempotency.is_some())
+    {
+        say(
+            "at_most_once excludes retry and idempotency: the message is acknowledged before its consumer runs",
+        );
+    }
+}
+
+fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl FnMut(&str)) {
+    let shape = endpoint.policy.queue_kind.unwrap_or_default();
+    let quorum = matches!(shape, QueueShape::Quorum | QueueShape::PlainQuorum);
+    if quorum && endpoint.queue.max_priority.is_some() {
+        say("quorum queues have no max_priority; use a classic queue, or leave it out");
+    }
+    if endpoint.queue.max_priority == Some(0) {
+        say("max_priority is 0; leave it out for a queue without priorities");
+    }
+    if shape != QueueShape::Classic && endpoint.lifetime == Lifetime::Temporary {
+        say("only classic queues can be temporary");
+    }
+    if shape == QueueShape::Stream && !capabilities.streams {
+        say("this transport has no streams");
+    }
+    if shape == QueueShape::Stream && endpoint.exclusive_consumer {
+        say("a stream cannot have an exclusive consumer");
+    }
+    if endpoint.taps.contains(&endpoint.name) {
+        say("it taps itself");
+    }
+    if endpoint.queue.message_ttl.is_some_and(|ttl| ttl.is_zero()) {
+        say("message_ttl is zero, so every message would expire at once");
+    }
+}
+
+impl Endpoint {
+    /// Whether a bus-wide wish for quorum queues applies.
+    pub(crate) fn may_be_quorum(&self) -> bool {
+        self.lifetime == Lifetime::Durable && self.queue.max_priority.is_none()
+    }
+}

@@ -1,0 +1,197 @@
+//! What a user writes: a consumer of a message.
+
+use std::any::type_name;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::context::{AnyMessage, ConsumeContext};
+use crate::codec::{Codec, DecodeError, decode_message};
+use crate::error::{ConsumeError, ConsumeResult};
+use crate::message::{Contract, Envelope, Message, MessageType};
+
+/// Consumes messages of type `M`. Write a struct with the fields it needs, or pass an async function.
+///
+/// One consumer serves many messages at once, so it is shared. `Ok` acknowledges the message. `Err` is retried as the
+/// endpoint says, then becomes a [`Fault`](crate::Fault) and a copy in the error queue. A message may come more than
+/// once: make the effect idempotent, or give the endpoint an idempotency store.
+///
+/// ```
+/// use bus_core::{ConsumeContext, ConsumeResult, Consumer, Message};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:CreateInvoice")]
+/// struct CreateInvoice { number: String }
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Invoicing:InvoiceCreated")]
+/// struct InvoiceCreated { number: String }
+///
+/// struct Invoices;
+///
+/// impl Consumer<CreateInvoice> for Invoices {
+///     async fn consume(&self, ctx: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+///         let number = ctx.message().number.clone();
+///         ctx.publish(&InvoiceCreated { number }).await?;
+///         Ok(())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a consumer of `{M}`",
+    note = "implement `Consumer<{M}>`, or pass an `async fn(ConsumeContext<{M}>) -> ConsumeResult`"
+)]
+pub trait Consumer<M>: Send + Sync + 'static {
+    /// Handles one message.
+    fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
+}
+
+impl<M, F, Fut> Consumer<M> for F
+where
+    M: Send + Sync + 'static,
+    F: Fn(ConsumeContext<M>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ConsumeResult> + Send,
+{
+    fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send {
+        self(ctx)
+    }
+}
+
+/// A message of any type, still encoded: what a tap or an audit consumes.
+///
+/// Its types, ids and headers are in the [`envelope`](ConsumeContext::envelope) of the context, empty if the body is
+/// no envelope; the body as it came is in [`incoming`](ConsumeContext::incoming).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawMessage {
+    message: Bytes,
+}
+
+impl RawMessage {
+    pub(crate) fn new(message: Bytes) -> Self {
+        Self { message }
+    }
+
+    /// The message part as text, as it came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.message
+    }
+
+    /// The message part as a `T`.
+    pub fn decode<T: Message>(&self) -> Result<T, DecodeError> {
+        decode_message(&self.message)
+    }
+}
+
+/// A consumer without its type: one for each message type of an endpoint.
+pub(crate) trait Handler: Send + Sync {
+    /// Decodes the message part, once for each delivery.
+    fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError>;
+
+    fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult>;
+}
+
+/// A consumer as it was registered on an endpoint.
+#[derive(Clone)]
+pub(crate) struct Registration {
+    /// What it consumes; none for a consumer of everything.
+    pub(crate) contract: Option<&'static Contract>,
+    pub(crate) type_id: std::any::TypeId,
+    /// The types of the fault message when it fails.
+    pub(crate) fault_types: Vec<MessageType>,
+    pub(crate) consumer_type: &'static str,
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consumes = self
+            .contract
+            .map(|contract| contract.message_type.qualified());
+        f.debug_struct("Registration")
+            .field("consumes", &consumes)
+            .field("by", &self.consumer_type)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Typed<M, C> {
+    consumer: C,
+    message: PhantomData<fn(M)>,
+}
+
+impl Registration {
+    pub(crate) fn of<M: Message, C: Consumer<M>>(consumer: C) -> Self {
+        let fault = <crate::error::Fault<M> as Message>::message_type();
+        Self {
+            contract: Some(Contract::of::<M>()),
+            type_id: std::any::TypeId::of::<M>(),
+            fault_types: [fault]
+                .into_iter()
+                .chain(crate::error::Fault::<M>::implements())
+                .collect(),
+            consumer_type: type_name::<C>(),
+            handler: Arc::new(Typed {
+                consumer,
+                message: PhantomData,
+            }),
+        }
+    }
+
+    pub(crate) fn of_any<C: Consumer<RawMessage>>(consumer: C) -> Self {
+        Self {
+            contract: None,
+            type_id: std::any::TypeId::of::<RawMessage>(),
+            fault_types: Vec::new(),
+            consumer_type: type_name::<C>(),
+            handler: Arc::new(Untyped(consumer)),
+        }
+    }
+}
+
+impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
+    fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError> {
+        Ok(Arc::new(decode_message::<M>(&envelope.message)?))
+    }
+
+    fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
+        run(&self.consumer, ctx)
+    }
+}
+
+struct Untyped<C>(C);
+
+impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
+    fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError> {
+        Ok(Arc::new(RawMessage::new(envelope.message.clone())))
+    }
+
+    fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
+        run(&self.0, ctx)
+    }
+}
+
+fn run<M: Send + Sync + 'static, C: Consumer<M>>(
+    consumer: &C,
+    ctx: ConsumeContext,
+) -> BoxFuture<'_, ConsumeResult> {
+    if let Ok(ctx) = ctx.downcast::<M>() {
+        consumer.consume(ctx).boxed()
+    } else {
+        let error = format!(
+            "the message is not a {}; a middleware changed it",
+            type_name::<M>()
+        );
+        std::future::ready(Err(ConsumeError::permanent(error))).boxed()
+    }
+}
+
+/// How raw JSON without a type finds its consumer.
+pub(crate) fn is_untyped(codec: Codec, envelope: &Envelope) -> bool {
+    codec == Codec::RawJson && envelope.message_types.is_empty()
+}

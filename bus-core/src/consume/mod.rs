@@ -1,0 +1,18 @@
+//! Consumers, and the context in which they handle one message.
+
+pub(crate) mod consumer;
+pub(crate) mod context;
+pub(crate) mod progress;
+pub(crate) mod receive_context;
+pub(crate) mod slots;
+pub(crate) mod troubles;
+pub(crate) mod waits;
+
+pub(crate) use consumer::{Consumer, Handler, RawMessage, Registration};
+pub use context::AnyMessage;
+pub(crate) use context::ConsumeContext;
+pub(crate) use progress::Progress;
+pub(crate) use receive_context::{EndpointContext, ReceiveContext};
+pub(crate) use slots::{Slot, Slots};
+pub(crate) use troubles::Trouble;
+pub(crate) use waits::{Stopped, Waits};

@@ -1,0 +1,89 @@
+//! What the steps around a consumer record about one delivery, for each other and for observers.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::idempotency::Token;
+use crate::send::{Held, SealedMessage};
+
+/// The progress of one delivery through its pipeline.
+///
+/// Middleware returns no value but an error, so retry, flush and idempotency leave here what a
+/// later step needs.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    attempts: AtomicU32,
+    outbox: Held,
+    may_have_left: AtomicBool,
+    claim: OnceLock<Token>,
+    replies: Held,
+    is_duplicate: AtomicBool,
+}
+
+impl Progress {
+    /// Records that this attempt begins.
+    pub(crate) fn begin_attempt(&self, number: u32) {
+        self.attempts.store(number, Ordering::Relaxed);
+    }
+
+    /// The number of attempts so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what the successful attempt sent, until it is flushed.
+    pub(crate) fn keep_outbox(&self, messages: Vec<SealedMessage>) {
+        self.outbox.put(messages);
+    }
+
+    /// Whether there is something to flush.
+    pub(crate) fn has_outbox(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Takes what is to be flushed.
+    pub(crate) fn take_outbox(&self) -> Vec<SealedMessage> {
+        self.outbox.take()
+    }
+
+    /// Records that messages begin to leave: what is sent cannot be taken back.
+    pub(crate) fn begin_flush(&self) {
+        self.may_have_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a message has left, or may have.
+    pub(crate) fn may_have_left(&self) -> bool {
+        self.may_have_left.load(Ordering::Relaxed)
+    }
+
+    /// Records the claim under which the message is handled.
+    pub(crate) fn hold_claim(&self, token: Token) {
+        // A delivery goes through one idempotency step.
+        let _ = self.claim.set(token);
+    }
+
+    /// The claim under which the message is handled.
+    pub(crate) fn claim(&self) -> Option<&Token> {
+        self.claim.get()
+    }
+
+    /// Keeps the replies that a duplicate may need.
+    pub(crate) fn keep_replies(&self, replies: Vec<SealedMessage>) {
+        self.replies.put(replies);
+    }
+
+    /// Takes the replies that a duplicate may need.
+    pub(crate) fn take_replies(&self) -> Vec<SealedMessage> {
+        self.replies.take()
+    }
+
+    /// Records that the message was handled before and is not handled again.
+    pub(crate) fn mark_duplicate(&self) {
+        self.is_duplicate.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the message was handled before.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.is_duplicate.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,50 @@
+//! One delivery, as all its attempts see it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::progress::Progress;
+use super::slots::Slot;
+use super::troubles::Troubles;
+use crate::codec::Codec;
+use crate::message::{Envelope, TraceContext};
+use crate::request::Requests;
+use crate::send::{Origin, Outbound};
+use crate::transport::Incoming;
+
+/// One delivery, as all its attempts see it.
+pub(crate) struct ReceiveContext {
+    pub(crate) incoming: Incoming,
+    pub(crate) envelope: Envelope,
+    pub(crate) endpoint: Arc<EndpointContext>,
+    pub(crate) trace: TraceContext,
+    pub(crate) progress: Progress,
+    /// Its place among those that run.
+    pub(crate) slot: Slot,
+}
+
+/// Where it is consumed: what all deliveries of an endpoint share.
+pub(crate) struct EndpointContext {
+    pub(crate) name: String,
+    pub(crate) address: Arc<str>,
+    pub(crate) codec: Codec,
+    /// A tap overhears: it must not answer the addresses of others.
+    pub(crate) is_tap: bool,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) cancelled: watch::Receiver<bool>,
+    pub(crate) troubles: Arc<Troubles>,
+}
+
+impl ReceiveContext {
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            envelope: &self.envelope,
+            address: &self.endpoint.address,
+            trace: &self.trace,
+            priority: self.incoming.priority,
+            codec: self.endpoint.codec,
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! A queue, its consumers and their policy.
+
+pub(crate) mod names;
+pub(crate) mod policy;
+pub(crate) mod topology;
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::Codec;
+use crate::consume::{Consumer, RawMessage, Registration};
+use crate::message::{Contract, HeaderValue, Message};
+use crate::middleware::{Idempotency, Middleware, Retry};
+use crate::topology::{Binding, DeadLetter, Overflow, Queue, QueueKind};
+use crate::transport::StreamOffset;
+use policy::Subscription;
+pub(crate) use policy::{
+    DEFAULT_CONCURRENCY, DeadLettering, Guarantee, Lifetime, Policy, QueueShape,
+};
+pub(crate) use topology::EndpointTopology;
+
+/// How often a quorum queue returns a message before the broker itself moves it to the error queue. Large, as also
+/// messages that were only prefetched by a process that crashed are counted.
+const DELIVERY_LIMIT: u32 = 1000;
+
+/// A queue with its consumers and what runs around them.
+///
+/// Instances that run an endpoint of the same name compete for its messages; endpoints of different names each get a
+/// copy of what is published. Defaults: a durable classic queue, 16 messages at once, 32 prefetched, no retry, the
+/// outbox on.
+///
+/// Middleware runs in this order, whatever the order of the calls: the bus's and the endpoint's own middleware,
+/// idempotency, flush of the outbox, retry, `around_attempt`, timeout, consumer.
+///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::idempotency::MemoryIdempotencyStore;
+/// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Retry};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+///
+/// async fn create(ctx: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+///     println!("{}", ctx.message().number);
+///     Ok(())
+/// }
+///
+/// let endpoint = Endpoint::new("invoice-service")
+///     .concurrency(32)
+///     .retry(Retry::exponential(5, Duration::from_millis(100), Duration::from_secs(5)))
+///     .idempotency(MemoryIdempotencyStore::new())
+///     .consumer(create);
+/// # let _ = endpoint;
+/// ```
+#[must_use = "add it to a bus with .endpoint(…)"]
+pub struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) queue: Queue,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) dead_lettering: DeadLettering,
+    pub(crate) taps: Vec<String>,
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) unsubscribed: Vec<TypeId>,
+    pub(crate) subscribes: bool,
+    pub(crate) consumer_priority: Option<i32>,
+    pub(crate) exclusive_consumer: bool,
+    pub(crate) stream_offset: Option<StreamOffset>,
+}
+
+impl Endpoint {
+    /// An endpoint on the queue `name`: letters, digits, `-`, `_`, `.` and `:`.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            queue: Queue::classic(name.clone()),
+            name,
+            policy: Policy::default(),
+            registrations: Vec::new(),
+            lifetime: Lifetime::Durable,
+            guarantee: Guarantee::AtLeastOnce,
+            dead_lettering: DeadLettering {
+                keep_skipped: true,
+                keep_faulted: true,
+                publish_faults: true,
+            },
+            taps: Vec::new(),
+            bindings: Vec::new(),
+            subscriptions: Vec::new(),
+            unsubscribed: Vec::new(),
+            subscribes: true,
+            consumer_priority: None,
+            exclusive_consumer: false,
+            stream_offset: None,
+        }
+    }
+
+    /// An endpoint of this process alone, on a queue that goes away with it: every instance gets its own copy of what
+    /// is published. The queue's name starts with `name` and is unique.
+    pub fn per_instance(name: &str) -> Self {
+        Self::new(crate::endpoint::names::unique(name)).temporary()
+    }
+
+    /// The queue belongs to this process and goes away with it.
+    pub fn temporary(mut self) -> Self {
+        self.lifetime = Lifetime::Temporary;
+        self
+    }
+
+    /// Adds a consumer; its type says what it consumes.
+    pub fn consumer<M: Message, C: Consumer<M>>(mut self, consumer: C) -> Self {
+        self.registrations.push(Registration::of::<M, C>(consumer));
+        self
+    }
+
+    /// Adds a consumer of `M`, for a type that consumes several messages.
+    pub fn consumer_of<M: Message>(self, consumer: impl Consumer<M>) -> Self {
+        self.consumer::<M, _>(consumer)
+    }
+
+    /// Adds a consumer of everything that no other consumer of the endpoint wants, whatever its type.
+    pub fn consume_any(mut self, consumer: impl Consumer<RawMessage>) -> Self {
+        self.registrations.push(Registration::of_any(consumer));
+        self
+    }
+
+    /// How many messages are handled at once. Default: 16. With 1, order is kept.
+    pub fn concurrency(mut self, limit: usize) -> Self {
+        self.policy.concurrency = Some(limit);
+        self
+    }
+
+    /// How many messages the broker hands out before one is acknowledged. Default: twice the concurrency.
+    pub fn prefetch(mut self, count: u16) -> Self {
+        self.policy.prefetch = Some(count);
+        self
+    }
+
+    /// When failed messages are tried again. Default: what the bus says, else never.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.policy.retry = Some(retry);
+        self
+    }
+
+    /// How long one attempt may take. Default: what the bus says, else for ever.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how often a message may be delivered without an end. Default: what the bus says, else 10.
+    ///
+    /// A message that is delivered more often has probably ended the process each time: it is moved to `<name>_error`
+    /// without its consumer being called. Counted are deliveries that other processes gave back, or earlier lives of
+    /// this one; retries within one delivery are not. From the third delivery on such messages are handled one at a
+    /// time, and one process sets aside one message, so that what was merely prefetched beside it is handled.
+    pub fn max_deliveries(mut self, count: u32) -> Self {
+        self.policy.max_deliveries = Some(count);
+        self
+    }
+
+    /// Handles each message once, by its id or a key. A store alone means: by message id.
+    pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
+        self.policy.idempotency = Some(idempotency.into());
+        self
+    }
+
+    /// Lets what consumers send leave at once, even if they fail later. Replies to duplicates are then not stored.
+    pub fn without_outbox(mut self) -> Self {
+        self.policy.outbox = Some(false);
+        self
+    }
+
+    /// Runs around each delivery, outside of retry. The first one added is outermost.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.policy.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Runs around each attempt, inside of retry. The first one added is outermost.
+    pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
+        self.policy.around_attempt.push(Arc::new(middleware));
+        self
+    }
+
+    /// How bodies are read that do not say what they are, and how consumers write. Default: MassTransit's envelope.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.policy.codec = Some(codec);
+        self
+    }
+
+    /// Acknowledges each message before its consumer runs: it is never handled twice, and lost if the consumer fails.
+    /// No retry, no error queue: a failure is logged, and told to who asked.
+    pub fn at_most_once(mut self) -> Self {
+        self.guarantee = Guarantee::AtMostOnce;
+        self
+    }
+
+    /// A classic queue; the default.
+    pub fn classic(mut self) -> Self {
+        self.policy.queue_kind = Some(QueueShape::Classic);
+        self
+    }
+
+    /// A replicated queue whose messages can end only here or in the error queue: it has a high delivery limit and
+    /// dead-letters to `<name>_error`.
+    pub fn quorum(mut self) -> Self {
+        self.policy.queue_kind = Some(QueueShape::Quorum);
+        self
+    }
+
+    /// A replicated queue without further arguments, as MassTransit declares it: for a queue shared with .NET. Recent
+    /// brokers drop its messages after 20 returns.
+    pub fn plain_quorum(mut self) -> Self {
+        self.policy.queue_kind = Some(QueueShape::PlainQuorum);
+        self
+    }
+
+    /// A replicated log, read from `offset`; what was read stays.
+    pub fn stream(mut self, offset: StreamOffset) -> Self {
+        self.policy.queue_kind = Some(QueueShape::Stream);
+        self.stream_offset = Some(offset);
+        self
+    }
+
+    /// How long a message may wait in the queue. Default, and `Duration::MAX`: without end.
+    pub fn message_ttl(mut self, ttl: Duration) -> Self {
+        self.queue.message_ttl = Some(ttl).filter(|ttl| *ttl != Duration::MAX);
+        self
+    }
+
+    /// How many messages may wait, and what happens beyond.
+    pub fn max_length(mut self, length: u64, overflow: Overflow) -> Self {
+        self.queue.max_length = Some(length);
+        self.queue.overflow = Some(overflow);
+        self
+    }
+
+    /// The queue serves messages of higher priority first, up to `highest`; classic queues only. At most 255, and
+    /// better at most 10: each costs the broker.
+    pub fn max_priority(mut self, highest: u8) -> Self {
+        self.queue.max_priority = Some(highest);
+        self
+    }
+
+    /// Only one instance gets messages at a time; the next takes over when it is gone.
+    pub fn single_active_consumer(mut self) -> Self {
+        self.queue.single_active_consumer = true;
+        self
+    }
+
+    /// Instances of higher priority are served first. Default: 0.
+    pub fn consumer_priority(mut self, priority: i32) -> Self {
+        self.consumer_priority = Some(priority);
+        self
+    }
+
+    /// No other consumer may share the queue.
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive_consumer = true;
+        self
+    }
+
+    /// A further argument of the queue, as the broker knows it: `x-…`.
+    pub fn queue_argument(
+        mut self,
+        name: impl Into<String>,
+        value: impl Into<HeaderValue>,
+    ) -> Self {
+        self.queue.arguments.insert(name.into(), value.into());
+        self
+    }
+
+    /// Receives a copy of everything that reaches another endpoint, sent or published. Such an endpoint overhears: it
+    /// answers nobody, and its failures raise no faults.
+    pub fn tap(mut self, endpoint: impl Into<String>) -> Self {
+        self.taps.push(endpoint.into());
+        self
+    }
+
+    /// Adds a binding from an exchange to the endpoint's exchange or queue.
+    pub fn bind(mut self, binding: Binding) -> Self {
+        self.bindings.push(binding);
+        self
+    }
+
+    /// Subscribes to those `M` whose routing key matches; may be called several times. For contracts whose exchange is
+    /// direct or topic.
+    pub fn subscribe<M: Message>(mut self, key: impl Into<String>) -> Self {
+        let subscription = Subscription {
+            type_id: TypeId::of::<M>(),
+            key: key.into(),
+            arguments: BTreeMap::new(),
+        };
+        self.subscriptions.push(subscription);
+        self
+    }
+
+    /// Subscribes to those `M` that have all of these header values. For contracts whose exchange is of kind headers.
+    pub fn subscribe_where<M: Message>(
+        mut self,
+        headers: impl IntoIterator<Item = (String, HeaderValue)>,
+    ) -> Self {
+        let mut arguments: BTreeMap<_, _> = headers.into_iter().collect();
+        arguments
+            .entry("x-match".to_owned())
+            .or_insert_with(|| "all".into());
+        self.subscriptions.push(Subscription {
+            type_id: TypeId::of::<M>(),
+            key: String::new(),
+            arguments,
+        });
+        self
+    }
+
+    /// Consumes `M` only if it is sent to the queue, not if it is published.
+    pub fn without_subscription<M: Message>(mut self) -> Self {
+        self.unsubscribed.push(TypeId::of::<M>());
+        self
+    }
+
+    /// Subscribes to nothing: consumes only what is sent to the queue. For consumers of an error queue.
+    pub fn without_subscriptions(mut self) -> Self {
+        self.subscribes = false;
+        self
+    }
+
+    /// Drops messages that no consumer wants, instead of keeping them in `<name>_skipped`.
+    pub fn discard_skipped(mut self) -> Self {
+        self.dead_lettering.keep_skipped = false;
+        self
+    }
+
+    /// Drops messages that failed, instead of keeping them in `<name>_error`.
+    pub fn discard_faulted(mut self) -> Self {
+        self.dead_lettering.keep_faulted = false;
+        self
+    }
+
+    /// Publishes no faults; requesters and fault addresses still get theirs.
+    pub fn without_published_faults(mut self) -> Self {
+        self.dead_lettering.publish_faults = false;
+        self
+    }
+
+    pub(crate) fn is_tap(&self) -> bool {
+        !self.taps.is_empty()
+    }
+
+    /// The queue to declare, for the kind that endpoint or bus chose.
+    pub(crate) fn queue(&self, shape: QueueShape) -> Queue {
+        let mut queue = self.queue.clone();
+        match shape {
+            QueueShape::Classic => {}
+            QueueShape::PlainQuorum => queue.kind = QueueKind::Quorum,
+            QueueShape::Stream => queue.kind = QueueKind::Stream,
+            QueueShape::Quorum => {
+                queue.kind = QueueKind::Quorum;
+                queue.delivery_limit = Some(DELIVERY_LIMIT);
+                let error = crate::endpoint::names::error(&self.name);
+                queue.dead_letter = Some(DeadLetter {
+                    exchange: String::new(),
+                    routing_key: Some(error),
+                });
+            }
+        }
+        if self.lifetime == Lifetime::Temporary {
+            queue.durable = false;
+            queue.exclusive = true;
+            queue.expires = Some(Duration::from_secs(60));
+        }
+        queue
+    }
+
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = (TypeId, &'static Contract)> {
+        self.registrations
+            .iter()
+            .filter_map(|registration| Some((registration.type_id, registration.contract?)))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .field("consumers", &self.registrations)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! From endpoints to what is declared for them.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use super::policy::{Lifetime, QueueShape};
+use crate::endpoint::{Endpoint, names};
+use crate::topology::{
+    Binding, Exchange, ExchangeKind, Node, Presence, PublishTopologies, Queue, QueueKind, Settings,
+    Topology,
+};
+
+/// How often an error queue returns a message before the broker drops it: looking at one counts as a return.
+const KEPT_DELIVERY_LIMIT: u32 = 1_000_000;
+
+/// Everything that an endpoint needs on the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointTopology {
+    /// Declared at start, and again after a loss.
+    pub(crate) main: Arc<Topology>,
+    /// Declared when the first message fails.
+    pub(crate) error: Arc<Topology>,
+    /// Declared when the first message is skipped.
+    pub(crate) skipped: Arc<Topology>,
+}
+
+impl EndpointTopology {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        shape: QueueShape,
+        topologies: &PublishTopologies,
+    ) -> Self {
+        let error = kept(names::error(&endpoint.name), endpoint, shape);
+        let mut main = own(endpoint, shape);
+        if shape == QueueShape::Quorum {
+            // The broker dead-letters there by itself, and drops what it cannot route.
+            main.merge(error.clone());
+        }
+        for tapped in &endpoint.taps {
+            main.merge(Topology {
+                exchanges: vec![Exchange::fanout(tapped)],
+                bindings: vec![Binding::new(tapped, Node::Exchange(endpoint.name.clone()))],
+                ..Topology::default()
+            });
+        }
+        if endpoint.subscribes {
+            for (type_id, contract) in endpoint
+                .contracts()
+                .filter(|(id, _)| !endpoint.unsubscribed.contains(id))
+            {
+                let settings = topologies.settings_of(type_id, contract);
+                main.merge(PublishTopologies::exchange(&settings));
+                main.merge(subscriptions(
+                    endpoint,
+                    type_id,
+                    &settings,
+                    &settings.entity,
+                ));
+                for alias in &contract.alias_entities {
+                    main.merge(Topology {
+                        exchanges: vec![Exchange::fanout(alias)],
+                        ..Topology::default()
+                    });
+                    main.merge(subscriptions(endpoint, type_id, &settings, alias));
+                }
+            }
+        }
+        main.bindings.extend(endpoint.bindings.iter().cloned());
+        Self {
+            main: Arc::new(main),
+            error: Arc::new(error),
+            skipped: Arc::new(kept(names::skipped(&endpoint.name), endpoint, shape)),
+        }
+    }
+}
+
+/// The endpoint's queue, and the exchange of the same name through which everything reaches it.
+fn own(endpoint: &Endpoint, shape: QueueShape) -> Topology {
+    let name = &endpoint.name;
+    let temporary = endpoint.lifetime == Lifetime::Temporary;
+    let exchange = Exchange {
+        durable: !temporary,
+        auto_delete: temporary,
+        ..Exchange::fanout(name)
+    };
+    let binding = Binding::new(name, Node::Queue(name.clone()));
+    Topology {
+        exchanges: vec![exchange],
+        queues: vec![endpoint.queue(shape)],
+        bindings: vec![binding],
+    }
+}
+
+/// A queue that keeps what the endpoint could not handle. One that exists is used as it is: MassTransit may have made it.
+fn kept(name: String, endpoint: &Endpoint, shape: QueueShape) -> Topology {
+    let mut queue = Queue {
+        presence: Presence::IfMissing,
+        ..Queue::classic(name.clone())
+    };
+    match shape {
+        QueueShape::Classic | QueueShape::Stream => {
+            queue.max_priority = endpoint.queue.max_priority;
+        }
+        QueueShape::PlainQuorum => queue.kind = QueueKind::Quorum,
+        QueueShape::Quorum => {
+            queue.kind = QueueKind::Quorum;
+            queue.delivery_limit = Some(KEPT_DELIVERY_LIMIT);
+        }
+    }
+    let exchange = Exchange {
+        presence: Presence::IfMissing,
+        ..Exchange::fanout(name.clone())
+    };
+    let binding = Binding::new(name.clone(), Node::Queue(name));
+    Topology {
+        exchanges: vec![exchange],
+        queues: vec![queue],
+        bindings: vec![binding],
+    }
+}
+
+fn subscriptions(
+    endpoint: &Endpoint,
+    type_id: TypeId,
+    settings: &Settings,
+    source: &str,
+) -> Topology {
+    let destination = Node::Exchange(endpoint.name.clone());
+    let mut bindings: Vec<_> = endpoint
+        .subscriptions
+        .iter()
+        .filter(|subscription| subscription.type_id == type_id)
+        .map(|subscription| Binding {
+            arguments: subscription.arguments.clone(),
+            ..Binding::new(source, destination.clone()).routing_key(subscription.key.clone())
+        })
+        .collect();
+    if bindings.is_empty() {
+        let key = if settings.kind == ExchangeKind::Topic {
+            "#"
+        } else {
+            ""
+        };
+        bindings.push(Binding::new(source, destination).routing_key(key));
+    }
+    Topology {
+        bindings,
+        ..Topology::default()
+    }
+}

@@ -1,0 +1,21 @@
+//! Contracts, names, and what travels beside a message: envelope, headers, trace context.
+
+pub(crate) mod contract;
+#[doc(hidden)]
+pub mod derive_support;
+pub(crate) mod envelope;
+pub(crate) mod headers;
+pub(crate) mod intent;
+pub(crate) mod iso8601;
+pub(crate) mod name;
+pub(crate) mod trace;
+
+pub use contract::Contract;
+pub(crate) use contract::Message;
+pub use envelope::Envelope;
+pub use headers::{HeaderName, HeaderValue};
+pub(crate) use headers::{Headers, MAX_HEADERS};
+pub use intent::Intent;
+pub(crate) use name::MessageType;
+pub use name::{InvalidMessageType, MAX_NAME};
+pub use trace::TraceContext;

@@ -1,0 +1,125 @@
+//! What becomes of a message whose processes seem to die of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::consume::Slot;
+use crate::transport::{Incoming, Listener};
+
+/// From so many redeliveries on a message is handled while no other suspect is.
+const SUSPECT: u32 = 2;
+
+/// How often a message may be delivered by default.
+pub(crate) const DEFAULT_MAX_DELIVERIES: u32 = 10;
+
+/// Sets a message aside that comes again and again without an end.
+///
+/// A process that dies gives everything back that it had prefetched, so innocent messages come back with the culprit,
+/// as often as it does. Suspects are therefore handled one after the other, each until the broker knows of its end: those
+/// before the culprit are done before the process dies again. And one process sets aside one message only, the first that has come too often: what came with it
+/// is handled then.
+#[derive(Debug)]
+pub(crate) struct CrashGuard {
+    max_deliveries: u32,
+    suspects: Mutex<()>,
+    /// This process has set a message aside.
+    has_set_aside: AtomicBool,
+}
+
+/// How a delivery may be handled.
+#[derive(Debug)]
+pub(crate) enum Admission<'a> {
+    /// Beside others.
+    Free,
+    /// While this is held no other suspect is handled.
+    Alone(#[allow(dead_code)] MutexGuard<'a, ()>),
+    /// Not at all: it was delivered so often, this time included.
+    SetAside(u32),
+}
+
+impl CrashGuard {
+    pub(crate) fn new(max_deliveries: u32) -> Self {
+        Self {
+            max_deliveries,
+            suspects: Mutex::default(),
+            has_set_aside: AtomicBool::new(false),
+        }
+    }
+
+    /// Decides how to handle a delivery; waits while another suspect is handled.
+    pub(crate) async fn admit(
+        &self,
+        listener: &dyn Listener,
+        incoming: &Incoming,
+        slot: &Slot,
+    ) -> Admission<'_> {
+        if !incoming.redelivered {
+            return Admission::Free;
+        }
+        let before = listener.redeliveries(incoming).await;
+        if before < SUSPECT.min(self.max_deliveries) {
+            return Admission::Free;
+        }
+        // Others run while it waits for its turn.
+        slot.step_aside();
+        let alone = self.suspects.lock().await;
+        slot.enter().await;
+        let is_first = || !self.has_set_aside.swap(true, Ordering::AcqRel);
+        if before >= self.max_deliveries && is_first() {
+            return Admission::SetAside(before + 1);
+        }
+        Admission::Alone(alone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::consume::Slots;
+    use crate::transport::{Delivery, TransportError};
+
+    #[derive(Debug)]
+    struct Counting;
+
+    #[async_trait]
+    impl Listener for Counting {
+        async fn next(&self) -> Option<Result<Delivery, TransportError>> {
+            None
+        }
+        async fn stop(&self) {}
+        async fn close(&self) {}
+    }
+
+    fn returned(times: u32) -> Incoming {
+        Incoming {
+            redelivered: times > 0,
+            delivery_count: Some(times),
+            ..Incoming::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn one_message_is_set_aside_and_its_companions_are_handled() {
+        let guard = CrashGuard::new(3);
+        let slots = Slots::new(2, false);
+        let [first, second] = [slots.take(), slots.take()];
+        for times in [0, 1] {
+            let admission = guard.admit(&Counting, &returned(times), &first).await;
+            assert!(matches!(admission, Admission::Free), "{times}");
+        }
+        let before = guard.admit(&Counting, &returned(2), &first).await;
+        assert!(matches!(before, Admission::Alone(_)));
+        let next = returned(3);
+        let waiting = guard.admit(&Counting, &next, &second);
+        assert!(waiting.now_or_never().is_none(), "one suspect at a time");
+        drop(before);
+        let culprit = guard.admit(&Counting, &returned(3), &first).await;
+        assert!(matches!(culprit, Admission::SetAside(4)));
+        let companion = guard.admit(&Counting, &returned(3), &first).await;
+        assert!(matches!(companion, Admission::Alone(_)));
+    }
+}

@@ -1,0 +1,17 @@
+//! The loop of an endpoint: from a delivery to its settlement.
+
+pub(crate) mod consumers;
+pub(crate) mod crash_guard;
+pub(crate) mod cutting;
+pub(crate) mod error_queue;
+pub(crate) mod failure;
+pub(crate) mod fault_publisher;
+pub(crate) mod moving;
+pub(crate) mod receiver;
+pub(crate) mod runner;
+pub(crate) mod worker;
+
+pub(crate) use consumers::Consumers;
+pub(crate) use crash_guard::{CrashGuard, DEFAULT_MAX_DELIVERIES};
+pub(crate) use receiver::Receiver;
+pub(crate) use runner::{EndpointRunner, GOODBYE};

@@ -1,0 +1,383 @@
+//! One delivery: decode, find the consumer, run the pipeline, settle.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::consumers::Consumers;
+use super::crash_guard::{Admission, CrashGuard};
+use super::error_queue;
+use super::failure::Failure;
+use super::fault_publisher::raise;
+use crate::codec::{Codec, DecodeError};
+use crate::consume::{
+    AnyMessage, ConsumeContext, EndpointContext, Progress, RawMessage, ReceiveContext,
+    Registration, Slot, Slots, Waits,
+};
+use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, names};
+use crate::error::panics;
+use crate::error::{ConsumeError, FailureKind, Shown};
+use crate::message::{Envelope, TraceContext};
+use crate::middleware::{Chain, Next};
+use crate::observe::Consumed;
+use crate::transport::{Delivery, Health, Incoming, Listener, Settlement};
+
+/// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
+pub(crate) struct Receiver {
+    pub(crate) endpoint: Arc<EndpointContext>,
+    pub(crate) chain: Chain,
+    pub(crate) consumers: Consumers,
+    pub(crate) topology: EndpointTopology,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) dead_lettering: DeadLettering,
+    pub(crate) crash_guard: CrashGuard,
+}
+
+/// The trouble of messages that could not be consumed for a reason that is not theirs.
+const GOING_BACK: &str = "wait to go back to their queue";
+
+/// The waits of a delivery that goes back once the broker is there.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a delivery waits before it goes back when handling it panicked outside of its consumer.
+const AFTER_A_PANIC: Duration = Duration::from_secs(5);
+
+/// Holds a slot until a delivery has ended, however it ends.
+struct Running<'a>(&'a Slot);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
+/// How a delivery ended.
+enum Outcome {
+    Done,
+    Skipped,
+    Failed {
+        error: ConsumeError,
+        by: Option<Registration>,
+        message: Option<Arc<AnyMessage>>,
+    },
+}
+
+impl Receiver {
+    /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
+    pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener, slot: Slot) {
+        let Delivery { incoming, receipt } = delivery;
+        let mut admission = match self.guarantee {
+            Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming, &slot).await,
+            // Acknowledged before it is handled, it does not come again.
+            Guarantee::AtMostOnce => Admission::Free,
+        };
+        let receipt = match self.guarantee {
+            Guarantee::AtLeastOnce => Some(receipt),
+            Guarantee::AtMostOnce => {
+                if !receipt.acknowledge().await {
+                    return;
+                }
+                None
+            }
+        };
+        let slots = Arc::clone(slot.slots());
+        // A panic would end the lane, and with it all that runs there.
+        let handled = AssertUnwindSafe(self.handle(incoming, &mut admission, slot)).catch_unwind();
+        let settled = match handled.await {
+            Ok(settled) => settled,
+            Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
+        };
+        let Some(receipt) = receipt else { return };
+        match admission {
+            // The broker must know before the next suspect may end the process.
+            Admission::Alone(_) if settled => drop(receipt.acknowledge().await),
+            _ if settled => receipt.settle(Settlement::Ack),
+            _ => receipt.settle(Settlement::Requeue),
+        }
+    }
+
+    /// Whether the delivery is settled; otherwise it goes back.
+    async fn handle(&self, incoming: Incoming, admission: &mut Admission<'_>, slot: Slot) -> bool {
+        let (received, codec) = self.read(incoming, slot);
+        // Also when this is dropped: contexts that users keep outlive the delivery.
+        let _running = Running(&received.slot);
+        let span = tracing::debug_span!("consume", endpoint = %self.endpoint.name, message_id = ?received.envelope.message_id);
+        let handled = async {
+            if let Admission::SetAside(deliveries) = admission {
+                return self.set_aside(&received, *deliveries).await;
+            }
+            let outcome = self.consume(&received, codec).await;
+            if !matches!(outcome, Outcome::Done) {
+                // The process has survived it, and what comes now may take long.
+                *admission = Admission::Free;
+            }
+            self.end(&received, outcome).await
+        };
+        handled.instrument(span).await
+    }
+
+    /// Moves a message to the error queue that no process has come to an end with.
+    async fn set_aside(&self, received: &ReceiveContext, deliveries: u32) -> bool {
+        let error = ConsumeError::permanent(format!(
+            "the message was delivered {deliveries} times without an end, so its consumer may be what ends the process; \
+             it was not called again"
+        ));
+        self.fail(received, &error, None, None).await
+    }
+
+    async fn end(&self, received: &ReceiveContext, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Done => true,
+            Outcome::Skipped => self.skip(received).await,
+            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
+            Outcome::Failed { error, .. } if error.kind() == FailureKind::ClaimLost => {
+                self.give_back(received, &error).await
+            }
+            Outcome::Failed { error, .. }
+                if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
+            {
+                self.give_back(received, &error).await
+            }
+            Outcome::Failed { error, by, message } => {
+                self.fail(received, &error, by.as_ref(), message.as_deref())
+                    .await
+            }
+        }
+    }
+
+    /// The framework itself, or what it was given, panicked while it handled a delivery. That goes back, but not in a
+    /// hot loop.
+    async fn put_off(&self, panic: &str, slots: &Slots) -> bool {
+        tracing::error!(endpoint = %self.endpoint.name, panic, "handling a message panicked; it goes back to its queue");
+        let troubles = &self.endpoint.troubles;
+        let _trouble = troubles.note("cannot be handled at all", format!("panicked: {panic}"));
+        let mut cancelled = self.endpoint.cancelled.clone();
+        tokio::select! {
+            _ = cancelled.wait_for(|cancelled| *cancelled) => {}
+            () = slots.leaving() => {}
+            () = tokio::time::sleep(AFTER_A_PANIC) => {}
+        }
+        false
+    }
+
+    /// Reads the metadata; what cannot be read has none.
+    fn read(
+        &self,
+        incoming: Incoming,
+        slot: Slot,
+    ) -> (Arc<ReceiveContext>, Result<Codec, DecodeError>) {
+        let read = Codec::for_incoming(&incoming, self.endpoint.codec)
+            .and_then(|codec| Ok((codec, codec.decode(&incoming)?)));
+        let (codec, envelope) = match read {
+            Ok((codec, envelope)) => (Ok(codec), envelope),
+            Err(error) => (
+                Err(error),
+                Envelope {
+                    message: incoming.body.clone(),
+                    ..Envelope::default()
+                },
+            ),
+        };
+        let trace = TraceContext::from_headers(&envelope.headers)
+            .map_or_else(TraceContext::root, |trace| trace.child());
+        let endpoint = Arc::clone(&self.endpoint);
+        let received = ReceiveContext {
+            incoming,
+            envelope,
+            endpoint,
+            trace,
+            progress: Progress::default(),
+            slot,
+        };
+        (Arc::new(received), codec)
+    }
+
+    async fn consume(
+        &self,
+        received: &Arc<ReceiveContext>,
+        codec: Result<Codec, DecodeError>,
+    ) -> Outcome {
+        let (registration, message) = match self.prepare(received, codec) {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Outcome::Skipped,
+            Err((error, by)) => {
+                return Outcome::Failed {
+                    error,
+                    by,
+                    message: None,
+                };
+            }
+        };
+        let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
+        let next = Next::new(Arc::clone(&self.chain), Arc::clone(&registration.handler));
+        match next.run(ctx).await {
+            Ok(()) => {
+                if !self.endpoint.outbound.observers.is_empty() {
+                    self.endpoint
+                        .outbound
+                        .observers
+                        .consumed(&self.consumed(received, Some(&*message)));
+                }
+                Outcome::Done
+            }
+            Err(error) => Outcome::Failed {
+                error,
+                by: Some(registration.clone()),
+                message: Some(message),
+            },
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn prepare(
+        &self,
+        received: &ReceiveContext,
+        codec: Result<Codec, DecodeError>,
+    ) -> Result<Option<(&Registration, Arc<AnyMessage>)>, (ConsumeError, Option<Registration>)>
+    {
+        let codec = match codec {
+            Ok(codec) => codec,
+            // A consumer of everything also gets what is no envelope.
+            Err(error) => {
+                let any = self.consumers.any();
+                let any = any.ok_or_else(|| (ConsumeError::permanent(error), None))?;
+                let raw = RawMessage::new(received.envelope.message.clone());
+                return Ok(Some((any, Arc::new(raw))));
+            }
+        };
+        let Some(registration) = self
+            .consumers
+            .find(codec, &received.envelope)
+            .map_err(|error| (error, None))?
+        else {
+            return Ok(None);
+        };
+        // A contract's `Deserialize` may panic.
+        match panics::caught(|| registration.handler.decode(&received.envelope)) {
+            Ok(Ok(message)) => Ok(Some((registration, message))),
+            Ok(Err(error)) => Err((ConsumeError::permanent(error), Some(registration.clone()))),
+            Err(panic) => Err((ConsumeError::panicked(&panic), Some(registration.clone()))),
+        }
+    }
+
+    fn consumed<'a>(
+        &'a self,
+        received: &'a ReceiveContext,
+        message: Option<&'a AnyMessage>,
+    ) -> Consumed<'a> {
+        Consumed {
+            endpoint: &self.endpoint.name,
+            envelope: &received.envelope,
+            message,
+            attempts: received.progress.attempts(),
+            duplicate: received.progress.is_duplicate(),
+        }
+    }
+
+    /// Whether the stop ended the attempt, and not the message. A consumer that was told to end may do so with any error.
+    fn is_cut_short(&self, error: &ConsumeError) -> bool {
+        match error.kind() {
+            FailureKind::Cancelled => true,
+            FailureKind::Failed | FailureKind::TimedOut => *self.endpoint.cancelled.borrow(),
+            FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
+        }
+    }
+
+    /// A consumer could not send because the broker is away, or its claim was lost. That is no failed attempt: the
+    /// message goes back and is consumed again, not in a hot loop, and not before the broker is there: queues count what
+    /// goes back.
+    async fn give_back(&self, received: &ReceiveContext, error: &ConsumeError) -> bool {
+        let troubles = &self.endpoint.troubles;
+        let trouble = troubles.note(GOING_BACK, Shown(error).to_string());
+        if trouble.is_first() {
+            tracing::warn!(endpoint = %self.endpoint.name, error = %Shown(error), "the message goes back to its queue once the broker is there");
+        }
+        received.slot.step_aside();
+        let mut waits = Waits::new(received, FIRST_WAIT, LONGEST_WAIT);
+        while waits.next_while_pulling(received).await.is_ok() {
+            if self.endpoint.outbound.transport.health() == Health::Up {
+                break;
+            }
+        }
+        false
+    }
+
+    async fn skip(&self, received: &ReceiveContext) -> bool {
+        tracing::warn!(
+            endpoint = %self.endpoint.name,
+            message_types = ?received.envelope.message_types,
+            "no consumer wants this message"
+        );
+        if !self.dead_lettering.keep_skipped || self.guarantee == Guarantee::AtMostOnce {
+            return true;
+        }
+        let queue = names::skipped(&self.endpoint.name);
+        let mut outgoing = error_queue::moved(
+            received,
+            queue,
+            &self.topology.skipped,
+            error_queue::skipped_headers(),
+        );
+        outgoing.ttl = received.incoming.ttl;
+        self.move_out(received, outgoing).await
+    }
+
+    /// One line with everything that an operator searches for.
+    fn log_failure(&self, received: &ReceiveContext, error: &ConsumeError, attempts: u32) {
+        let keeps = self.guarantee == Guarantee::AtLeastOnce && self.dead_lettering.keep_faulted;
+        let envelope = &received.envelope;
+        tracing::error!(
+            endpoint = self.endpoint.name,
+            message_type = envelope.message_types.first().map(AsRef::as_ref),
+            message_id = envelope.message_id.map(display),
+            correlation_id = envelope.correlation_id.map(display),
+            conversation_id = envelope.conversation_id.map(display),
+            attempts,
+            moves_to = keeps.then(|| names::error(&self.endpoint.name)),
+            error = %Shown(error),
+            "the message failed"
+        );
+    }
+
+    async fn fail(
+        &self,
+        received: &ReceiveContext,
+        error: &ConsumeError,
+        by: Option<&Registration>,
+        message: Option<&AnyMessage>,
+    ) -> bool {
+        let attempts = received.progress.attempts();
+        let failure = Failure {
+            received,
+            error,
+            fault_types: by.map_or(&[], |registration| registration.fault_types.as_slice()),
+            consumer_type: by.map(|registration| registration.consumer_type),
+            retries: attempts.saturating_sub(1),
+        };
+        let kept = self.guarantee == Guarantee::AtLeastOnce;
+        self.log_failure(received, error, attempts);
+        // Who asked is told also where failures are not kept.
+        raise(&failure, kept && self.dead_lettering.publish_faults).await;
+        if kept && self.dead_lettering.keep_faulted {
+            let queue = names::error(&self.endpoint.name);
+            let outgoing = error_queue::moved(
+                received,
+                queue,
+                &self.topology.error,
+                error_queue::error_headers(&failure),
+            );
+            if !self.move_out(received, outgoing).await {
+                return false;
+            }
+        }
+        self.endpoint
+            .outbound
+            .observers
+            .faulted(&self.consumed(received, message), error);
+        true
+    }
+}

@@ -1,0 +1,86 @@
+//! Why a request got no answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::codec::{DecodeError, from_json};
+use crate::error::{ExceptionInfo, SendError};
+use crate::message::Envelope;
+
+/// The usual reason why no reply comes.
+const NOBODY: &str = "is a consumer of it running?";
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nobody answered in time, if anybody was there at all.
+    #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(NOBODY))]
+    Timeout {
+        /// The URN of the request.
+        request: String,
+        /// How long was waited.
+        after: Duration,
+        /// The reason why none could come, where the bus knows one: its reply queue is not there.
+        reason: Option<String>,
+    },
+    /// The other side failed.
+    #[error("the request failed at the other side: {0}")]
+    Fault(Box<RemoteFault>),
+    /// The request could not be sent.
+    #[error("the request could not be sent: {0}")]
+    Send(#[from] SendError),
+    /// The reply came, but it cannot be decoded.
+    #[error("the reply cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    /// The reply is of a type that the requester did not name.
+    #[error("the reply is of type {replied:?}, accepted are {accepted:?}")]
+    UnexpectedReply {
+        /// The URNs of the reply.
+        replied: Vec<String>,
+        /// The names of the types that were accepted.
+        accepted: Vec<String>,
+    },
+    /// The bus was shut down while the reply was awaited.
+    #[error("the bus was shut down before the reply came")]
+    Stopped,
+}
+
+/// What the other side says about its failure.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct RemoteFault {
+    /// Identifies the fault.
+    pub fault_id: Option<Uuid>,
+    /// The request that failed.
+    pub faulted_message_id: Option<Uuid>,
+    /// Why; several where several errors came together.
+    pub exceptions: Vec<ExceptionInfo>,
+    /// The URNs of the request.
+    pub fault_message_types: Option<Vec<String>>,
+}
+
+impl RemoteFault {
+    /// Reads a reply that is a fault; `None` if it is none.
+    pub(crate) fn from_envelope(envelope: &Envelope) -> Option<Result<Self, DecodeError>> {
+        let is_fault = envelope.is_of_type("urn:message:MassTransit:Fault")
+            || envelope
+                .message_types
+                .iter()
+                .any(|urn| urn.starts_with("urn:message:MassTransit:Fault["));
+        is_fault.then(|| from_json(&envelope.message))
+    }
+}
+
+impl fmt::Display for RemoteFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.exceptions.first() else {
+            return f.write_str("no reason given");
+        };
+        write!(f, "{}: {}", first.exception_type, first.message)
+    }
+}

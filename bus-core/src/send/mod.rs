@@ -1,0 +1,20 @@
+//! Messages on their way out, and where they go: to the transport, or into an outbox.
+
+pub(crate) mod context;
+pub(crate) mod dispatch;
+pub(crate) mod filter;
+pub(crate) mod outbound;
+pub(crate) mod outbox;
+pub(crate) mod reply;
+pub(crate) mod sealed;
+pub(crate) mod sending;
+pub(crate) mod sent_ids;
+
+pub use context::SendContext;
+pub use dispatch::Dispatch;
+pub use filter::SendFilter;
+pub(crate) use outbound::{Origin, Outbound, OutboundSettings, ReplyAddresses};
+pub(crate) use outbox::{Held, Outbox};
+pub use sealed::SealedMessage;
+pub use sending::{SendFuture, Sending};
+pub(crate) use sent_ids::SentIds;

@@ -1,0 +1,333 @@
+//! From a message to a message: ids, addresses, headers, encoding.
+
+use std::any::{Any, TypeId};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use super::context::SendContext;
+use super::dispatch::{Direct, Dispatch};
+use super::filter::SendFilter;
+use super::sealed::SealedMessage;
+use crate::codec::{Codec, HostInfo, encode_message};
+use crate::error::panics::caught;
+use crate::error::{SendError, SendErrorKind};
+use crate::idempotency::KEY_HEADER;
+use crate::message::{Contract, Envelope, Intent, Message, TraceContext};
+use crate::observe::Observers;
+use crate::topology::PublishTopologies;
+use crate::transport::{Address, InvalidAddress, Outgoing, Target, Transport};
+
+/// What every sender of a bus shares.
+pub(crate) struct Outbound {
+    pub(crate) transport: Arc<dyn Transport>,
+    direct: Arc<dyn Dispatch>,
+    pub(crate) base: String,
+    pub(crate) topologies: PublishTopologies,
+    pub(crate) observers: Observers,
+    settings: OutboundSettings,
+    published: RwLock<HashMap<TypeId, PublishTarget>>,
+}
+
+/// What the builder of a bus says about sending.
+pub(crate) struct OutboundSettings {
+    pub(crate) source: Arc<str>,
+    pub(crate) codec: Codec,
+    pub(crate) deadline: Duration,
+    pub(crate) routes: HashMap<TypeId, Address>,
+    pub(crate) filters: Vec<Arc<dyn SendFilter>>,
+    pub(crate) reply_addresses: Option<Arc<ReplyAddresses>>,
+}
+
+/// Says of an address that came with a message whether replies and faults may go there.
+pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
+
+#[derive(Clone)]
+struct PublishTarget {
+    target: Target,
+    address: Arc<str>,
+}
+
+/// The message being consumed, to which what is sent owes its ids.
+pub(crate) struct Origin<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) address: &'a Arc<str>,
+    pub(crate) trace: &'a TraceContext,
+    pub(crate) priority: Option<u8>,
+    pub(crate) codec: Codec,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outbound {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        topologies: PublishTopologies,
+        observers: Observers,
+        settings: OutboundSettings,
+    ) -> Self {
+        let base = transport.base_address();
+        let direct = Arc::new(Direct::new(Arc::clone(&transport), observers.clone()));
+        Self {
+            transport,
+            direct,
+            base,
+            topologies,
+            observers,
+            settings,
+            published: RwLock::default(),
+        }
+    }
+
+    /// The address of this process, for what is sent outside of a consumer.
+    pub(crate) fn source(&self) -> &str {
+        &self.settings.source
+    }
+
+    /// Past every outbox.
+    pub(crate) fn direct(&self) -> Arc<dyn Dispatch> {
+        Arc::clone(&self.direct)
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.settings.deadline
+    }
+
+    /// Refuses an address that came with a message and that the bus was set not to answer.
+    pub(crate) fn may_reply_to(&self, address: &Address) -> Result<(), SendError> {
+        match &self.settings.reply_addresses {
+            Some(allows) if !allows(address) => Err(SendError::new(
+                SendErrorKind::Refused,
+                format!(
+                    "the message names `{address}` for its answer, which reply_addresses does not allow"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A send context to everybody who subscribed to `M`.
+    pub(crate) fn publish<M: Message>(
+        &self,
+        message: &M,
+        origin: Option<&Origin<'_>>,
+    ) -> Result<SendContext, SendError> {
+        let mut context = self.context(message, Intent::Publish, origin)?;
+        let published = self.publish_target::<M>();
+        context.envelope.destination_address = Some(published.address);
+        context.target = published.target;
+        if let Some(key_of) = self.topologies.key_of(TypeId::of::<M>()) {
+            context.routing_key = Cow::Owned(key_of(message as &(dyn Any + Send + Sync)));
+        }
+        Ok(context)
+    }
+
+    /// A send context to one address.
+    pub(crate) fn send_to<M: Message>(
+        &self,
+        address: Result<Address, InvalidAddress>,
+        message: &M,
+        origin: Option<&Origin<'_>>,
+    ) -> Result<SendContext, SendError> {
+        let address = address.map_err(|error| {
+            SendError::new(SendErrorKind::NoRoute, error.to_string()).with_source(error)
+        })?;
+        let mut context = self.context(message, Intent::Send, origin)?;
+        context.mandatory = matches!(address.target(), Target::Queue(_) | Target::Inbox(_));
+        context.envelope.destination_address = Some(address.to_uri(&self.base).into());
+        context.target = address.target();
+        Ok(context)
+    }
+
+    /// A send context of a request: to the route of `Q`, else published.
+    pub(crate) fn request<Q: Message>(
+        &self,
+        query: &Q,
+        origin: Option<&Origin<'_>>,
+    ) -> Result<SendContext, SendError> {
+        match self.route::<Q>() {
+            Ok(address) => self.send_to(Ok(address), query, origin),
+            Err(_) => self.publish(query, origin),
+        }
+    }
+
+    /// The address that was configured for `M`.
+    pub(crate) fn route<M: Message>(&self) -> Result<Address, SendError> {
+        self.settings.routes.get(&TypeId::of::<M>()).cloned().ok_or_else(|| {
+            let name = Contract::of::<M>().message_type.qualified();
+            let advice = "name the queue with .route::<M>(\"queue:name\") on the bus builder, or use send_to";
+            SendError::new(SendErrorKind::NoRoute, format!("no route for {name}: {advice}"))
+        })
+    }
+
+    fn context<M: Message>(
+        &self,
+        message: &M,
+        intent: Intent,
+        origin: Option<&Origin<'_>>,
+    ) -> Result<SendContext, SendError> {
+        let contract = Contract::of::<M>();
+        let encoded = encode_message(message).map_err(|error| {
+            SendError::new(
+                SendErrorKind::Encode,
+                format!("{} cannot be encoded: {error}", contract.message_type),
+            )
+            .with_source(error)
+        })?;
+        let mut context = self.context_of(Cow::Borrowed(&contract.urns), encoded, intent);
+        context.envelope.correlation_id = message.correlation_id().filter(|id| !id.is_nil());
+        if let Some(origin) = origin {
+            origin.apply(&mut context);
+        } else {
+            context.envelope.conversation_id = Some(Uuid::now_v7());
+            TraceContext::root().write(&mut context.envelope.headers);
+        }
+        Ok(context)
+    }
+
+    /// A send context of an encoded message part, with a fresh message id and nothing of an origin.
+    pub(crate) fn context_of(
+        &self,
+        message_types: Cow<'static, [Cow<'static, str>]>,
+        message: bytes::Bytes,
+        intent: Intent,
+    ) -> SendContext {
+        let envelope = Envelope {
+            message_id: Some(Uuid::now_v7()),
+            source_address: Some(Arc::clone(&self.settings.source)),
+            message_types,
+            message,
+            sent_time: Some(SystemTime::now()),
+            host: Some(HostInfo::current_json().clone()),
+            ..Envelope::default()
+        };
+        SendContext {
+            envelope,
+            target: Target::Queue(Cow::Borrowed("")),
+            intent,
+            routing_key: Cow::Borrowed(""),
+            codec: self.settings.codec,
+            ttl: None,
+            priority: None,
+            durable: true,
+            mandatory: false,
+            delay: None,
+            deadline: self.settings.deadline,
+        }
+    }
+
+    fn publish_target<M: Message>(&self) -> PublishTarget {
+        let type_id = TypeId::of::<M>();
+        if let Some(known) = self
+            .published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&type_id)
+        {
+            return known.clone();
+        }
+        let contract = Contract::of::<M>();
+        let name = self.topologies.settings_of(type_id, contract).entity;
+        let address = Address::exchange(name.clone()).to_uri(&self.base).into();
+        let topology = Some(Arc::new(self.topologies.publisher(type_id, contract)));
+        let made = PublishTarget {
+            target: Target::Exchange { name, topology },
+            address,
+        };
+        self.published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(type_id)
+            .or_insert(made)
+            .clone()
+    }
+
+    /// Runs the filters and encodes.
+    pub(crate) fn pack(&self, mut context: SendContext) -> Result<SealedMessage, SendError> {
+        for filter in &self.settings.filters {
+            caught(|| filter.prepare(&mut context)).unwrap_or_else(|panic| {
+                let text = format!("a filter for outgoing messages panicked: {panic}");
+                Err(SendError::new(SendErrorKind::Refused, text))
+            })?;
+        }
+        if context.delay.is_some() && !self.transport.capabilities().delayed_delivery {
+            return Err(SendError::new(
+                SendErrorKind::Unsupported,
+                format!(
+                    "the message to `{}` cannot be delayed: this transport has no delayed delivery",
+                    context.target.name()
+                ),
+            ));
+        }
+        context.ttl = context.ttl.filter(|ttl| *ttl != Duration::MAX);
+        if let Some(ttl) = context.ttl {
+            context.envelope.expiration_time = context
+                .envelope
+                .sent_time
+                .and_then(|sent| sent.checked_add(ttl));
+        }
+        let encoded = context.codec.encode(&context.envelope);
+        let outgoing = Outgoing {
+            routing_key: context.routing_key,
+            content_type: Some(Cow::Borrowed(context.codec.content_type())),
+            message_id: context.envelope.message_id.map(text),
+            correlation_id: context.envelope.correlation_id.map(text),
+            headers: encoded.headers,
+            ttl: context.ttl,
+            priority: context.priority,
+            durable: context.durable,
+            mandatory: context.mandatory,
+            delay: context.delay,
+            ..Outgoing::new(context.target, encoded.body)
+        };
+        Ok(SealedMessage {
+            outgoing,
+            envelope: context.envelope,
+            intent: context.intent,
+            deadline: context.deadline,
+        })
+    }
+}
+
+/// As `to_string` gives it, without its detour.
+fn text(id: Uuid) -> String {
+    let mut buffer = Uuid::encode_buffer();
+    id.hyphenated().encode_lower(&mut buffer).to_owned()
+}
+
+impl Origin<'_> {
+    /// Carries on what a consumed message hands to those it causes.
+    pub(crate) fn apply(&self, context: &mut SendContext) {
+        let (from, to) = (self.envelope, &mut context.envelope);
+        to.conversation_id = from.conversation_id.or_else(|| Some(Uuid::now_v7()));
+        to.initiator_id = from.correlation_id.or(from.request_id);
+        to.source_address = Some(Arc::clone(self.address));
+        for (name, value) in from.headers.iter().filter(|(name, _)| is_user_header(name)) {
+            if !to.headers.contains(name) {
+                to.headers.insert(name.to_owned(), value.clone());
+            }
+        }
+        self.trace.child().write(&mut to.headers);
+        context.priority = self.priority;
+        context.codec = self.codec;
+    }
+}
+
+/// Whether a header belongs to the user and travels on; `MT-…` and the key of a message belong to that one only.
+pub(crate) fn is_user_header(name: &str) -> bool {
+    !name
+        .get(..3)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("MT-"))
+        && !name.eq_ignore_ascii_case("traceparent")
+        && !name.eq_ignore_ascii_case(KEY_HEADER)
+}

@@ -1,0 +1,221 @@
+//! A message about to leave, with its options.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::IntoFuture;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::context::SendContext;
+use super::dispatch::Dispatch;
+use super::outbound::Outbound;
+use crate::codec::Codec;
+use crate::error::{SendError, SendErrorKind};
+use crate::message::{Envelope, HeaderName, HeaderValue};
+use crate::transport::{Address, InvalidAddress};
+
+/// A message about to be sent: set options, then await it.
+///
+/// Owns everything it needs, so it can be spawned or kept. The message part is encoded already, the message id is
+/// fixed. Nothing is sent unless it is awaited. `Ok` means that the broker owns the message, or, inside a consumer,
+/// that the outbox holds it until the consumer succeeds.
+///
+/// # Errors
+/// Awaiting gives a [`SendError`] that belongs to this message alone; by default within 30 s.
+#[must_use = "nothing is sent unless it is awaited"]
+pub struct Sending {
+    context: Result<SendContext, SendError>,
+    outbound: Arc<Outbound>,
+    dispatch: Arc<dyn Dispatch>,
+}
+
+impl Sending {
+    pub(crate) fn new(
+        context: Result<SendContext, SendError>,
+        outbound: Arc<Outbound>,
+        dispatch: Arc<dyn Dispatch>,
+    ) -> Self {
+        Self {
+            context,
+            outbound,
+            dispatch,
+        }
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut SendContext)) -> Self {
+        if let Ok(context) = &mut self.context {
+            change(context);
+        }
+        self
+    }
+
+    fn address(
+        mut self,
+        address: Result<Address, InvalidAddress>,
+        set: fn(&mut Envelope) -> &mut Option<Arc<str>>,
+    ) -> Self {
+        match (address, &mut self.context) {
+            (Ok(address), Ok(context)) => {
+                *set(&mut context.envelope) = Some(address.to_uri(&self.outbound.base).into());
+            }
+            (Err(error), Ok(_)) => {
+                self.context =
+                    Err(SendError::new(SendErrorKind::NoRoute, error.to_string())
+                        .with_source(error));
+            }
+            (_, Err(_)) => {}
+        }
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
+        self.set(|context| context.envelope.headers.insert(name, value))
+    }
+
+    /// How long the message is of use: the broker drops it later. Default, and `Duration::MAX`: without
+    /// end.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.set(|context| context.ttl = Some(ttl))
+    }
+
+    /// Served before lower ones on a queue with priorities. Default: that of the message being consumed, if any.
+    pub fn priority(self, priority: u8) -> Self {
+        self.set(|context| context.priority = Some(priority))
+    }
+
+    /// Kept in the broker's memory only: lost when it restarts.
+    pub fn transient(self) -> Self {
+        self.set(|context| context.durable = false)
+    }
+
+    /// The key for direct and topic exchanges, instead of the contract's own.
+    pub fn routing_key(self, key: impl Into<String>) -> Self {
+        self.set(|context| context.routing_key = Cow::Owned(key.into()))
+    }
+
+    /// The correlation id, instead of the contract's own.
+    pub fn correlation_id(self, id: Uuid) -> Self {
+        self.set(|context| context.envelope.correlation_id = Some(id))
+    }
+
+    /// The message id, instead of a fresh or derived one; for senders that may send the same message twice.
+    pub fn message_id(self, id: Uuid) -> Self {
+        self.set(|context| context.envelope.message_id = Some(id))
+    }
+
+    /// The request id of the message that this answers; for replies that are sent outside of the request's consumer.
+    pub fn request_id(self, id: Uuid) -> Self {
+        self.set(|context| context.envelope.request_id = Some(id))
+    }
+
+    /// Where a fault of this message goes, instead of to the response address or to subscribers.
+    pub fn fault_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        self,
+        address: A,
+    ) -> Self {
+        self.address(address.try_into().map_err(Into::into), |envelope| {
+            &mut envelope.fault_address
+        })
+    }
+
+    /// Where a reply to this message goes.
+    pub fn response_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        self,
+        address: A,
+    ) -> Self {
+        self.address(address.try_into().map_err(Into::into), |envelope| {
+            &mut envelope.response_address
+        })
+    }
+
+    /// An error if no queue takes the message. Default for sends to a queue, not for publishes.
+    pub fn mandatory(self) -> Self {
+        self.set(|context| context.mandatory = true)
+    }
+
+    /// How long sending may take, waiting for an absent broker included; `Duration::MAX` is without end. Default: 30 s.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.set(|context| context.deadline = deadline)
+    }
+
+    /// Delivered no earlier than after this; an error on transports that cannot delay.
+    pub fn delay(self, delay: Duration) -> Self {
+        self.set(|context| context.delay = Some(delay))
+    }
+
+    /// Encoded otherwise than the endpoint or bus says.
+    pub fn codec(self, codec: Codec) -> Self {
+        self.set(|context| context.codec = codec)
+    }
+
+    /// Sent at once, even if the consumer that sends it fails later: past its outbox.
+    pub fn immediately(mut self) -> Self {
+        self.dispatch = self.outbound.direct();
+        self
+    }
+}
+
+impl IntoFuture for Sending {
+    type Output = Result<(), SendError>;
+    type IntoFuture = SendFuture;
+
+    fn into_future(self) -> Self::IntoFuture {
+        SendFuture(State::Unsent(self))
+    }
+}
+
+/// A message on its way: the future of a [`Sending`]. Nothing is sent before it is polled.
+#[must_use = "nothing is sent unless it is awaited"]
+pub struct SendFuture(State);
+
+/// The context lies in the future itself: one allocation less for each message.
+#[expect(clippy::large_enum_variant, reason = "a box is what it saves")]
+enum State {
+    Unsent(Sending),
+    Sent(BoxFuture<'static, Result<(), SendError>>),
+    Over,
+}
+
+impl Future for SendFuture {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Sent(sent) = &mut self.0 {
+            return sent.as_mut().poll(cx);
+        }
+        let State::Unsent(sending) = mem::replace(&mut self.0, State::Over) else {
+            panic!("polled after it was ready");
+        };
+        let Sending {
+            context,
+            outbound,
+            dispatch,
+        } = sending;
+        let sealed = outbound.pack(context?)?;
+        let mut sent = dispatch.dispatch(sealed);
+        let outcome = sent.as_mut().poll(cx);
+        self.0 = State::Sent(sent);
+        outcome
+    }
+}
+
+impl fmt::Debug for SendFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendFuture").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Messages on their way in: from a target to queues, now or later.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
+use bus_core::transport::{Incoming, Outgoing, Target, TransportError};
+
+use super::consumers::ConnectionId;
+use super::errors::{self, check_length};
+use super::flow::GivenUp;
+use super::message::{Message, Name};
+use super::state::State;
+
+/// A message that is ready to be published, and what must be there first.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    message: Arc<Message>,
+    needs: Needs,
+    mandatory: bool,
+    delay: Option<Duration>,
+}
+
+/// What is declared before a message is sent.
+#[derive(Debug)]
+enum Needs {
+    Nothing,
+    /// A queue with the exchange of the same name.
+    Queue,
+    Topology(Arc<Topology>),
+}
+
+impl Publication {
+    /// # Errors
+    /// For a name or key that AMQP could not carry.
+    pub(crate) fn new(mut outgoing: Outgoing) -> Result<Self, TransportError> {
+        check(&outgoing)?;
+        let target = std::mem::replace(&mut outgoing.target, Target::Inbox(Cow::Borrowed("")));
+        let key = std::mem::take(&mut outgoing.routing_key);
+        let (needs, exchange, key) = match target {
+            Target::Exchange { name, topology } => {
+                (topology.map_or(Needs::Nothing, Needs::Topology), name, key)
+            }
+            Target::Queue(name) => (Needs::Queue, name, key),
+            Target::Inbox(queue) => (Needs::Nothing, Cow::Borrowed(""), queue),
+        };
+        let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
+        Ok(Self {
+            message: Arc::new(Message::new(
+                exchange.into_owned(),
+                key.into_owned(),
+                outgoing,
+            )),
+            needs,
+            mandatory,
+            delay: delay.filter(|delay| !delay.is_zero()),
+        })
+    }
+}
+
+/// Refuses names and keys that AMQP could not carry.
+pub(crate) fn check(outgoing: &Outgoing) -> Result<(), TransportError> {
+    check_length("exchange name", outgoing.target.name())?;
+    check_length("routing key", &outgoing.routing_key)?;
+    for (name, _) in outgoing.headers.iter() {
+        check_length("header name", name)?;
+    }
+    Ok(())
+}
+
+impl State {
+    /// Publishes for a connection.
+    ///
+    /// # Errors
+    /// As [`Transport::send`](bus_core::transport::Transport::send). A message that one of several queues refuses is
+    /// in the others all the same, as on RabbitMQ.
+    pub(crate) fn publish(
+        &mut self,
+        connection: ConnectionId,
+        publication: Publication,
+    ) -> Result<(), TransportError> {
+        let Publication {
+            message,
+            needs,
+            mandatory,
+            delay,
+        } = publication;
+        let Incoming {
+            exchange,
+            routing_key,
+            headers,
+            ..
+        } = &message.content;
+        self.provide(connection, exchange, needs)?;
+        if !exchange.is_empty() && !self.exchanges.contains_key(exchange.as_str()) {
+            return Err(errors::no_exchange(exchange));
+        }
+        let route = self.route(exchange, routing_key, headers);
+        // The default exchange is only used to reach one queue, by its name: its absence is always an error.
+        if route.is_empty() && (mandatory || exchange.is_empty()) {
+            return Err(errors::unroutable(exchange, routing_key));
+        }
+        match delay {
+            Some(delay) => self.schedule.deliver_after(delay, message),
+            None => self.put(&route, &message),
+        }
+    }
+
+    /// Publishes what was delayed. Nobody waits for the outcome any more.
+    pub(crate) fn publish_due(&mut self, message: &Arc<Message>) {
+        let Incoming {
+            exchange,
+            routing_key,
+            headers,
+            ..
+        } = &message.content;
+        let route = self.route(exchange, routing_key, headers);
+        if route.is_empty() {
+            tracing::warn!(
+                exchange,
+                routing_key,
+                "no queue takes a delayed message; it is dropped"
+            );
+        }
+        if let Err(error) = self.put(&route, message) {
+            tracing::warn!(%error, "a delayed message is refused and dropped");
+        }
+    }
+
+    fn put(&mut self, route: &[Name], message: &Arc<Message>) -> Result<(), TransportError> {
+        let mut outcome = Ok(());
+        for name in route {
+            let put = self.change(name, |queue, flow| queue.put(Arc::clone(message), flow));
+            outcome = outcome.and(put.unwrap_or(Ok(())));
+        }
+        outcome
+    }
+
+    /// Sends what queues gave up where it goes; that may make other queues give up something.
+    pub(crate) fn forward_given_up(&mut self) {
+        while let Some(GivenUp { by, entry, to }) = self.flow.given_up.pop_front() {
+            let content = &entry.message.content;
+            let key = to.routing_key.as_ref().unwrap_or(&content.routing_key);
+            let route = self.route(&to.exchange, key, &content.headers);
+            let message = Arc::new(entry.message.dead_lettered(&by, &to.exchange, key));
+            // Nobody but the broker moves a message here, so one that came back would go round for ever.
+            let onward = route
+                .iter()
+                .filter(|queue| !message.given_up_by.contains(queue));
+            for queue in onward {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    // A full dead letter queue loses messages, on RabbitMQ too.
+                    let _ = queue.put(Arc::clone(&message), &mut self.flow);
+                    self.schedule.look_after(queue);
+                }
+            }
+        }
+    }
+
+    /// Declares what a message needs, the first time that its connection sends there.
+    fn provide(
+        &mut self,
+        connection: ConnectionId,
+        exchange: &str,
+        needs: Needs,
+    ) -> Result<(), TransportError> {
+        let known = self.connection(connection)?.declared.get(exchange);
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::Queue => self.provide_queue(connection, exchange),
+            Needs::Topology(topology) => {
+                let is_known =
+                    known.is_some_and(|known| Arc::ptr_eq(known, &topology) || *known == topology);
+                if is_known && self.exchanges.contains_key(exchange) {
+                    return Ok(());
+                }
+                self.declare(connection, &topology)?;
+                let declared = &mut self.connection(connection)?.declared;
+                declared.insert(exchange.into(), topology);
+                Ok(())
+            }
+        }
+    }
+
+    /// The exchange and the queue that a sender to a queue expects. A queue that is there may be bound otherwise.
+    fn provide_queue(
+        &mut self,
+        connection: ConnectionId,
+        name: &str,
+    ) -> Result<(), TransportError> {
+        if self.queues.contains_key(name) && self.exchanges.contains_key(name) {
+            return Ok(());
+        }
+        let mut topology = Topology {
+            exchanges: vec![Exchange {
+                presence: Presence::IfMissing,
+                ..Exchange::fanout(name)
+            }],
+            ..Topology::default()
+        };
+        if !self.queues.contains_key(name) {
+            topology.queues.push(Queue::classic(name));
+            let binding = Binding::new(name, Node::Queue(name.to_owned()));
+            topology.bindings.push(binding);
+        }
+        self.declare(connection, &topology)
+    }
+}

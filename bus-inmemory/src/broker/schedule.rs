@@ -1,0 +1,130 @@
+//! What happens later: delayed messages, expiring messages, unused queues.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::transport::TransportError;
+use tokio::time::Instant;
+
+use super::message::{Message, Name};
+use super::queue::Queue;
+use crate::broker::errors;
+
+/// Jobs by the time at which they are due; those of one time in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    jobs: BinaryHeap<Timed>,
+    sequence: u64,
+    delayed: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Job {
+    Deliver(Arc<Message>),
+    /// Looks for expired messages; there are none if they were consumed meanwhile.
+    Expire(Name),
+    /// Deletes a queue, unless it was used meanwhile.
+    Delete(Name),
+}
+
+#[derive(Debug)]
+pub(super) struct Timed {
+    pub(super) due: Instant,
+    sequence: u64,
+    pub(super) job: Job,
+}
+
+impl Schedule {
+    /// Keeps a message until its time has come.
+    ///
+    /// # Errors
+    /// Without a runtime nothing would ever deliver it.
+    pub(crate) fn deliver_after(
+        &mut self,
+        delay: Duration,
+        message: Arc<Message>,
+    ) -> Result<(), TransportError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(errors::no_runtime());
+        }
+        // A delay beyond the calendar is kept, and never comes.
+        self.delayed += 1;
+        if let Some(due) = Instant::now().checked_add(delay) {
+            self.add(due, Job::Deliver(message));
+        }
+        Ok(())
+    }
+
+    /// Looks after the messages of a queue that expire, unless that is done already.
+    pub(crate) fn look_after(&mut self, queue: &mut Queue) {
+        let Some(due) = queue.ready.next_expiry() else {
+            return;
+        };
+        if queue.expiry_at.is_none_or(|scheduled| due < scheduled) {
+            queue.expiry_at = Some(due);
+            self.add(due, Job::Expire(Arc::clone(&queue.name)));
+        }
+    }
+
+    /// Sees to it that an unused queue goes when it says so. One that is used meanwhile is looked at again then, so
+    /// that consumers that come and go leave no trail of jobs.
+    pub(crate) fn delete_if_unused(&mut self, queue: &mut Queue) {
+        if queue.deletion_at.is_none()
+            && let Some(due) = queue.unused_until()
+        {
+            queue.deletion_at = Some(due);
+            self.add(due, Job::Delete(Arc::clone(&queue.name)));
+        }
+    }
+
+    fn add(&mut self, due: Instant, job: Job) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.jobs.push(Timed { due, sequence, job });
+    }
+
+    /// When the next job is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.jobs.peek().map(|timed| timed.due)
+    }
+
+    /// How many messages wait for their time.
+    pub(crate) fn delayed(&self) -> usize {
+        self.delayed
+    }
+
+    /// Takes the next job that is due.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Timed> {
+        if self.next()? > now {
+            return None;
+        }
+        let timed = self.jobs.pop()?;
+        if let Job::Deliver(_) = timed.job {
+            self.delayed -= 1;
+        }
+        Some(timed)
+    }
+}
+
+impl Ord for Timed {
+    /// The earliest is the greatest, as the heap gives out the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.due, other.sequence).cmp(&(self.due, self.sequence))
+    }
+}
+
+impl PartialOrd for Timed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Timed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Timed {}

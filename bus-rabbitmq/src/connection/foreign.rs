@@ -1,0 +1,60 @@
+//! Says in which queue messages lie whose properties had to be changed to be read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::socket::SocketHandle;
+
+/// How often the log repeats it for one subscription.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Follows what the socket changed for one subscription. Costs one look at a counter for each delivery.
+pub(crate) struct ForeignBytes {
+    queue: String,
+    /// How much was changed on the whole connection when it was last looked at.
+    seen: AtomicU64,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    count: u64,
+    at: Option<Instant>,
+}
+
+impl ForeignBytes {
+    pub(crate) fn new(queue: &str, socket: &SocketHandle) -> Self {
+        Self {
+            queue: queue.to_owned(),
+            seen: AtomicU64::new(socket.sanitized()),
+            said: Mutex::default(),
+        }
+    }
+
+    /// Looks whether something was changed on this channel since the last look.
+    pub(crate) fn look(&self, channel: u16, socket: &SocketHandle) {
+        let now = socket.sanitized();
+        if self.seen.load(Ordering::Relaxed) == now {
+            return;
+        }
+        self.seen.store(now, Ordering::Relaxed);
+        let count = socket.sanitized_on(channel);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = said.at.is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+        if count > said.count && is_news {
+            tracing::warn!(
+                queue = self.queue,
+                count,
+                "messages have properties that are no UTF-8, or headers that are nested too deep; \
+                 each byte that is no UTF-8 is read as `?`, each list that is too deep as bytes"
+            );
+            *said = Said {
+                count,
+                at: Some(Instant::now()),
+            };
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! The socket of one connection: what is read is made parseable first, and it can be shut from outside.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures_util::io::{AsyncRead, AsyncWrite};
+use futures_util::task::AtomicWaker;
+
+use super::sanitize::sanitize;
+
+/// Type, channel, and length of a frame.
+const FRAME_HEAD: usize = 7;
+
+/// A frame that is longer ends the connection, whatever it holds; nothing is gathered for it.
+const MAX_INSPECTED: usize = 4 * 1024 * 1024;
+
+/// A stream of AMQP frames whose content the client can parse.
+pub(crate) struct Socket<S> {
+    stream: S,
+    handle: Arc<SocketHandle>,
+    frames: Frames,
+}
+
+/// The other end of a [`Socket`]: shuts it, and knows how many frames had to be changed.
+#[derive(Default)]
+pub(crate) struct SocketHandle {
+    shut: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+    sanitized: AtomicU64,
+    /// The same for each channel, where there was one.
+    by_channel: Mutex<HashMap<u16, u64>>,
+}
+
+impl<S> Socket<S> {
+    pub(crate) fn new(stream: S) -> (Self, Arc<SocketHandle>) {
+        let handle = Arc::<SocketHandle>::default();
+        let socket = Self {
+            stream,
+            handle: Arc::clone(&handle),
+            frames: Frames::default(),
+        };
+        (socket, handle)
+    }
+}
+
+impl SocketHandle {
+    /// Ends every read and write from now on. The client, which waits for one of them, closes the socket then.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// How many frames had to be changed so far.
+    pub(crate) fn sanitized(&self) -> u64 {
+        self.sanitized.load(Ordering::Acquire)
+    }
+
+    /// How many of them came on this channel.
+    pub(crate) fn sanitized_on(&self, channel: u16) -> u64 {
+        let by_channel = self.by_channel();
+        by_channel.get(&channel).copied().unwrap_or_default()
+    }
+
+    fn by_channel(&self) -> std::sync::MutexGuard<'_, HashMap<u16, u64>> {
+        self.by_channel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, frames: &mut Frames) {
+        for channel in frames.sanitized.drain(..) {
+            *self.by_channel().entry(channel).or_default() += 1;
+            self.sanitized.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Registered before the flag is read, so that no call of `shut` is missed.
+    fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
+        waker.register(cx.waker());
+        if self.shut.load(Ordering::Acquire) {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SocketHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketHandle")
+            .field("shut", &self.shut)
+            .field("sanitized", &self.sanitized)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self {
+            stream,
+            handle,
+            frames,
+        } = self.get_mut();
+        handle.check(&handle.reader, cx)?;
+        loop {
+            if let Some(count) = frames.hand_out(buffer) {
+                return Poll::Ready(Ok(count));
+            }
+            if let Some(missing) = frames.missing() {
+                let count = ready!(Pin::new(&mut *stream).poll_read(cx, missing))?;
+                frames.gathered(count);
+            } else {
+                let count = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+                let whole = frames.inspect(&mut buffer[..count]);
+                if whole > 0 || count == 0 {
+                    handle.note(frames);
+                    return Poll::Ready(Ok(whole));
+                }
+            }
+            handle.note(frames);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.handle.check(&self.handle.writer, cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.handle.check(&self.handle.writer, cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.handle.check(&self.handle.writer, cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.handle.check(&self.handle.writer, cx).is_err() {
+            // Dropped by the client next, and closed with that.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// Where the stream stands, in frames. Bodies pass through; what is to be inspected is gathered if it comes in parts.
+#[derive(Default)]
+struct Frames {
+    /// How many bytes of the present frame pass through.
+    passing: usize,
+    /// The present frame, gathered from several reads.
+    gathering: Vec<u8>,
+    /// How much of it is there.
+    filled: usize,
+    /// How much of it was handed out, once it was whole and inspected.
+    handed_out: usize,
+    is_whole: bool,
+    /// What comes is no AMQP frame.
+    is_foreign: bool,
+    /// The channels of those that were changed and are not noted yet.
+    sanitized: Vec<u16>,
+}
+
+impl Frames {
+    /// Copies what was gathered and inspected.
+    fn hand_out(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.is_whole {
+            return None;
+        }
+        let rest = &self.gathering[self.handed_out..self.filled];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.handed_out += count;
+        if self.handed_out == self.filled {
+            self.gathering.clear();
+            (self.filled, self.handed_out, self.is_whole) = (0, 0, false);
+        }
+        Some(count)
+    }
+
+    /// Where the rest of the frame that is gathered belongs.
+    fn missing(&mut self) -> Option<&mut [u8]> {
+        (!self.gathering.is_empty()).then(|| &mut self.gathering[self.filled..])
+    }
+
+    /// Notes that so many of the missing bytes came; none at the end of the stream.
+    fn gathered(&mut self, count: usize) {
+        self.filled += count;
+        if count == 0 {
+            self.is_whole = true;
+        } else if self.filled == self.gathering.len() {
+            self.finish_part();
+        }
+    }
+
+    /// The head, or the whole frame, is there.
+    fn finish_part(&mut self) {
+        match Kind::of(&self.gathering) {
+            Kind::Inspected(length) if length > self.filled => self.gathering.resize(length, 0),
+            Kind::Inspected(length) => {
+                self.sanitized
+                    .extend(sanitize_frame(&mut self.gathering[..length]));
+                self.is_whole = true;
+            }
+            Kind::Passing(length) => {
+                self.passing = length - self.filled;
+                self.is_whole = true;
+            }
+            Kind::Foreign => {
+                self.is_foreign = true;
+                self.is_whole = true;
+            }
+        }
+    }
+
+    /// Inspects what was read, and keeps the last frame back if it must be seen whole. Returns how much can be used.
+    fn inspect(&mut self, read: &mut [u8]) -> usize {
+        let mut position = 0;
+        while position < read.len() && !self.is_foreign {
+            let rest = &mut read[position..];
+            if self.passing > 0 {
+                let count = self.passing.min(rest.len());
+                self.passing -= count;
+                position += count;
+                continue;
+            }
+            if rest.len() < FRAME_HEAD {
+                self.keep(rest, FRAME_HEAD);
+                return position;
+            }
+            match Kind::of(rest) {
+                Kind::Inspected(length) if length > rest.len() => {
+                    self.keep(rest, length);
+                    return position;
+                }
+                Kind::Inspected(length) => {
+                    self.sanitized.extend(sanitize_frame(&mut rest[..length]));
+                    position += length;
+                }
+                Kind::Passing(length) => self.passing = length,
+                Kind::Foreign => self.is_foreign = true,
+            }
+        }
+        read.len()
+    }
+
+    fn keep(&mut self, part: &[u8], length: usize) {
+        self.gathering.extend_from_slice(part);
+        self.gathering.resize(length, 0);
+        self.filled = part.len();
+    }
+}
+
+/// What is done with a frame of so many bytes.
+enum Kind {
+    Inspected(usize),
+    Passing(usize),
+    Foreign,
+}
+
+impl Kind {
+    fn of(frame: &[u8]) -> Self {
+        let [kind, _, _, a, b, c, d, ..] = *frame else {
+            return Self::Foreign;
+        };
+        let payload = u32::from_be_bytes([a, b, c, d]) as usize;
+        let length = payload.saturating_add(FRAME_HEAD + 1);
+        match kind {
+            1 | 2 if length <= MAX_INSPECTED => Self::Inspected(length),
+            3 | 8 => Self::Passing(length),
+            _ => Self::Foreign,
+        }
+    }
+}
+
+/// Returns the channel of a frame that had to be changed.
+fn sanitize_frame(frame: &mut [u8]) -> Option<u16> {
+    let (channel, end) = (u16::from_be_bytes([frame[1], frame[2]]), frame.len() - 1);
+    sanitize(frame[0], &mut frame[FRAME_HEAD..end]).then_some(channel)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use futures_util::AsyncReadExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A stream that comes in these parts.
+    struct Parts(VecDeque<Vec<u8>>);
+
+    impl AsyncRead for Parts {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let Some(mut part) = self.0.pop_front() else {
+                return Poll::Ready(Ok(0));
+            };
+            let count = part.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&part[..count]);
+            if count < part.len() {
+                self.0.push_front(part.split_off(count));
+            }
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![kind, 0, 1];
+        frame.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+        frame.extend(payload);
+        frame.push(0xce);
+        frame
+    }
+
+    /// A content header whose message id is this.
+    fn header(id: &[u8]) -> Vec<u8> {
+        let mut payload = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0x80];
+        payload.push(u8::try_from(id.len()).unwrap());
+        payload.extend(id);
+        frame(2, &payload)
+    }
+
+    fn stream(id: &[u8]) -> Vec<u8> {
+        let deliver = frame(1, &[0, 60, 0, 60, 1, b'c']);
+        let body = frame(3, b"\xff\xfe\x02\x01");
+        let parts = [deliver, header(id), body, frame(8, &[])];
+        [parts.concat(), header(id)].concat()
+    }
+
+    /// What a reader with a buffer of this size gets, and how many frames were changed.
+    fn read(bytes: &[u8], cuts: &[usize], room: usize) -> (Vec<u8>, u64) {
+        let mut parts = VecDeque::new();
+        let mut rest = bytes;
+        for cut in cuts {
+            let (part, next) = rest.split_at((*cut).min(rest.len()));
+            if !part.is_empty() {
+                parts.push_back(part.to_vec());
+            }
+            rest = next;
+        }
+        if !rest.is_empty() {
+            parts.push_back(rest.to_vec());
+        }
+        let (mut socket, handle) = Socket::new(Parts(parts));
+        let (mut all, mut buffer) = (Vec::new(), vec![0; room]);
+        loop {
+            let count = futures_util::FutureExt::now_or_never(socket.read(&mut buffer));
+            match count.unwrap().unwrap() {
+                0 => {
+                    assert_eq!(handle.sanitized_on(1), handle.sanitized());
+                    return (all, handle.sanitized());
+                }
+                count => all.extend(&buffer[..count]),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_in_which_parts_a_stream_comes(
+            cuts in proptest::collection::vec(1_usize..40, 0..60),
+            room in 1_usize..120,
+        ) {
+            let (read, sanitized) = read(&stream(b"Caf\xe9"), &cuts, room);
+            prop_assert_eq!(read, stream(b"Caf?"));
+            prop_assert_eq!(sanitized, 2);
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_passes_through() {
+        for bytes in [
+            &b"AMQP\x00\x00\x09\x01"[..],
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        ] {
+            assert_eq!(read(bytes, &[3, 4], 100), (bytes.to_vec(), 0));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_within_a_frame_ends_there() {
+        let bytes = stream(b"id");
+        for length in 0..bytes.len() {
+            assert_eq!(read(&bytes[..length], &[], 1000).0, &bytes[..length]);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_shut_gives_nothing_more() {
+        let (mut socket, handle) = Socket::new(Parts([stream(b"id")].into()));
+        handle.shut();
+        let outcome = futures_util::FutureExt::now_or_never(socket.read(&mut [0; 100]));
+        let error = outcome.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    }
+}

@@ -1,0 +1,236 @@
+//! The settlements of one channel's deliveries, on their way to the broker.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus_core::transport::{Acker, Incoming, Settlement};
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::ack_window::{AckWindow, Batch};
+use super::stream::StreamPosition;
+
+/// How long an acknowledgement may wait for company.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Tells the broker what became of deliveries: many at once where that is safe.
+pub(crate) struct Settler {
+    channel: Channel,
+    state: Mutex<SettlerState>,
+    wake: Notify,
+    prefetch: u16,
+    gone: AtomicBool,
+    stopping: AtomicBool,
+    ended: Arc<watch::Sender<bool>>,
+}
+
+struct SettlerState {
+    window: AckWindow,
+    /// Who waits until the broker knows of everything settled so far.
+    written: Vec<oneshot::Sender<bool>>,
+    /// Streams only.
+    stream: Option<StreamPosition>,
+}
+
+impl SettlerState {
+    fn advance(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.settled_below(self.window.settled_below());
+        }
+    }
+}
+
+impl Settler {
+    /// A stream takes nothing back: what goes back is read again from there on, with what came after it.
+    fn read_again(&self) {
+        if !self.stopping.load(Ordering::Acquire) {
+            self.ended.send_replace(true);
+        }
+    }
+
+    /// Begins to tell the broker of one channel's deliveries. `ended` is set when nothing more can be told, and when a
+    /// stream has to be read again.
+    pub(crate) fn start(
+        channel: &Channel,
+        prefetch: u16,
+        is_stream: bool,
+        ended: &Arc<watch::Sender<bool>>,
+    ) -> Arc<Self> {
+        let settler = Arc::new(Self {
+            channel: channel.clone(),
+            state: Mutex::new(SettlerState {
+                window: AckWindow::new(),
+                written: Vec::new(),
+                stream: is_stream.then(StreamPosition::default),
+            }),
+            wake: Notify::new(),
+            prefetch,
+            gone: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            ended: Arc::clone(ended),
+        });
+        tokio::spawn(Arc::clone(&settler).run());
+        settler
+    }
+
+    /// Notes that a delivery was handed out.
+    pub(crate) fn handed_out(&self, tag: u64, incoming: &Incoming) {
+        let mut state = self.state();
+        state.window.handed_out(tag);
+        if let Some(stream) = &mut state.stream {
+            stream.handed_out(tag, incoming);
+        }
+    }
+
+    /// The offset from which a stream has to be read again; `None` if nothing of it came, and for other queues.
+    pub(crate) fn stream_position(&self) -> Option<u64> {
+        self.state().stream.as_ref()?.next()
+    }
+
+    /// What goes back from now on is not to be read again.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Tells nothing more.
+    pub(crate) fn end(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, SettlerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many settlements are told without waiting for more.
+    fn enough(&self) -> usize {
+        usize::from(self.prefetch / 4).max(1)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) || !self.channel.status().connected()
+    }
+
+    async fn run(self: Arc<Self>) {
+        loop {
+            self.wake.notified().await;
+            self.gather().await;
+            let (batch, written) = {
+                let mut state = self.state();
+                (state.window.take(), std::mem::take(&mut state.written))
+            };
+            let told = self.tell(batch).await.is_ok();
+            if !written.is_empty() {
+                let known = told && self.synchronize().await.is_ok();
+                for waiter in written {
+                    // A waiter that is gone does not care.
+                    let _ = waiter.send(known);
+                }
+            }
+            if self.is_gone() {
+                // Nothing more can be told; the broker gives back what it was not told of.
+                self.ended.send_replace(true);
+                self.state().written.clear();
+                return;
+            }
+        }
+    }
+
+    /// Waits a little for more, unless there is enough, or nothing more will come.
+    async fn gather(&self) {
+        let ready = || {
+            let state = self.state();
+            !state.written.is_empty()
+                || state.window.pending() >= self.enough()
+                || state.window.is_idle()
+                || self.is_gone()
+        };
+        let more = async {
+            while !ready() {
+                self.wake.notified().await;
+            }
+        };
+        // Time being up is the other way to be ready.
+        let _ = tokio::time::timeout(PATIENCE, more).await;
+    }
+
+    async fn tell(&self, batch: Batch) -> Result<(), lapin::Error> {
+        let requeue = BasicNackOptions {
+            requeue: true,
+            ..BasicNackOptions::default()
+        };
+        let back = batch.requeue.into_iter();
+        let back = back.map(|tag| self.channel.basic_nack(tag, requeue));
+        futures_util::future::try_join_all(back).await?;
+        if let Some(tag) = batch.up_to {
+            let multiple = BasicAckOptions { multiple: true };
+            self.channel.basic_ack(tag, multiple).await?;
+        }
+        let one = BasicAckOptions::default();
+        let singles = batch
+            .single
+            .into_iter()
+            .map(|tag| self.channel.basic_ack(tag, one));
+        futures_util::future::try_join_all(singles).await?;
+        Ok(())
+    }
+
+    /// Waits until the broker has processed what was written. It answers no acknowledgement, but what is asked after it:
+    /// here for the setting that it has already.
+    async fn synchronize(&self) -> Result<(), lapin::Error> {
+        let options = BasicQosOptions { global: false };
+        self.channel.basic_qos(self.prefetch, options).await
+    }
+
+    /// Waits until the broker knows of everything settled so far, or cannot be told.
+    pub(crate) async fn flush(&self) -> bool {
+        let written = {
+            let mut state = self.state();
+            if self.is_gone() {
+                return false;
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.written.push(sender);
+            receiver
+        };
+        self.wake.notify_one();
+        written.await.unwrap_or(false)
+    }
+}
+
+#[async_trait]
+impl Acker for Settler {
+    fn settle(&self, tag: u64, settlement: Settlement) {
+        let wake = {
+            let mut state = self.state();
+            match settlement {
+                Settlement::Ack => state.window.ack(tag),
+                Settlement::Requeue if state.stream.is_some() => return self.read_again(),
+                Settlement::Requeue => state.window.requeue(tag),
+            }
+            state.advance();
+            let pending = state.window.pending();
+            pending == 1 || pending >= self.enough() || state.window.is_idle()
+        };
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    async fn acknowledge(&self, tag: u64) -> bool {
+        self.settle(tag, Settlement::Ack);
+        self.flush().await
+    }
+}
+
+impl fmt::Debug for Settler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settler")
+            .field("channel", &self.channel.id())
+            .finish_non_exhaustive()
+    }
+}

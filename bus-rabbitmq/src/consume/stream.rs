@@ -1,0 +1,153 @@
+//! How far a stream was read, so that a new subscription goes on where the old one ended.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bus_core::message::HeaderValue;
+use bus_core::transport::{Incoming, ListenSpec, StreamOffset};
+use lapin::types::AMQPValue;
+
+/// Tells the offset of each message of a stream.
+const OFFSET: &str = "x-stream-offset";
+
+/// Where a subscription of a stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    As(StreamOffset),
+    /// With what was written since then, in whole seconds since 1970.
+    Since(u64),
+}
+
+impl Begin {
+    pub(crate) fn argument(self) -> AMQPValue {
+        match self {
+            Self::As(StreamOffset::First) => AMQPValue::LongString("first".into()),
+            Self::As(StreamOffset::Last) => AMQPValue::LongString("last".into()),
+            Self::As(StreamOffset::Next) => AMQPValue::LongString("next".into()),
+            Self::As(StreamOffset::At(offset)) => {
+                AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX))
+            }
+            Self::Since(seconds) => AMQPValue::Timestamp(seconds),
+        }
+    }
+}
+
+/// Where the subscriptions of one listener begin.
+#[derive(Debug)]
+pub(crate) struct Bookmark {
+    wanted: StreamOffset,
+    since: u64,
+    next: Option<u64>,
+}
+
+impl Bookmark {
+    /// `None` for a queue that is no stream.
+    pub(crate) fn of(spec: &ListenSpec) -> Option<Self> {
+        Some(Self {
+            wanted: spec.stream_offset?,
+            since: now(),
+            next: None,
+        })
+    }
+
+    /// Notes how far a subscription came, if it got anything.
+    pub(crate) fn note(&mut self, next: Option<u64>) {
+        self.next = next.or(self.next);
+    }
+
+    /// Where the first subscription begins.
+    pub(crate) fn first(&self) -> Begin {
+        Begin::As(self.wanted)
+    }
+
+    /// Where a later one goes on. What came while there was none must not be skipped, even if nothing came before: it is
+    /// read from the time at which the first one began, at the price that a second's messages may be read that lie
+    /// before it.
+    pub(crate) fn again(&self) -> Begin {
+        match (self.next, self.wanted) {
+            (Some(next), _) => Begin::As(StreamOffset::At(next)),
+            (None, StreamOffset::Next | StreamOffset::Last) => Begin::Since(self.since),
+            (None, wanted) => Begin::As(wanted),
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// The offsets of what one subscription has handed out.
+#[derive(Debug, Default)]
+pub(crate) struct StreamPosition {
+    /// By delivery tag; settled ones leave when all before them have.
+    open: BTreeMap<u64, u64>,
+    next: Option<u64>,
+}
+
+impl StreamPosition {
+    pub(crate) fn handed_out(&mut self, tag: u64, incoming: &Incoming) {
+        let offset = incoming.headers.get(OFFSET).and_then(HeaderValue::as_i64);
+        if let Some(offset) = offset.and_then(|offset| u64::try_from(offset).ok()) {
+            self.open.insert(tag, offset);
+        }
+    }
+
+    /// Everything below this tag is settled.
+    pub(crate) fn settled_below(&mut self, tag: u64) {
+        let still_open = self.open.split_off(&tag);
+        if let Some((_, offset)) = self.open.pop_last() {
+            self.next = Some(offset + 1);
+        }
+        self.open = still_open;
+    }
+
+    /// The lowest offset that is not known to be settled.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.open.values().next().copied().or(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: i64) -> Incoming {
+        Incoming {
+            headers: [(OFFSET, offset)].into_iter().collect(),
+            ..Incoming::default()
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_read_again() {
+        let mut position = StreamPosition::default();
+        assert_eq!(position.next(), None);
+        // Offsets have gaps where the broker filters.
+        for (tag, offset) in [(1, 70), (3, 75), (2, 72)] {
+            position.handed_out(tag, &at(offset));
+        }
+        assert_eq!(position.next(), Some(70));
+        position.settled_below(2);
+        assert_eq!(position.next(), Some(72));
+        position.settled_below(4);
+        assert_eq!(position.next(), Some(76));
+    }
+
+    #[test]
+    fn a_subscription_goes_on_where_the_last_one_ended() {
+        let bookmark = |wanted| Bookmark {
+            wanted,
+            since: 7,
+            next: None,
+        };
+        let mut next = bookmark(StreamOffset::Next);
+        assert_eq!(next.first(), Begin::As(StreamOffset::Next));
+        assert_eq!(next.again(), Begin::Since(7));
+        next.note(Some(5));
+        next.note(None);
+        assert_eq!(next.again(), Begin::As(StreamOffset::At(5)));
+        let first = bookmark(StreamOffset::First);
+        assert_eq!(first.again(), Begin::As(StreamOffset::First));
+    }
+}

@@ -1,0 +1,163 @@
+//! Header values as AMQP writes them.
+
+use bus_core::message::HeaderValue;
+use bus_core::transport::{TransportError, TransportErrorKind};
+use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
+
+/// How deep lists and tables are nested in the headers that are read; what is deeper is null.
+pub(crate) const MAX_DEPTH: usize = 32;
+
+/// Tells which of our publishes came back; noise for everybody else, and taken off on receipt.
+pub(super) const SEQUENCE: &str = "x-bus-pub-seq-no";
+
+/// The publisher's own numbering in the .NET client; the same kind of noise.
+const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
+
+/// A name or key; AMQP cannot carry more than 255 bytes.
+pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportError> {
+    ShortString::try_new(text).map_err(|_| {
+        let start: String = text.chars().take(60).collect();
+        TransportError::new(
+            TransportErrorKind::TooLarge,
+            format!(
+                "the {what} `{start}…` has {} bytes; AMQP carries at most 255",
+                text.len()
+            ),
+        )
+    })
+}
+
+/// Whether a header belongs to one publisher's own bookkeeping.
+pub(crate) fn is_private(name: &str) -> bool {
+    matches!(name, SEQUENCE | DOTNET_SEQUENCE)
+}
+
+pub(super) fn table<'a>(
+    values: impl Iterator<Item = (&'a str, &'a HeaderValue)>,
+) -> Result<FieldTable, TransportError> {
+    let mut table = FieldTable::default();
+    for (name, value) in values {
+        table.insert(short("header name", name)?, to_value(value)?);
+    }
+    Ok(table)
+}
+
+/// A header value as .NET's client writes it: 32 bits where they suffice.
+pub(crate) fn to_value(value: &HeaderValue) -> Result<AMQPValue, TransportError> {
+    Ok(match value {
+        HeaderValue::Null => AMQPValue::Void,
+        HeaderValue::Bool(value) => AMQPValue::Boolean(*value),
+        HeaderValue::Int(value) => {
+            i32::try_from(*value).map_or(AMQPValue::LongLongInt(*value), AMQPValue::LongInt)
+        }
+        // AMQP's tables know no unsigned 64 bits.
+        HeaderValue::Unsigned(value) => AMQPValue::LongString(value.to_string().into()),
+        HeaderValue::Float(value) => AMQPValue::Double(*value),
+        HeaderValue::Text(value) => AMQPValue::LongString(value.as_str().into()),
+        HeaderValue::List(values) => {
+            let mut list = FieldArray::default();
+            for value in values {
+                list.push(to_value(value)?);
+            }
+            AMQPValue::FieldArray(list)
+        }
+        HeaderValue::Map(values) => {
+            AMQPValue::FieldTable(table(values.iter().map(|(name, v)| (name.as_str(), v)))?)
+        }
+        HeaderValue::Timestamp(seconds) => match u64::try_from(*seconds) {
+            Ok(seconds) => AMQPValue::Timestamp(seconds),
+            Err(_) => AMQPValue::LongLongInt(*seconds),
+        },
+        HeaderValue::Bytes(bytes) => AMQPValue::ByteArray(bytes.clone().into()),
+    })
+}
+
+pub(crate) fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
+    match value {
+        AMQPValue::Void => HeaderValue::Null,
+        AMQPValue::Boolean(value) => HeaderValue::Bool(*value),
+        AMQPValue::ShortShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => HeaderValue::Int(*value),
+        AMQPValue::Float(value) => HeaderValue::Float((*value).into()),
+        AMQPValue::Double(value) => HeaderValue::Float(*value),
+        AMQPValue::DecimalValue(value) => {
+            HeaderValue::Float(f64::from(value.value) / 10f64.powi(value.scale.into()))
+        }
+        AMQPValue::ShortString(value) => HeaderValue::Text(value.to_string()),
+        AMQPValue::LongString(value) => text_or_bytes(value.as_bytes()),
+        // .NET writes texts as bytes at times.
+        AMQPValue::ByteArray(value) => text_or_bytes(value.as_slice()),
+        AMQPValue::Timestamp(seconds) => {
+            HeaderValue::Timestamp(i64::try_from(*seconds).unwrap_or(i64::MAX))
+        }
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if depth >= MAX_DEPTH => {
+            HeaderValue::Null
+        }
+        AMQPValue::FieldArray(values) => HeaderValue::List(
+            values
+                .as_slice()
+                .iter()
+                .map(|value| from_value(value, depth + 1))
+                .collect(),
+        ),
+        AMQPValue::FieldTable(values) => HeaderValue::Map(
+            values
+                .inner()
+                .iter()
+                .map(|(name, value)| (name.to_string(), from_value(value, depth + 1)))
+                .collect(),
+        ),
+    }
+}
+
+fn text_or_bytes(bytes: &[u8]) -> HeaderValue {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => HeaderValue::Text(text.to_owned()),
+        Err(_) => HeaderValue::Bytes(bytes.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn header_values_survive_the_wire() {
+        for value in [
+            HeaderValue::Null,
+            true.into(),
+            7.into(),
+            i64::MIN.into(),
+            1.5.into(),
+            "ß🚚".into(),
+            HeaderValue::Timestamp(1_770_000_000),
+            HeaderValue::Bytes(vec![0xff, 0]),
+            HeaderValue::List(vec![1.into(), "x".into()]),
+            HeaderValue::Map(BTreeMap::from([("a".to_owned(), HeaderValue::Null)])),
+        ] {
+            assert_eq!(from_value(&to_value(&value).unwrap(), 0), value);
+        }
+    }
+
+    #[test]
+    fn nesting_by_strangers_is_bounded() {
+        let mut value = AMQPValue::Void;
+        for _ in 0..1000 {
+            value = AMQPValue::FieldArray(vec![value].into());
+        }
+        let mut depth = 0;
+        let mut read = &from_value(&value, 0);
+        while let HeaderValue::List(values) = read {
+            read = &values[0];
+            depth += 1;
+        }
+        assert_eq!(depth, MAX_DEPTH);
+    }
+}

@@ -1,0 +1,104 @@
+//! Keeps messages apart after the broker refused one.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::pending::{PendingPublish, Scope, Standing};
+use super::unconfirmed::Unconfirmed;
+
+/// The time after a refusal for which confirms are waited for between batches.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Lets one batch of messages through after the other.
+///
+/// The next one begins when nothing of the last one is on its way. So what the broker has read
+/// before it refused another message is confirmed before a further refusal can make it go once
+/// more, and a suspect is alone. A queue that confirms nothing stops this for a while only.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// The batch that is on its way; 0 is the one of all that nothing is known of.
+    batch: u64,
+    /// The last one that was given out.
+    batches: u64,
+    patience: Option<Instant>,
+    solitude: Solitude,
+}
+
+/// The claim that no other channel of the connection sends a suspect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Solitude {
+    #[default]
+    No,
+    Wanted,
+    AskedFor,
+    Yes,
+}
+
+impl Gate {
+    /// True if a message may be written now.
+    pub(crate) fn lets(&mut self, pending: &PendingPublish, unconfirmed: &Unconfirmed) -> bool {
+        if pending.standing == Standing::Suspect(Scope::Connection)
+            && self.solitude != Solitude::Yes
+        {
+            if self.solitude == Solitude::No {
+                self.solitude = Solitude::Wanted;
+            }
+            return false;
+        }
+        if pending.batch == self.batch || unconfirmed.awaited() == 0 {
+            return true;
+        }
+        let is_over = self.patience.is_none_or(|end| Instant::now() >= end);
+        is_over && !unconfirmed.has_suspect()
+    }
+
+    /// Notes that a message is written.
+    pub(crate) fn passed(&mut self, pending: &PendingPublish) {
+        self.batch = pending.batch;
+    }
+
+    /// Begins with new batches, as a message was refused.
+    pub(crate) fn begin(&mut self) {
+        self.patience = Some(Instant::now() + PATIENCE);
+    }
+
+    /// The number of another batch.
+    pub(crate) fn next_batch(&mut self) -> u64 {
+        self.batches += 1;
+        self.batches
+    }
+
+    /// True, once, if other channels have to be asked to wait.
+    pub(crate) fn seeks_solitude(&mut self) -> bool {
+        let seeks = self.solitude == Solitude::Wanted;
+        if seeks {
+            self.solitude = Solitude::AskedFor;
+        }
+        seeks
+    }
+
+    /// Notes that other channels wait.
+    pub(crate) fn is_alone(&mut self) {
+        self.solitude = Solitude::Yes;
+    }
+
+    /// True while other channels have to wait.
+    pub(crate) fn needs_solitude(&self) -> bool {
+        self.solitude != Solitude::No
+    }
+
+    /// Notes that there are no suspects any more.
+    pub(crate) fn leave_solitude(&mut self) {
+        if self.solitude == Solitude::Yes {
+            self.solitude = Solitude::No;
+        }
+    }
+
+    /// Forgets what was asked of a connection that is gone.
+    pub(crate) fn disconnect(&mut self) {
+        if self.solitude != Solitude::Yes {
+            self.solitude = Solitude::No;
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What becomes of messages that were on their way on a channel that is gone.
+//!
+//! The broker reads a channel in order, and closes it at the first message that it cannot take:
+//! what was written before that one has been read, what was written after it has not. Where the
+//! broker's words fit a message, that one is the culprit. Where they fit none, each that may be the
+//! cause goes again alone, until it is confirmed or shows itself.
+
+use bus_core::transport::Target;
+
+use super::gate::Gate;
+use super::pending::{PendingPublish, PendingPublishes, Scope, Standing};
+use super::refusal::Refusal;
+use super::unconfirmed::Lost;
+
+/// The closings of a connection that convict who was alone on a channel.
+///
+/// Other channels share it.
+const MAX_STRIKES: u32 = 3;
+
+/// The outcome of a loss.
+pub(crate) struct Settled {
+    pub(crate) again: PendingPublishes,
+    /// Where those went that the broker refused.
+    pub(crate) refused: Vec<Target>,
+    /// The message that caused it was among them.
+    pub(crate) found: bool,
+}
+
+/// The knowledge of one message after a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The broker refused it, or would have.
+    ///
+    /// An earlier one of several may have been taken.
+    Culprit { perhaps_taken: bool },
+    /// The broker has read it, and went on.
+    Cleared,
+    /// The broker may have read it.
+    Unsure,
+    /// It, or another one, is the cause.
+    Suspect,
+    /// The broker has not read it.
+    Unread,
+}
+
+impl Lost {
+    /// Ends the culprits; says what goes again, and in which batches.
+    pub(crate) fn settle(mut self, refusal: Option<&Refusal>, gate: &mut Gate) -> Settled {
+        let mut settled = Settled {
+            again: PendingPublishes::new(),
+            refused: Vec::new(),
+            found: false,
+        };
+        let Some(refusal) = refusal else {
+            settled.again.extend(self.confirmed);
+            settled.again.extend(self.unconfirmed);
+            for pending in &mut settled.again {
+                pending.may_have_arrived = true;
+            }
+            settled.again.retain(|pending| !pending.is_expired());
+            return settled;
+        };
+        let fates = by_words(&self.unconfirmed, refusal)
+            .unwrap_or_else(|| by_elimination(&mut self.unconfirmed, refusal));
+        gate.begin();
+        // Confirmed before another culprit can be met, should it have been read already.
+        let together = gate.next_batch();
+        let read = self.confirmed.into_iter();
+        let read = read.zip(std::iter::repeat(Fate::Cleared));
+        for (mut pending, fate) in read.chain(self.unconfirmed.into_iter().zip(fates)) {
+            pending.may_have_arrived |= fate.may_have_arrived();
+            let is_suspect = matches!(pending.standing, Standing::Suspect(_));
+            match fate {
+                Fate::Culprit { .. } => {
+                    pending.batch = together;
+                    settled.convict(pending, refusal);
+                    continue;
+                }
+                Fate::Suspect => suspect(&mut pending, refusal.scope(), gate),
+                Fate::Cleared => (pending.standing, pending.batch) = (Standing::Cleared, together),
+                // A suspect stays one.
+                Fate::Unsure | Fate::Unread if is_suspect => {}
+                Fate::Unsure => pending.batch = together,
+                Fate::Unread => pending.batch = 0,
+            }
+            settled.send_again(pending);
+        }
+        settled
+    }
+}
+
+impl Settled {
+    /// Ends the message that the broker refused, unless its exchange is declared again.
+    fn convict(&mut self, mut pending: Box<PendingPublish>, refusal: &Refusal) {
+        self.found = true;
+        self.refused.push(pending.outgoing.target.clone());
+        if is_declared_again(&mut pending, refusal) {
+            self.send_again(pending);
+        } else {
+            let error = refusal.error(&pending);
+            pending.finish(Err(error));
+        }
+    }
+
+    fn send_again(&mut self, pending: Box<PendingPublish>) {
+        if !pending.is_expired() {
+            self.again.push_back(pending);
+        }
+    }
+}
+
+impl Fate {
+    fn may_have_arrived(self) -> bool {
+        match self {
+            Self::Culprit { perhaps_taken } => perhaps_taken,
+            Self::Cleared | Self::Unsure | Self::Suspect => true,
+            Self::Unread => false,
+        }
+    }
+}
+
+fn suspect(pending: &mut PendingPublish, scope: Scope, gate: &mut Gate) {
+    let scope = match pending.standing {
+        Standing::Suspect(before) => scope.max(before),
+        Standing::Plain | Standing::Cleared => scope,
+    };
+    pending.standing = Standing::Suspect(scope);
+    pending.batch = gate.next_batch();
+}
+
+/// Judges by the broker's words; `None` if they fit no message.
+fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>> {
+    let fits: Vec<bool> = messages
+        .iter()
+        .map(|pending| refusal.fits(pending))
+        .collect();
+    let first = fits.iter().position(|fits| *fits)?;
+    let last = fits.iter().rposition(|fits| *fits)?;
+    // Where the reason lasts, the broker stopped at the first; else, at any of them.
+    let latest = if refusal.is_lasting() { first } else { last };
+    let fate = |(index, fits)| match fits {
+        true => Fate::Culprit {
+            perhaps_taken: index < latest,
+        },
+        false if index < first => Fate::Cleared,
+        false if index < latest => Fate::Unsure,
+        false => Fate::Unread,
+    };
+    Some(fits.into_iter().enumerate().map(fate).collect())
+}
+
+/// Judges by what the broker is not known to have read.
+fn by_elimination(messages: &mut PendingPublishes, refusal: &Refusal) -> Vec<Fate> {
+    let is_candidate = |pending: &PendingPublish| pending.standing != Standing::Cleared;
+    let candidates = messages
+        .iter()
+        .filter(|pending| is_candidate(pending))
+        .count();
+    let fate = |pending: &mut Box<PendingPublish>| {
+        if candidates > 0 && !is_candidate(pending) {
+            return Fate::Cleared;
+        }
+        let is_alone = candidates == 1 && is_convicted(pending, refusal);
+        if is_alone {
+            Fate::Culprit {
+                perhaps_taken: false,
+            }
+        } else {
+            Fate::Suspect
+        }
+    };
+    messages.iter_mut().map(fate).collect()
+}
+
+/// True if the only one left on its channel is the cause.
+fn is_convicted(pending: &mut PendingPublish, refusal: &Refusal) -> bool {
+    match (refusal.scope(), pending.standing) {
+        (Scope::Channel, _) => true,
+        (Scope::Connection, Standing::Suspect(Scope::Connection)) => {
+            pending.strikes += 1;
+            pending.strikes >= MAX_STRIKES
+        }
+        (Scope::Connection, _) => false,
+    }
+}
+
+/// True, once for each message, if the missing exchange is one that we declare.
+fn is_declared_again(pending: &mut PendingPublish, refusal: &Refusal) -> bool {
+    let is_ours = match &pending.outgoing.target {
+        Target::Exchange { topology, .. } => topology.is_some(),
+        Target::Queue(_) => true,
+        Target::Inbox(_) => false,
+    };
+    let again = refusal.is_missing() && is_ours && !pending.was_declared_again;
+    pending.was_declared_again |= again;
+    again
+}

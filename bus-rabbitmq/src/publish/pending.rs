@@ -1,0 +1,323 @@
+//! One message on its way through a publisher.
+
+use std::collections::VecDeque;
+
+use bus_core::transport::{Outgoing, Target, TransportError, TransportErrorKind};
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::convert::{properties, short};
+use crate::error::closed;
+
+/// A route's place; good for as long as something is held or on its way there.
+pub(crate) type RouteId = usize;
+
+/// The usual reasons for a negative acknowledgement.
+pub(crate) const FULL: &str = "a queue is full or failed";
+
+/// Many of them, in some order.
+pub(crate) type PendingPublishes = VecDeque<Box<PendingPublish>>;
+
+/// A message, who waits for it, and what is known of it.
+pub(crate) struct PendingPublish {
+    pub(crate) outgoing: Outgoing,
+    /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
+    parts: Option<Box<Parts>>,
+    done: Option<oneshot::Sender<Result<(), TransportError>>>,
+    /// Tells it from the others should it come back; mandatory messages only.
+    pub(crate) mark: Option<u64>,
+    /// Why it came back, if it did.
+    pub(crate) returned: Option<String>,
+    /// Its place among all that were handed over.
+    pub(crate) number: u64,
+    /// Where it goes, as its schedule knows it; once it is on its way.
+    pub(crate) route: RouteId,
+    /// It is on its way only together with others of its batch.
+    pub(crate) batch: u64,
+    /// An earlier writing, on a channel that is gone, may have reached a queue.
+    pub(crate) may_have_arrived: bool,
+    pub(crate) standing: Standing,
+    /// The broker refused it for now; some of its queues may have taken it.
+    pub(crate) was_nacked: bool,
+    /// Its target was declared again for it.
+    pub(crate) was_declared_again: bool,
+    /// Counts how often a connection was closed while it was alone there.
+    pub(crate) strikes: u32,
+}
+
+/// The part of a message in the closing of a channel by the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    #[default]
+    Plain,
+    /// It, or one of several others, is the cause; it goes alone until that is known.
+    Suspect(Scope),
+    /// The broker has read it, and went on.
+    Cleared,
+}
+
+/// The part of a connection that the broker closes because of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    Channel,
+    /// With all of its channels.
+    Connection,
+}
+
+/// What the client takes beside the body.
+pub(crate) struct Parts {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) properties: BasicProperties,
+    /// What the headers among them take, in bytes.
+    pub(crate) header_size: usize,
+}
+
+impl Parts {
+    fn of(outgoing: &Outgoing, mark: Option<u64>) -> Result<Box<Self>, TransportError> {
+        let (exchange, routing_key) = match &outgoing.target {
+            Target::Exchange { name, .. } => (
+                short("exchange name", name)?,
+                short("routing key", &outgoing.routing_key)?,
+            ),
+            Target::Queue(name) => (
+                short("queue name", name)?,
+                short("routing key", &outgoing.routing_key)?,
+            ),
+            Target::Inbox(name) => (ShortString::default(), short("queue name", name)?),
+        };
+        let (properties, header_size) = properties(outgoing, mark)?;
+        Ok(Box::new(Self {
+            exchange,
+            routing_key,
+            properties,
+            header_size,
+        }))
+    }
+}
+
+impl PendingPublish {
+    /// Checks everything that can be checked without the broker.
+    pub(crate) fn new(
+        outgoing: Outgoing,
+        mark: u64,
+        done: oneshot::Sender<Result<(), TransportError>>,
+    ) -> Result<Self, TransportError> {
+        if outgoing.delay.is_some() {
+            return Err(TransportError::new(
+                TransportErrorKind::Unsupported,
+                format!(
+                    "the message to `{}` cannot be delayed: this transport has no delayed delivery",
+                    outgoing.target.name()
+                ),
+            ));
+        }
+        let mark = outgoing.mandatory.then_some(mark);
+        let parts = Some(Parts::of(&outgoing, mark)?);
+        Ok(Self {
+            outgoing,
+            parts,
+            done: Some(done),
+            mark,
+            returned: None,
+            number: 0,
+            route: 0,
+            batch: 0,
+            may_have_arrived: false,
+            standing: Standing::Plain,
+            was_nacked: false,
+            was_declared_again: false,
+            strikes: 0,
+        })
+    }
+
+    /// What the client writes.
+    pub(crate) fn take_parts(&mut self) -> Result<Box<Parts>, TransportError> {
+        match self.parts.take() {
+            Some(made) => Ok(made),
+            None => Parts::of(&self.outgoing, self.mark),
+        }
+    }
+
+    /// The exchange that the broker sees.
+    pub(crate) fn exchange(&self) -> &str {
+        match &self.outgoing.target {
+            Target::Exchange { name, .. } | Target::Queue(name) => name,
+            Target::Inbox(_) => "",
+        }
+    }
+
+    pub(crate) fn routing_key(&self) -> &str {
+        match &self.outgoing.target {
+            Target::Exchange { .. } | Target::Queue(_) => &self.outgoing.routing_key,
+            Target::Inbox(name) => name,
+        }
+    }
+
+    /// Gives its time to live as the broker reads it.
+    pub(crate) fn expiration(&self) -> Option<String> {
+        let parts = Parts::of(&self.outgoing, self.mark).ok()?;
+        let expiration = parts.properties.expiration().as_ref();
+        expiration.map(ToString::to_string)
+    }
+
+    /// Where it goes, in words.
+    pub(crate) fn target(&self) -> String {
+        match &self.outgoing.target {
+            Target::Exchange { name, .. } => format!("exchange `{name}`"),
+            Target::Queue(name) | Target::Inbox(name) => format!("queue `{name}`"),
+        }
+    }
+
+    /// Whether somebody still waits for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.done.as_ref().is_some_and(|done| !done.is_closed())
+    }
+
+    /// Whether its waiter was told that its time is up.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.done.is_none()
+    }
+
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.done.is_some()
+            && self
+                .outgoing
+                .deadline
+                .is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Tells the waiter; the message goes on.
+    pub(crate) fn expire(&mut self, error: TransportError) {
+        if let Some(done) = self.done.take() {
+            // A waiter that is gone does not care.
+            let _ = done.send(Err(error));
+        }
+    }
+
+    /// Whether this one, given up by its waiter, is the same message as another one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_expired()
+            && self.outgoing.message_id.is_some()
+            && self.outgoing.message_id == other.outgoing.message_id
+            && self.outgoing.target.name() == other.outgoing.target.name()
+            && self.outgoing.body == other.outgoing.body
+    }
+
+    /// Takes over the waiter of the same message.
+    pub(crate) fn rejoin(&mut self, other: Self) {
+        self.done = other.done;
+        self.outgoing.deadline = other.outgoing.deadline;
+    }
+
+    /// Its time was up while it waited to be written, or to be written again, and why it did.
+    pub(crate) fn not_sent(&self, why: &str) -> TransportError {
+        let target = self.target();
+        if self.was_nacked {
+            let text = format!(
+                "RabbitMQ refused the message to {target} (negative acknowledgement), and did not \
+                 take it before its deadline: {why}"
+            );
+            return self.refused(TransportErrorKind::Nacked, text);
+        }
+        if self.may_have_arrived {
+            let text = format!(
+                "the message to {target} was not confirmed before its connection was lost, nor sent again before its \
+                 deadline; it may have arrived: {why}"
+            );
+            return TransportError::new(TransportErrorKind::TimedOut, text);
+        }
+        let text = format!("the message to {target} was not sent before its deadline: {why}");
+        TransportError::new(TransportErrorKind::Unreachable, text)
+    }
+
+    /// Notes that the broker has read it, and went on: it is nothing special any more.
+    pub(crate) fn was_read(&mut self) {
+        (self.standing, self.batch) = (Standing::Plain, 0);
+    }
+
+    /// Tells that no queue took it.
+    pub(crate) fn unroutable(self: Box<Self>) {
+        let text = format!(
+            "no queue took the message to {} with routing key `{}`: {}",
+            self.target(),
+            self.routing_key(),
+            self.returned.as_deref().unwrap_or("it came back")
+        );
+        let error = self.refused(TransportErrorKind::Unroutable, text);
+        self.finish(Err(error));
+    }
+
+    /// Makes the error for a message whose transport was closed.
+    pub(crate) fn closed(&self) -> TransportError {
+        if !self.may_have_arrived && !self.was_nacked {
+            return closed();
+        }
+        let text = format!(
+            "{}; the message to {} was not confirmed before, and may have arrived",
+            closed(),
+            self.target()
+        );
+        TransportError::new(TransportErrorKind::Closed, text)
+    }
+
+    /// Makes the error for a message whose time was up while others to its target were refused.
+    pub(crate) fn not_sent_behind(&self) -> TransportError {
+        let text = format!(
+            "the message to {} was not sent before its deadline: RabbitMQ refused those before it \
+             (negative acknowledgement): {FULL}",
+            self.target()
+        );
+        self.refused(TransportErrorKind::Nacked, text)
+    }
+
+    /// Makes the error for a message that cannot go now, but perhaps went before.
+    pub(crate) fn refused(&self, kind: TransportErrorKind, text: String) -> TransportError {
+        let is_open = self.was_nacked && kind != TransportErrorKind::Nacked;
+        if !self.may_have_arrived && !is_open {
+            return TransportError::new(kind, text);
+        }
+        let text = format!("{text}; it may have arrived all the same, as it was written before");
+        TransportError::new(TransportErrorKind::TimedOut, text)
+    }
+
+    /// True if another declaration of its target may give it a way to a queue.
+    pub(crate) fn is_routed_by_topology(&self) -> bool {
+        match &self.outgoing.target {
+            Target::Queue(_) => true,
+            Target::Exchange { topology, .. } => topology.as_ref().is_some_and(|topology| {
+                !topology.queues.is_empty() || !topology.bindings.is_empty()
+            }),
+            Target::Inbox(_) => false,
+        }
+    }
+
+    pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {
+        if let Some(done) = self.done.take() {
+            // A waiter that is gone does not care.
+            let _ = done.send(outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_was_on_its_way_when_a_channel_was_lost_may_have_arrived() {
+        let outgoing = Outgoing::new(Target::Inbox("q".into()), Bytes::new());
+        let (done, _outcome) = oneshot::channel();
+        let mut pending = PendingPublish::new(outgoing, 0, done).unwrap();
+        assert_eq!(pending.not_sent("").kind(), TransportErrorKind::Unreachable);
+        pending.may_have_arrived = true;
+        let error = pending.not_sent("RabbitMQ is away");
+        assert_eq!(error.kind(), TransportErrorKind::TimedOut);
+        assert!(error.to_string().contains("may have arrived"), "{error}");
+        assert!(error.to_string().contains("RabbitMQ is away"), "{error}");
+    }
+}

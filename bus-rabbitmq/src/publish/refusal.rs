@@ -1,0 +1,132 @@
+//! The broker's reason for closing a channel, and the messages that it means.
+
+use bus_core::transport::{TransportError, TransportErrorKind};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::{Error, ErrorKind};
+
+use super::pending::{PendingPublish, Scope};
+use crate::error::{kind_of, words};
+
+const SIZE: &str = "message size ";
+const TOPIC: &str = "access to topic '";
+
+/// The broker's word for closing a channel because of one message.
+///
+/// It names no message, but most reasons name what it has: its exchange, its size.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    kind: TransportErrorKind,
+    words: String,
+    scope: Scope,
+}
+
+impl Refusal {
+    /// Reads a refusal; `None` if the broker refused no message.
+    ///
+    /// Then the connection was lost, or closed for another reason.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        let ErrorKind::ProtocolError(protocol) = error.kind() else {
+            return None;
+        };
+        let (kind, scope) = match protocol.kind() {
+            AMQPErrorKind::Soft(_) => (kind_of(error), Scope::Channel),
+            // The frame of its headers, a value in it, or what the broker makes of it, breaks the
+            // whole connection.
+            AMQPErrorKind::Hard(
+                AMQPHardError::FRAMEERROR
+                | AMQPHardError::SYNTAXERROR
+                | AMQPHardError::NOTIMPLEMENTED
+                | AMQPHardError::INTERNALERROR,
+            ) => (TransportErrorKind::Protocol, Scope::Connection),
+            AMQPErrorKind::Hard(_) => return None,
+        };
+        (!kind.is_transient()).then(|| Self {
+            kind,
+            words: words(error),
+            scope,
+        })
+    }
+
+    /// The part of the connection that was closed.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// True if an exchange is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.kind == TransportErrorKind::Unroutable
+    }
+
+    /// True if it holds for whatever is sent to the exchange.
+    pub(crate) fn is_of_exchange(&self) -> bool {
+        self.kind == TransportErrorKind::AccessRefused && !self.words.contains(TOPIC)
+    }
+
+    /// True if the same message would have been refused before as well.
+    ///
+    /// An exchange that is gone may have been there a moment ago.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.is_missing()
+    }
+
+    /// True if the broker's words fit this message.
+    pub(crate) fn fits(&self, pending: &PendingPublish) -> bool {
+        let exchange = match pending.exchange() {
+            "" => "amq.default",
+            name => name,
+        };
+        let words = |text: String| self.words.contains(&text);
+        match self.kind {
+            TransportErrorKind::Mismatch => self.names_what_it_holds(pending),
+            // ACCESS_REFUSED - access to topic 'a.b' in exchange 'orders' in vhost '/' refused for
+            // user 'app'
+            TransportErrorKind::AccessRefused if self.words.contains(TOPIC) => {
+                let key = pending.routing_key();
+                words(format!("{TOPIC}{key}' in exchange '{exchange}' in vhost '"))
+            }
+            // NOT_FOUND - no exchange 'orders' in vhost '/'
+            TransportErrorKind::AccessRefused | TransportErrorKind::Unroutable => {
+                words(format!("exchange '{exchange}' in vhost '"))
+            }
+            _ => false,
+        }
+    }
+
+    /// True if the words name the size or the expiration of this message.
+    ///
+    /// `PRECONDITION_FAILED - message size 150 is larger than configured max size 100`; older ones
+    /// leave `is` out.
+    fn names_what_it_holds(&self, pending: &PendingPublish) -> bool {
+        if let Some(size) = self.between(SIZE, " ") {
+            return size.parse() == Ok(pending.outgoing.body.len());
+        }
+        self.between("invalid expiration '", "'")
+            .is_some_and(|expiration| pending.expiration().as_deref() == Some(expiration))
+    }
+
+    fn between(&self, start: &str, end: &str) -> Option<&str> {
+        let (_, rest) = self.words.split_once(start)?;
+        Some(rest.split_once(end)?.0)
+    }
+
+    /// Makes the error for the sender of the culprit.
+    pub(crate) fn error(&self, pending: &PendingPublish) -> TransportError {
+        let kind = match self.kind {
+            TransportErrorKind::Mismatch if self.words.contains(SIZE) => {
+                TransportErrorKind::TooLarge
+            }
+            TransportErrorKind::Mismatch => TransportErrorKind::Protocol,
+            kind => kind,
+        };
+        let text = format!(
+            "RabbitMQ refused the message to {}: {}",
+            pending.target(),
+            self.words
+        );
+        if self.is_lasting() {
+            TransportError::new(kind, text)
+        } else {
+            pending.refused(kind, text)
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The order in which messages are written, as plain data that knows no channel.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use bus_core::transport::{Backoff, Target, TransportError};
+use tokio::time::Instant;
+
+use crate::convert::Confirmed;
+use crate::publish::gate::Gate;
+use crate::publish::pending::{PendingPublish, PendingPublishes, RouteId, Standing};
+use crate::publish::refusal::Refusal;
+use crate::publish::route::{self, Knowledge, Route};
+use crate::publish::targets::Targets;
+use crate::publish::unconfirmed::Unconfirmed;
+
+/// The time for which a declaration may hold up what was handed over later.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The pauses of a target that cannot take messages.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// The messages of one confirm channel, from their handing over to their outcome.
+///
+/// They are written in the order in which they were handed over.
+pub(crate) struct Schedule {
+    window: usize,
+    /// The number of those that were handed over.
+    count: u64,
+    /// Not on their way, in order.
+    waiting: PendingPublishes,
+    unconfirmed: Unconfirmed,
+    pub(crate) gate: Gate,
+    targets: Targets,
+    /// The number of those that wait at their routes.
+    held: usize,
+    /// Routes that hold something which may be written once there is a place.
+    ready: VecDeque<RouteId>,
+    /// Nothing else is written while this one is declared, for a while.
+    first: Option<(RouteId, Instant)>,
+    background_tasks: Vec<BackgroundTask>,
+}
+
+/// Something to be done beside the writing.
+pub(crate) enum BackgroundTask {
+    /// To be answered by [`declared`](Schedule::declared).
+    Declare(RouteId, Target),
+    /// To be answered by [`rested`](Schedule::rested).
+    Rest(RouteId, Backoff),
+    /// No other channel of the connection may have a suspect; to be answered by
+    /// [`is_alone`](Gate::is_alone).
+    Solitude,
+}
+
+impl Schedule {
+    pub(crate) fn new(window: usize) -> Self {
+        Self {
+            window,
+            count: 0,
+            waiting: PendingPublishes::new(),
+            unconfirmed: Unconfirmed::default(),
+            targets: Targets::new(),
+            held: 0,
+            ready: VecDeque::new(),
+            first: None,
+            gate: Gate::default(),
+            background_tasks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.held == 0 && self.unconfirmed.is_empty()
+    }
+
+    pub(crate) fn take(&mut self, pending: Box<PendingPublish>) {
+        if let Some(mut pending) = self.unconfirmed.rejoin(pending) {
+            self.count += 1;
+            pending.number = self.count;
+            self.waiting.push_back(pending);
+        }
+    }
+
+    /// Takes what has to be done.
+    pub(crate) fn background_tasks(&mut self) -> impl Iterator<Item = BackgroundTask> + use<> {
+        if self.gate.seeks_solitude() {
+            self.background_tasks.push(BackgroundTask::Solitude);
+        }
+        mem::take(&mut self.background_tasks).into_iter()
+    }
+
+    /// Takes the next one to write, if there is one that may go.
+    pub(crate) fn next(&mut self) -> Option<Box<PendingPublish>> {
+        while self.free() > 0 {
+            if let Some(pending) = self.next_held() {
+                return Some(pending);
+            }
+            let pending = self.waiting.front()?;
+            if self.is_declaring_first() || !self.gate.lets(pending, &self.unconfirmed) {
+                return None;
+            }
+            let pending = self.waiting.pop_front()?;
+            if pending.is_wanted()
+                && let Some(pending) = self.admit(pending)
+            {
+                return Some(pending);
+            }
+        }
+        None
+    }
+
+    /// Counts the places that are free.
+    ///
+    /// A message that was given up takes a place of its own target only.
+    fn free(&self) -> usize {
+        self.window.saturating_sub(self.unconfirmed.awaited())
+    }
+
+    /// Takes the first one of a route that has room, each route in its turn.
+    fn next_held(&mut self) -> Option<Box<PendingPublish>> {
+        let mut looked_at = 0;
+        while looked_at < self.ready.len() {
+            let id = self.ready.pop_front()?;
+            let free = self.free();
+            let route = &mut self.targets[id];
+            let (Some(first), true) = (route.first(), route.is_open()) else {
+                route.is_listed = false;
+                continue;
+            };
+            let may_go = route.has_room(free) && self.gate.lets(first, &self.unconfirmed);
+            self.ready.push_back(id);
+            if !may_go {
+                looked_at += 1;
+                continue;
+            }
+            let mut pending = self.targets[id].release()?;
+            self.held -= 1;
+            if pending.is_wanted() {
+                pending.route = id;
+                return Some(pending);
+            }
+        }
+        None
+    }
+
+    fn is_declaring_first(&self) -> bool {
+        self.first.is_some_and(|(_, end)| Instant::now() < end)
+    }
+
+    /// Gives a message back if it may be written now; else it waits at its route.
+    fn admit(&mut self, mut pending: Box<PendingPublish>) -> Option<Box<PendingPublish>> {
+        let id = self.targets.find(&pending.outgoing.target);
+        let (free, route) = (self.free(), &self.targets[id]);
+        if let Some(refusal) = route.denial() {
+            let error = refusal.error(&pending);
+            pending.finish(Err(error));
+            return None;
+        }
+        if route.is_open() && route.first().is_none() && route.has_room(free) {
+            pending.route = id;
+            return Some(pending);
+        }
+        self.hold(id, pending);
+        None
+    }
+
+    fn hold(&mut self, id: RouteId, pending: Box<PendingPublish>) {
+        self.targets[id].hold(pending);
+        self.held += 1;
+        self.nudge(id);
+    }
+
+    /// Begins what the messages of a route need next.
+    fn nudge(&mut self, id: RouteId) {
+        let route = &mut self.targets[id];
+        let Some(first) = route.first() else {
+            return;
+        };
+        if route.is_busy {
+            return;
+        }
+        if !route.is_known() {
+            let target = first.outgoing.target.clone();
+            route.is_busy = true;
+            self.background_tasks
+                .push(BackgroundTask::Declare(id, target));
+            // One that takes too long holds up its own messages only.
+            if route.trouble.is_none() {
+                let end = || (id, Instant::now() + GRACE);
+                self.first.get_or_insert_with(end);
+            }
+        } else if !route.is_listed {
+            route.is_listed = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes the outcome of a declaration.
+    pub(crate) fn declared(&mut self, id: RouteId, outcome: Result<(), TransportError>) {
+        self.first.take_if(|(first, _)| *first == id);
+        let route = &mut self.targets[id];
+        route.is_busy = false;
+        route.trouble = None;
+        match outcome {
+            Ok(()) => {
+                route.knowledge = Knowledge::Found;
+                route.backoff = None;
+            }
+            Err(error) if error.kind().is_transient() => {
+                tracing::debug!(%error, "a declaration did not get through");
+                route.trouble = Some(error.to_string());
+                self.rest(id);
+            }
+            Err(error) => self.held -= route.fail(error),
+        }
+        self.nudge(id);
+    }
+
+    fn rest(&mut self, id: RouteId) {
+        let route = &mut self.targets[id];
+        let backoff = route
+            .backoff
+            .take()
+            .unwrap_or_else(|| Backoff::new(FIRST_REST, LONGEST_REST));
+        route.is_busy = true;
+        self.background_tasks
+            .push(BackgroundTask::Rest(id, backoff));
+    }
+
+    /// Notes that a route may be tried again.
+    pub(crate) fn rested(&mut self, id: RouteId, backoff: Backoff) {
+        let route = &mut self.targets[id];
+        route.is_busy = false;
+        route.backoff = Some(backoff);
+        self.nudge(id);
+    }
+
+    /// Notes that a message is written; gives its number in the unconfirmed messages.
+    pub(crate) fn depart(&mut self, pending: Box<PendingPublish>) -> u64 {
+        self.targets[pending.route].in_flight += 1;
+        self.gate.passed(&pending);
+        self.unconfirmed.insert(pending)
+    }
+
+    /// Notes that the broker has read this one, and all before it.
+    pub(crate) fn clear(&mut self, order: u64) {
+        self.unconfirmed.clear(order);
+    }
+
+    /// Takes a confirm.
+    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
+        let acked = confirmed.acked;
+        if let Some(id) = self.unconfirmed.confirm(order, confirmed) {
+            let route = &mut self.targets[id];
+            route.in_flight -= 1;
+            if acked {
+                route.speed_up(self.window);
+            }
+        }
+    }
+
+    /// Notes that every confirm that the client had was taken.
+    pub(crate) fn end_round(&mut self) {
+        self.unconfirmed.end_round();
+        for mut pending in self.unconfirmed.returned() {
+            pending.was_read();
+            self.bring_back(pending);
+        }
+        for mut pending in self.unconfirmed.nacked() {
+            pending.was_read();
+            self.try_later(pending);
+        }
+    }
+
+    /// Keeps a message that the broker refused for now, and those behind it, for a while.
+    fn try_later(&mut self, pending: Box<PendingPublish>) {
+        let id = self.targets.find(&pending.outgoing.target);
+        let route = &mut self.targets[id];
+        route.slow_down();
+        if !route.is_busy {
+            self.rest(id);
+        }
+        self.hold(id, pending);
+    }
+
+    /// Declares the target of a message that came back once more, where that may help.
+    ///
+    /// A queue or a binding may have been deleted since.
+    fn bring_back(&mut self, mut pending: Box<PendingPublish>) {
+        let id = self.targets.find(&pending.outgoing.target);
+        let route = &mut self.targets[id];
+        if pending.was_declared_again {
+            route.declared_in_vain();
+        } else if pending.is_routed_by_topology() && route.may_be_declared_again() {
+            (pending.was_declared_again, pending.returned) = (true, None);
+            route.forget();
+            self.hold(id, pending);
+            return;
+        }
+        pending.unroutable();
+    }
+
+    /// Notes that the channel is gone; true if the cause was found.
+    ///
+    /// Everything else that was on its way goes again.
+    pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
+        let settled = self.unconfirmed.drain().settle(refusal, &mut self.gate);
+        self.targets.all().for_each(|route| route.in_flight = 0);
+        for target in settled.refused {
+            match refusal {
+                Some(refusal) if refusal.is_missing() => self.forget(&target),
+                Some(refusal) if refusal.is_of_exchange() => {
+                    let id = self.targets.find(&target);
+                    self.held -= self.targets[id].deny(refusal);
+                }
+                _ => {}
+            }
+        }
+        self.waiting.extend(settled.again);
+        self.gather();
+        settled.found
+    }
+
+    /// Puts everything that waits in order, as what was on its way comes before what routes hold.
+    fn gather(&mut self) {
+        self.waiting
+            .extend(self.targets.all().flat_map(Route::drain));
+        self.held = 0;
+        let waiting = self.waiting.make_contiguous();
+        waiting.sort_by_key(|pending| pending.number);
+    }
+
+    /// Notes that an exchange that was there is there no more.
+    fn forget(&mut self, target: &Target) {
+        let id = self.targets.find(target);
+        let was_known = self.targets[id].forget();
+        let is_ours = !matches!(target, Target::Exchange { topology: None, .. });
+        if was_known && is_ours {
+            tracing::warn!(
+                exchange = target.name(),
+                "the exchange was deleted, and is declared again; queues that were bound to it get nothing until their \
+                 subscribers bind them again"
+            );
+        }
+    }
+
+    /// Notes that the connection is gone, and with it every background task.
+    pub(crate) fn disconnect(&mut self) {
+        self.background_tasks.clear();
+        self.ready.clear();
+        self.first = None;
+        self.gate.disconnect();
+        // A broker that was away may have come back with less than it had.
+        for route in self.targets.all() {
+            route.forget();
+            (route.is_busy, route.is_listed) = (false, false);
+        }
+        self.gather();
+    }
+
+    /// Ends those whose time is up.
+    ///
+    /// `why` says why the broker cannot be reached, if it cannot.
+    pub(crate) fn expire(&mut self, why: Option<&str>) {
+        let now = Instant::now();
+        self.unconfirmed.expire(now, why);
+        if self.waiting.iter().any(|pending| pending.is_due(now)) {
+            for pending in mem::take(&mut self.waiting) {
+                if pending.is_due(now) {
+                    let error = pending.not_sent(why.unwrap_or(route::NO_PLACE));
+                    pending.finish(Err(error));
+                } else {
+                    self.waiting.push_back(pending);
+                }
+            }
+        }
+        if self.held > 0 {
+            for route in self.targets.all() {
+                self.held -= route.expire(now, why);
+            }
+        }
+        if self.gate.needs_solitude() && !self.has_suspects() {
+            self.gate.leave_solitude();
+        }
+    }
+
+    fn has_suspects(&mut self) -> bool {
+        let is_suspect =
+            |pending: &PendingPublish| matches!(pending.standing, Standing::Suspect(_));
+        self.unconfirmed.has_suspect()
+            || self.waiting.iter().any(|pending| is_suspect(pending))
+            || self
+                .targets
+                .all()
+                .any(|route| route.messages().any(is_suspect))
+    }
+
+    /// Ends everything that has no outcome, as there is no more time; counts those.
+    pub(crate) fn close(&mut self) -> usize {
+        self.recover(None);
+        let ended = self.waiting.drain(..).map(|pending| {
+            let error = pending.closed();
+            pending.finish(Err(error));
+        });
+        ended.count()
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! The task that owns a confirm channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::transport::{Backoff, TransportError};
+use futures_util::future::{Either, select};
+use futures_util::{FutureExt, TryFutureExt};
+use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
+use lapin::{Channel, Confirmation, Error, PublisherConfirm};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::background::{Background, Done};
+use super::future_pool::FuturePool;
+use super::pending::{Parts, PendingPublish, Standing};
+use super::refusal::Refusal;
+use super::schedule::Schedule;
+use crate::connection::{Link, Live};
+use crate::convert::{confirmed, fits_frame};
+use crate::error::failed;
+
+/// The precision with which deadlines are kept.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The client's time to let go of what was on its way on a lost channel.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A wish of the task's callers.
+pub(crate) enum Command {
+    Publish(Box<PendingPublish>),
+    Close(Closing),
+}
+
+/// The end of a task, once everything has its outcome, or at a time.
+pub(crate) struct Closing {
+    pub(crate) until: Instant,
+    /// Gets the number of messages that have none.
+    pub(crate) left: oneshot::Sender<usize>,
+}
+
+/// The task behind a [`Publisher`](crate::publish::Publisher).
+pub(crate) struct PublishTask {
+    link: Arc<Link>,
+    orders: mpsc::UnboundedReceiver<Command>,
+    schedule: Schedule,
+    /// Held by the one channel of the connection whose suspects may go.
+    solitude: Arc<Mutex<()>>,
+    alone: Option<OwnedMutexGuard<()>>,
+    closing: Option<Closing>,
+}
+
+impl PublishTask {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        window: usize,
+        orders: mpsc::UnboundedReceiver<Command>,
+        solitude: Arc<Mutex<()>>,
+    ) -> Self {
+        Self {
+            link,
+            orders,
+            schedule: Schedule::new(window),
+            solitude,
+            alone: None,
+            closing: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let link = Arc::clone(&self.link);
+        while let Some(Ok(live)) = self.meanwhile(None, link.up()).await {
+            if self.serve(&live).await.is_none() {
+                break;
+            }
+            self.schedule.disconnect();
+        }
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            self.take(order);
+        }
+        let left = self.schedule.close();
+        if let Some(closing) = self.closing.take() {
+            // A caller that is gone does not care.
+            let _ = closing.left.send(left);
+        }
+    }
+
+    /// True if there is nothing left to do, or no time.
+    fn is_over(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|it| self.schedule.is_idle() || it.until <= Instant::now())
+    }
+
+    /// Publishes on one connection until it is lost; `None` when all is over.
+    async fn serve(&mut self, live: &Arc<Live>) -> Option<()> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+        let mut background = Background::new(Arc::clone(live), Arc::clone(&self.solitude));
+        while live.lost().now_or_never().is_none() {
+            let opened = self.meanwhile(Some(live), live.ask(open(live))).await?;
+            let cause = match opened {
+                Ok(channel) => {
+                    self.publish_on(&channel, &mut background, &mut backoff)
+                        .await?
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no channel to publish on");
+                    None
+                }
+            };
+            self.link.suspect();
+            let refusal = cause.as_ref().and_then(Refusal::of);
+            if self.schedule.recover(refusal.as_ref()) {
+                backoff.reset();
+            } else {
+                self.meanwhile(Some(live), backoff.wait()).await?;
+            }
+        }
+        Some(())
+    }
+
+    /// Does something else beside; `None` when all is over.
+    ///
+    /// Messages are taken and deadlines kept meanwhile.
+    async fn meanwhile<T>(
+        &mut self,
+        live: Option<&Live>,
+        other: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::pin!(other);
+        let mut tick = ticks();
+        loop {
+            if self.is_over() || self.closing.is_some() && self.link.down().is_some() {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                output = &mut other => return Some(output),
+                _ = tick.tick(), if !self.schedule.is_idle() => self.expire(live),
+                order = self.orders.recv() => self.take(order?),
+            }
+        }
+    }
+
+    fn take(&mut self, order: Command) {
+        match order {
+            Command::Publish(pending) => self.schedule.take(pending),
+            Command::Close(closing) => self.closing = Some(closing),
+        }
+    }
+
+    /// Publishes until the channel is gone; `None` when all is over.
+    ///
+    /// Gives the broker's word for the loss, if there is one.
+    async fn publish_on(
+        &mut self,
+        channel: &Channel,
+        background: &mut Background,
+        backoff: &mut Backoff,
+    ) -> Option<Option<Error>> {
+        let live = Arc::clone(background.live());
+        let mut confirms = FuturePool::new();
+        let mut blocked = live.blocked();
+        let mut tick = ticks();
+        let lost = live.lost();
+        tokio::pin!(lost);
+        loop {
+            while blocked.borrow_and_update().is_none()
+                && let Some(pending) = self.schedule.next()
+            {
+                confirms.extend(self.write(channel, pending, background));
+            }
+            self.start_background_tasks(background);
+            if self.is_over() {
+                return None;
+            }
+            tokio::select! {
+                // Under load there is always a confirm or a message, so what is rare comes first.
+                biased;
+                _ = tick.tick(), if !self.schedule.is_idle() => self.expire(Some(&live)),
+                Some(done) = background.next(), if !background.is_empty() => self.done(done),
+                Some(first) = confirms.next(), if !confirms.is_empty() => {
+                    if let Some(error) = self.round(first, &mut confirms) {
+                        return self.last_words(&live, Some(error), confirms).await;
+                    }
+                    backoff.reset();
+                }
+                order = self.orders.recv() => {
+                    self.take(order?);
+                    while let Ok(order) = self.orders.try_recv() {
+                        self.take(order);
+                    }
+                }
+                () = &mut lost => return self.last_words(&live, None, confirms).await,
+                _ = blocked.changed() => {}
+            }
+        }
+    }
+
+    fn start_background_tasks(&mut self, background: &Background) {
+        for background_task in self.schedule.background_tasks() {
+            background.begin(background_task);
+        }
+        if self.schedule.is_idle() {
+            self.schedule.gate.leave_solitude();
+        }
+        if !self.schedule.gate.needs_solitude() {
+            self.alone = None;
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Declared(route, outcome) => self.schedule.declared(route, outcome),
+            Done::Rested(route, backoff) => self.schedule.rested(route, backoff),
+            Done::Read(order) => self.schedule.clear(order),
+            Done::Alone(alone) => {
+                self.alone = Some(alone);
+                self.schedule.gate.is_alone();
+            }
+            Done::Nothing => {}
+        }
+    }
+
+    /// Hands a message to the client.
+    ///
+    /// Its bytes are queued at the first poll of the future, so in this order.
+    fn write<'a>(
+        &mut self,
+        channel: &'a Channel,
+        mut pending: Box<PendingPublish>,
+        background: &Background,
+    ) -> Option<impl Future<Output = (u64, Result<Confirmation, Error>)> + use<'a>> {
+        let most = background.live().most_headers();
+        let parts = pending.take_parts().and_then(|parts| {
+            fits_frame(parts.header_size, most)?;
+            Ok(parts)
+        });
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(error) => {
+                pending.finish(Err(error));
+                return None;
+            }
+        };
+        let body = pending.outgoing.body.clone();
+        let options = BasicPublishOptions {
+            mandatory: pending.outgoing.mandatory,
+            ..BasicPublishOptions::default()
+        };
+        let is_suspect = matches!(pending.standing, Standing::Suspect(_));
+        let order = self.schedule.depart(pending);
+        let read = is_suspect.then(|| background.wait_until_read(order));
+        Some(async move {
+            // Taken apart in here: what a future captures and hands on lies in it twice.
+            let Parts {
+                exchange,
+                routing_key,
+                properties,
+                ..
+            } = *parts;
+            let written = channel.basic_publish(exchange, routing_key, options, &body, properties);
+            let confirmed = match read {
+                None => written.and_then(std::convert::identity).await,
+                Some(read) => Box::pin(written.and_then(|it| watched(channel, it, read))).await,
+            };
+            (order, confirmed)
+        })
+    }
+
+    /// Takes all confirms that the client has; an error if the channel is lost.
+    ///
+    /// The error is the broker's own word for it, if there is one.
+    fn round<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
+        &mut self,
+        first: F::Output,
+        confirms: &mut FuturePool<F>,
+    ) -> Option<Error> {
+        let mut cause = None;
+        let mut next = Some(first);
+        while let Some((order, outcome)) = next {
+            self.take_confirm(order, outcome, &mut cause);
+            next = confirms.take_ready();
+        }
+        self.schedule.end_round();
+        cause
+    }
+
+    fn take_confirm(
+        &mut self,
+        order: u64,
+        outcome: Result<Confirmation, Error>,
+        cause: &mut Option<Error>,
+    ) {
+        match outcome {
+            Ok(confirmation) => self.schedule.confirm(order, confirmed(confirmation)),
+            Err(error) if cause.as_ref().and_then(Refusal::of).is_none() => *cause = Some(error),
+            Err(_) => {}
+        }
+    }
+
+    /// Waits until the client has let go of a channel; `None` when all is over.
+    ///
+    /// It still writes what it has. Gives the broker's word for the loss, if there is one.
+    async fn last_words<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
+        &mut self,
+        live: &Live,
+        mut cause: Option<Error>,
+        mut confirms: FuturePool<F>,
+    ) -> Option<Option<Error>> {
+        while let Some((order, outcome)) = confirms.take_ready() {
+            self.take_confirm(order, outcome, &mut cause);
+        }
+        let mut outcomes = Vec::new();
+        let all = async {
+            while let Some(outcome) = confirms.next().await {
+                outcomes.push(outcome);
+            }
+        };
+        // Bounded, as the client may leave a question without an answer.
+        let _ = self.meanwhile(Some(live), timeout(LAST_WORDS, all)).await?;
+        for (order, outcome) in outcomes {
+            self.take_confirm(order, outcome, &mut cause);
+        }
+        self.schedule.end_round();
+        Some(cause)
+    }
+
+    fn expire(&mut self, live: Option<&Live>) {
+        let blocked = live.and_then(|live| live.blocked().borrow().clone());
+        let blocked = blocked.map(|reason| format!("RabbitMQ takes no messages: {reason}"));
+        let why = blocked.or_else(|| self.link.down());
+        self.schedule.expire(why.as_deref());
+    }
+}
+
+async fn open(live: &Live) -> Result<Channel, TransportError> {
+    let channel = live.channel().await?;
+    let confirming = channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await;
+    confirming.map_err(|error| failed("publisher confirms cannot be switched on", error))?;
+    Ok(channel)
+}
+
+/// Waits for a confirm, and says when the broker has read the message.
+///
+/// It has once it answers a later question.
+async fn watched(
+    channel: &Channel,
+    confirm: PublisherConfirm,
+    read: oneshot::Sender<()>,
+) -> Result<Confirmation, Error> {
+    let asked = channel.basic_qos(0, BasicQosOptions::default());
+    tokio::pin!(asked);
+    match select(confirm, asked).await {
+        Either::Left((confirmation, _)) => confirmation,
+        Either::Right((answer, confirm)) => {
+            if answer.is_ok() {
+                // A publisher that is gone does not care.
+                let _ = read.send(());
+            }
+            confirm.await
+        }
+    }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

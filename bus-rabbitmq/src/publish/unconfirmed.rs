@@ -1,0 +1,483 @@
+//! Messages that wait for their confirm, and which of them the broker gave back.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use bus_core::transport::{TransportError, TransportErrorKind};
+use tokio::time::Instant;
+
+use super::pending::{PendingPublish, PendingPublishes, RouteId, Standing};
+use crate::convert::{Confirmed, Returned};
+
+/// The messages that were on their way, in the order of writing.
+pub(crate) struct Lost {
+    /// Confirmed, but perhaps returned.
+    pub(crate) confirmed: PendingPublishes,
+    pub(crate) unconfirmed: PendingPublishes,
+}
+
+/// The messages that are written and not confirmed, in the order of writing.
+///
+/// The broker returns a message before it confirms it, and the client hands out one return with each confirm, oldest
+/// first. So a confirm that comes without a return shows that the return of its own message, if there is one, went out
+/// with an earlier confirm; and of all messages that were confirmed before it. Confirms are not always taken in the
+/// order in which the client got them, though. That is why a message that may come back is decided at the end of a
+/// round: when all confirms that the client has were taken.
+#[derive(Default)]
+pub(crate) struct Unconfirmed {
+    /// The order of the first place.
+    first: u64,
+    /// In the order of writing; what is confirmed leaves its place empty until all before it are confirmed.
+    places: VecDeque<Option<Box<PendingPublish>>>,
+    /// How many places are taken.
+    taken: usize,
+    /// Confirmed, but perhaps returned.
+    undecided: Vec<Undecided>,
+    /// How many of the first of them were confirmed in earlier rounds.
+    earlier: usize,
+    /// A confirm of this round came without a return.
+    none_waiting: bool,
+    /// Came back, and wait to be taken.
+    returned: PendingPublishes,
+    /// Were refused, and wait to be taken.
+    nacked: PendingPublishes,
+    /// Unconfirmed messages whose time is up.
+    expired: usize,
+    /// Undecided messages whose time is up.
+    lapsed: usize,
+}
+
+struct Undecided {
+    pending: Box<PendingPublish>,
+    /// Its own confirm came without a return.
+    none_waiting: bool,
+}
+
+impl Unconfirmed {
+    /// Counts those that a sender waits for.
+    pub(crate) fn awaited(&self) -> usize {
+        self.taken - self.expired
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Takes the next place; gives its number.
+    pub(crate) fn insert(&mut self, pending: Box<PendingPublish>) -> u64 {
+        self.places.push_back(Some(pending));
+        self.taken += 1;
+        self.first + self.places.len() as u64 - 1
+    }
+
+    fn remove(&mut self, order: u64) -> Option<Box<PendingPublish>> {
+        let place = usize::try_from(order.checked_sub(self.first)?).ok()?;
+        let pending = self.places.get_mut(place)?.take()?;
+        self.taken -= 1;
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
+        Some(pending)
+    }
+
+    /// Takes a confirm; gives the route of its message.
+    pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) -> Option<RouteId> {
+        let mut pending = self.remove(order)?;
+        let route = pending.route;
+        self.expired -= usize::from(pending.is_expired());
+        let none_waiting = confirmed.returned.is_none();
+        self.none_waiting |= none_waiting;
+        if let Some(returned) = confirmed.returned {
+            if pending.mark == Some(returned.mark) {
+                pending.returned = Some(returned.reason);
+            } else {
+                self.attribute(returned);
+            }
+        }
+        if !confirmed.acked {
+            self.refuse(pending);
+        } else if pending.returned.is_some() || pending.mark.is_none() {
+            self.decide(pending);
+        } else {
+            self.lapsed += usize::from(pending.is_expired());
+            self.undecided.push(Undecided {
+                pending,
+                none_waiting,
+            });
+        }
+        Some(route)
+    }
+
+    /// Ends a round: every confirm that the client had when the last one of the round was taken has been taken too.
+    pub(crate) fn end_round(&mut self) {
+        let all = self.is_empty();
+        let earlier = if mem::take(&mut self.none_waiting) {
+            self.earlier
+        } else {
+            0
+        };
+        let mut index = 0;
+        let decided = self.undecided.extract_if(.., |undecided| {
+            index += 1;
+            all || undecided.none_waiting || index <= earlier
+        });
+        for Undecided { pending, .. } in decided {
+            self.lapsed -= usize::from(pending.is_expired());
+            // A return would have been attributed.
+            pending.finish(Ok(()));
+        }
+        self.earlier = self.undecided.len();
+    }
+
+    fn attribute(&mut self, returned: Returned) {
+        let is_it = |pending: &PendingPublish| pending.mark == Some(returned.mark);
+        if let Some(pending) = self
+            .places
+            .iter_mut()
+            .flatten()
+            .find(|pending| is_it(pending))
+        {
+            pending.returned = Some(returned.reason);
+        } else if let Some(index) = self.undecided.iter().position(|it| is_it(&it.pending)) {
+            let mut pending = self.undecided.remove(index).pending;
+            self.earlier -= usize::from(index < self.earlier);
+            self.lapsed -= usize::from(pending.is_expired());
+            pending.returned = Some(returned.reason);
+            self.decide(pending);
+        }
+    }
+
+    fn decide(&mut self, pending: Box<PendingPublish>) {
+        if pending.returned.is_none() {
+            pending.finish(Ok(()));
+        } else if !pending.is_expired() {
+            self.returned.push_back(pending);
+        }
+    }
+
+    fn refuse(&mut self, mut pending: Box<PendingPublish>) {
+        if !pending.is_expired() {
+            pending.was_nacked = true;
+            self.nacked.push_back(pending);
+        }
+    }
+
+    /// Takes those that the broker refused for now.
+    pub(crate) fn nacked(&mut self) -> PendingPublishes {
+        mem::take(&mut self.nacked)
+    }
+
+    /// Takes those that came back.
+    pub(crate) fn returned(&mut self) -> PendingPublishes {
+        mem::take(&mut self.returned)
+    }
+
+    /// Lets go of those whose time is up.
+    ///
+    /// They keep their places, as the broker may still take them. `why` says why the broker cannot
+    /// be reached, if it cannot.
+    pub(crate) fn expire(&mut self, now: Instant, why: Option<&str>) {
+        let timed_out = |pending: &mut PendingPublish, what: &str| {
+            let (target, why) = (pending.target(), why.map(|why| format!(": {why}")));
+            let text = format!(
+                "RabbitMQ has not {what} the message to {target} in time; it may have arrived{}",
+                why.unwrap_or_default()
+            );
+            pending.expire(TransportError::new(TransportErrorKind::TimedOut, text));
+        };
+        for pending in self.places.iter_mut().flatten() {
+            if pending.is_due(now) {
+                timed_out(pending, "confirmed");
+                self.expired += 1;
+            }
+        }
+        for undecided in &mut self.undecided {
+            if undecided.pending.is_due(now) {
+                timed_out(&mut undecided.pending, "said what became of");
+                self.lapsed += 1;
+            }
+        }
+    }
+
+    /// Pairs a message that is sent again with itself, should it still be on its way; else gives it back.
+    pub(crate) fn rejoin(&mut self, pending: Box<PendingPublish>) -> Option<Box<PendingPublish>> {
+        if self.expired + self.lapsed == 0 {
+            return Some(pending);
+        }
+        let mut places = self.places.iter_mut().flatten();
+        if let Some(other) = places.find(|other| other.is_same(&pending)) {
+            other.rejoin(*pending);
+            self.expired -= 1;
+            return None;
+        }
+        let mut undecided = self.undecided.iter_mut();
+        if let Some(other) = undecided.find(|other| other.pending.is_same(&pending)) {
+            other.pending.rejoin(*pending);
+            self.lapsed -= 1;
+            return None;
+        }
+        Some(pending)
+    }
+
+    /// True if a suspect is on its way, and not known to be read.
+    pub(crate) fn has_suspect(&self) -> bool {
+        let mut messages = self.places.iter().flatten();
+        messages.any(|pending| matches!(pending.standing, Standing::Suspect(_)))
+    }
+
+    /// Notes that the broker has read this one, and all before it.
+    pub(crate) fn clear(&mut self, order: u64) {
+        let place = order.checked_sub(self.first);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        if let Some(Some(pending)) = place.and_then(|place| self.places.get_mut(place)) {
+            pending.standing = Standing::Cleared;
+        }
+    }
+
+    /// Takes everything that was on its way on a channel that is gone.
+    ///
+    /// The returns that were not handed out are gone with it.
+    pub(crate) fn drain(&mut self) -> Lost {
+        self.earlier = 0;
+        self.none_waiting = false;
+        self.expired = 0;
+        self.lapsed = 0;
+        self.taken = 0;
+        self.first += self.places.len() as u64;
+        let undecided = mem::take(&mut self.undecided).into_iter();
+        Lost {
+            confirmed: undecided.map(|undecided| undecided.pending).collect(),
+            unconfirmed: mem::take(&mut self.places).into_iter().flatten().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_core::transport::{Outgoing, Target};
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    type Outcome = oneshot::Receiver<Result<(), TransportError>>;
+
+    fn pending(mark: Option<u64>) -> (Box<PendingPublish>, Outcome) {
+        let mut outgoing = Outgoing::new(Target::Inbox("q".into()), Bytes::from_static(b"x"));
+        outgoing.mandatory = mark.is_some();
+        let (done, outcome) = oneshot::channel();
+        let pending = PendingPublish::new(outgoing, mark.unwrap_or_default(), done).unwrap();
+        (Box::new(pending), outcome)
+    }
+
+    fn acked(returned: Option<u64>) -> Confirmed {
+        let returned = returned.map(|mark| Returned {
+            mark,
+            reason: "NO_ROUTE".to_owned(),
+        });
+        Confirmed {
+            acked: true,
+            returned,
+        }
+    }
+
+    fn kind(outcome: &mut Outcome) -> Option<TransportErrorKind> {
+        let result = outcome.try_recv().expect("decided");
+        result.err().map(|error| error.kind())
+    }
+
+    fn came_back(unconfirmed: &mut Unconfirmed) -> Vec<Option<u64>> {
+        unconfirmed
+            .returned()
+            .iter()
+            .map(|pending| pending.mark)
+            .collect()
+    }
+
+    #[test]
+    fn a_return_that_comes_with_another_confirm_is_credited_to_its_message() {
+        let mut unconfirmed = Unconfirmed::default();
+        let ((first, mut first_outcome), (second, _outcome)) = (pending(Some(1)), pending(Some(2)));
+        let (one, two) = (unconfirmed.insert(first), unconfirmed.insert(second));
+        // Both came back; the client handed each one the other's return.
+        unconfirmed.confirm(one, acked(Some(2)));
+        unconfirmed.end_round();
+        assert!(first_outcome.try_recv().is_err(), "not decided yet");
+        unconfirmed.confirm(two, acked(Some(1)));
+        assert_eq!(came_back(&mut unconfirmed), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_routed_message_that_carries_a_strangers_return_is_routed() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (routed, mut routed_outcome) = pending(Some(1));
+        let (returned, _outcome) = pending(Some(2));
+        let (plain, mut plain_outcome) = pending(None);
+        let orders = [routed, returned, plain].map(|pending| unconfirmed.insert(pending));
+        unconfirmed.confirm(orders[0], acked(Some(2)));
+        unconfirmed.end_round();
+        unconfirmed.confirm(orders[2], acked(None));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut routed_outcome), None);
+        assert_eq!(kind(&mut plain_outcome), None);
+        unconfirmed.confirm(orders[1], acked(None));
+        assert_eq!(came_back(&mut unconfirmed), [Some(2)]);
+        assert!(unconfirmed.is_empty());
+    }
+
+    #[test]
+    fn the_last_one_on_the_way_is_decided() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (returned, mut returned_outcome) = pending(Some(1));
+        let (routed, mut routed_outcome) = pending(Some(2));
+        let (one, two) = (unconfirmed.insert(returned), unconfirmed.insert(routed));
+        unconfirmed.confirm(one, acked(None));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut returned_outcome), None);
+        unconfirmed.confirm(two, acked(Some(77)));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut routed_outcome), None);
+    }
+
+    #[test]
+    fn a_return_that_is_taken_late_still_counts() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (routed, mut routed_outcome) = pending(Some(1));
+        let (returned, _outcome) = pending(Some(2));
+        let (one, two) = (unconfirmed.insert(routed), unconfirmed.insert(returned));
+        // The client confirmed the first one before the second, and handed it the second one's return.
+        unconfirmed.confirm(two, acked(None));
+        assert!(came_back(&mut unconfirmed).is_empty(), "not decided yet");
+        unconfirmed.confirm(one, acked(Some(2)));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut routed_outcome), None);
+        assert_eq!(came_back(&mut unconfirmed), [Some(2)]);
+    }
+
+    #[test]
+    fn what_carried_a_strangers_return_waits_for_a_later_round() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (carrier, mut carrier_outcome) = pending(Some(1));
+        let (stranger, _outcome) = pending(Some(2));
+        let (open, mut open_outcome) = pending(Some(3));
+        let orders = [carrier, stranger, open].map(|pending| unconfirmed.insert(pending));
+        // Nobody knows which of the two the client got first, so the empty one says nothing of the other.
+        unconfirmed.confirm(orders[0], acked(Some(2)));
+        unconfirmed.confirm(orders[1], acked(None));
+        unconfirmed.end_round();
+        assert!(carrier_outcome.try_recv().is_err(), "not decided yet");
+        assert_eq!(came_back(&mut unconfirmed), [Some(2)]);
+        unconfirmed.confirm(orders[2], acked(None));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut carrier_outcome), None);
+        assert_eq!(kind(&mut open_outcome), None);
+    }
+
+    #[test]
+    fn a_refusal_belongs_to_its_message() {
+        let mut unconfirmed = Unconfirmed::default();
+        let ((refused, mut outcome), (taken, mut taken_outcome)) =
+            (pending(Some(1)), pending(None));
+        let orders = [refused, taken].map(|pending| unconfirmed.insert(pending));
+        let confirmed = Confirmed {
+            acked: false,
+            returned: None,
+        };
+        unconfirmed.confirm(orders[0], confirmed);
+        unconfirmed.confirm(orders[1], acked(None));
+        assert_eq!(kind(&mut taken_outcome), None);
+        assert!(outcome.try_recv().is_err(), "it may be tried again");
+        let nacked = unconfirmed.nacked();
+        assert_eq!(
+            nacked
+                .iter()
+                .map(|pending| pending.mark)
+                .collect::<Vec<_>>(),
+            [Some(1)]
+        );
+    }
+
+    #[test]
+    fn what_may_have_come_back_is_sent_again_when_the_channel_is_lost() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (carrier, mut outcome) = pending(Some(1));
+        let (open, _outcome) = pending(Some(2));
+        let one = unconfirmed.insert(carrier);
+        unconfirmed.insert(open);
+        unconfirmed.confirm(one, acked(Some(77)));
+        unconfirmed.end_round();
+        let lost = unconfirmed.drain();
+        let marks = |messages: &PendingPublishes| {
+            messages
+                .iter()
+                .map(|pending| pending.mark)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(marks(&lost.confirmed), [Some(1)]);
+        assert_eq!(marks(&lost.unconfirmed), [Some(2)]);
+        assert!(outcome.try_recv().is_err(), "not decided");
+        assert!(unconfirmed.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_sent_again_joins_the_one_that_is_still_on_its_way() {
+        let mut unconfirmed = Unconfirmed::default();
+        let (mut first, mut first_outcome) = pending(None);
+        first.outgoing.deadline = Some(Instant::now());
+        first.outgoing.message_id = Some("id".to_owned());
+        let (mut again, mut again_outcome) = pending(None);
+        again.outgoing.message_id = Some("id".to_owned());
+        let order = unconfirmed.insert(first);
+        unconfirmed.expire(Instant::now(), None);
+        assert_eq!(kind(&mut first_outcome), Some(TransportErrorKind::TimedOut));
+        assert!(
+            unconfirmed.rejoin(again).is_none(),
+            "it is the same message"
+        );
+        unconfirmed.confirm(order, acked(None));
+        assert_eq!(kind(&mut again_outcome), None);
+        assert_eq!(unconfirmed.expired, 0);
+    }
+
+    /// Its confirm came with the return of another one, so only a later confirm will tell.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_holds_for_a_message_that_is_confirmed_but_perhaps_came_back() {
+        let mut unconfirmed = Unconfirmed::default();
+        let ((mut carrier, mut outcome), (open, _outcome)) = (pending(Some(1)), pending(Some(2)));
+        carrier.outgoing.deadline = Some(Instant::now());
+        carrier.outgoing.message_id = Some("id".to_owned());
+        let orders = [carrier, open].map(|pending| unconfirmed.insert(pending));
+        unconfirmed.confirm(orders[0], acked(Some(77)));
+        unconfirmed.end_round();
+        unconfirmed.expire(Instant::now(), None);
+        assert_eq!(kind(&mut outcome), Some(TransportErrorKind::TimedOut));
+        let (mut again, mut again_outcome) = pending(Some(3));
+        again.outgoing.message_id = Some("id".to_owned());
+        assert!(
+            unconfirmed.rejoin(again).is_none(),
+            "it is the same message"
+        );
+        unconfirmed.confirm(orders[1], acked(None));
+        unconfirmed.end_round();
+        assert_eq!(kind(&mut again_outcome), None);
+        assert!(unconfirmed.undecided.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_given_up_before_its_confirm_is_decided_like_any_other() {
+        let mut unconfirmed = Unconfirmed::default();
+        let ((mut carrier, mut outcome), (open, _outcome)) = (pending(Some(1)), pending(Some(2)));
+        carrier.outgoing.deadline = Some(Instant::now());
+        let orders = [carrier, open].map(|pending| unconfirmed.insert(pending));
+        unconfirmed.expire(Instant::now(), Some("it is away"));
+        let error = outcome.try_recv().expect("decided").unwrap_err();
+        assert!(error.to_string().ends_with("it is away"), "{error}");
+        for (order, returned) in [(orders[0], Some(77)), (orders[1], None)] {
+            unconfirmed.confirm(order, acked(returned));
+            unconfirmed.end_round();
+        }
+        assert!(unconfirmed.undecided.is_empty());
+        assert_eq!((unconfirmed.expired, unconfirmed.lapsed), (0, 0));
+    }
+}
