@@ -96,7 +96,7 @@ pub use async_trait::async_trait;
 pub use bus::builder::BusBuilder;
 pub use bus::{Bus, EndpointHandle};
 #[cfg(feature = "macros")]
-pub use bus_macros::Message;
+pub use bus_macros::{Message, Reply};
 pub use consume::consumer::{Consumer, RawMessage};
 pub use consume::context::ConsumeContext;
 pub use endpoint::Endpoint;
@@ -108,10 +108,9 @@ pub use message::contract::Message;
 #[doc(hidden)]
 pub use message::derive_support;
 pub use message::headers::Headers;
-pub use message::name::MessageType;
 pub use middleware::deduplicate::Idempotency;
 pub use middleware::next::{Middleware, Next};
 pub use middleware::retry::Retry;
 pub use request::error::RequestError;
 pub use request::reply::{OneOf2, OneOf3, Reply};
-pub use transport::address::Address;
+pub use transport::address::{Address, queue};

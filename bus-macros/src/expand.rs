@@ -34,7 +34,7 @@ pub(crate) fn message(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics ::bus_core::Message for #name #type_generics #where_clause {
-            fn message_type() -> ::bus_core::MessageType {
+            fn message_type() -> ::bus_core::message::MessageType {
                 #own
             }
             #implements
@@ -81,7 +81,7 @@ fn type_parameters(generics: &Generics) -> syn::Result<Vec<&Ident>> {
 }
 
 fn plain_name(name: &LitStr) -> TokenStream {
-    quote!(::bus_core::MessageType::new(#name))
+    quote!(::bus_core::message::MessageType::new(#name))
 }
 
 fn own_name(name: &LitStr, parameters: &[&Ident]) -> TokenStream {
@@ -101,7 +101,7 @@ fn list_method(
     }
     let method = Ident::new(method, proc_macro2::Span::call_site());
     Some(quote! {
-        fn #method() -> ::std::vec::Vec<::bus_core::MessageType> {
+        fn #method() -> ::std::vec::Vec<::bus_core::message::MessageType> {
             ::std::vec![#(#names),*]
         }
     })

@@ -1,8 +1,9 @@
-//! The derive of `bus_core::Message`; use it through `bus_core`.
+//! The derives of `bus_core`; use them through it.
 
 mod expand;
 mod name;
 mod options;
+mod reply;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -63,6 +64,44 @@ use syn::{DeriveInput, parse_macro_input};
 pub fn derive_message(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     expand::message(&input)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Implements `Reply` for an enum of messages, one for each variant: the replies that a request accepts.
+///
+/// ```
+/// use bus_core::{Bus, Message, Reply, RequestError};
+/// use serde::{Deserialize, Serialize};
+///
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Stock:CheckStock")] struct CheckStock { sku: String }
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Stock:StockLevels")]
+/// struct StockLevels { on_hand: u32 }
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Stock:SkuUnknown")]
+/// struct SkuUnknown { sku: String }
+///
+/// #[derive(Reply)]
+/// enum StockAnswer {
+///     Levels(StockLevels),
+///     Unknown(SkuUnknown),
+/// }
+///
+/// async fn on_hand(bus: &Bus, sku: &str) -> Result<u32, RequestError> {
+///     match bus.request(&CheckStock { sku: sku.to_owned() }).await? {
+///         StockAnswer::Levels(levels) => Ok(levels.on_hand),
+///         StockAnswer::Unknown(_) => Ok(0),
+///     }
+/// }
+/// ```
+///
+/// A reply of a type that no variant holds ends the request with `RequestError::UnexpectedReply`.
+#[proc_macro_derive(Reply)]
+pub fn derive_reply(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    reply::reply(&input)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

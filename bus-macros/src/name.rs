@@ -1,4 +1,4 @@
-//! The grammar of wire names, as `bus_core::MessageType::parse` reads them.
+//! The grammar of wire names, as `bus_core::message::MessageType::parse` reads them.
 
 use syn::LitStr;
 
@@ -103,7 +103,7 @@ fn entity_length(text: &str, enclosing: Option<&str>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bus_core::MessageType;
+    use bus_core::message::MessageType;
 
     use super::*;
 

@@ -52,14 +52,26 @@ pub trait Consumer<M>: Send + Sync + 'static {
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
 }
 
-impl<M, F, Fut> Consumer<M> for F
+impl<M, F, Fut, E> Consumer<M> for F
 where
     M: Send + Sync + 'static,
     F: Fn(ConsumeContext<M>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ConsumeResult> + Send,
+    Fut: Future<Output = Result<(), E>> + Send,
+    E: Into<ConsumeError>,
+{
+    async fn consume(&self, ctx: ConsumeContext<M>) -> ConsumeResult {
+        self(ctx).await.map_err(Into::into)
+    }
+}
+
+/// One consumer that several endpoints, or several message types, share.
+impl<M, C> Consumer<M> for Arc<C>
+where
+    M: Send + Sync + 'static,
+    C: Consumer<M>,
 {
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send {
-        self(ctx)
+        (**self).consume(ctx)
     }
 }
 

@@ -7,11 +7,13 @@ pub(crate) mod topology;
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::Codec;
-use crate::consume::{Consumer, RawMessage, Registration};
+use crate::consume::{ConsumeContext, Consumer, RawMessage, Registration};
+use crate::error::ConsumeError;
 use crate::message::{Contract, HeaderValue, Message};
 use crate::middleware::{Idempotency, Middleware, Retry};
 use crate::topology::{Binding, DeadLetter, Overflow, Queue, QueueKind};
@@ -118,6 +120,37 @@ impl Endpoint {
     pub fn consumer<M: Message, C: Consumer<M>>(mut self, consumer: C) -> Self {
         self.registrations.push(Registration::of::<M, C>(consumer));
         self
+    }
+
+    /// Adds a function with its state: each call gets a clone of `state`, such as a handle or an `Arc`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:CreateInvoice")]
+    /// # struct CreateInvoice { number: String }
+    /// # #[derive(Default)] struct Invoices;
+    /// # impl Invoices { async fn store(&self, _: &str) -> Result<(), std::io::Error> { Ok(()) } }
+    ///
+    /// async fn create(invoices: Arc<Invoices>, ctx: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+    ///     invoices.store(&ctx.message().number).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let endpoint = Endpoint::new("invoices").consumer_with(Arc::<Invoices>::default(), create);
+    /// # let _ = endpoint;
+    /// ```
+    pub fn consumer_with<S, M, F, Fut, E>(self, state: S, consume: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        M: Message,
+        F: Fn(S, ConsumeContext<M>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<ConsumeError> + 'static,
+    {
+        self.consumer(move |ctx: ConsumeContext<M>| consume(state.clone(), ctx))
     }
 
     /// Adds a consumer of `M`, for a type that consumes several messages.

@@ -16,6 +16,5 @@ pub use envelope::Envelope;
 pub use headers::{HeaderName, HeaderValue};
 pub(crate) use headers::{Headers, MAX_HEADERS};
 pub use intent::Intent;
-pub(crate) use name::MessageType;
-pub use name::{InvalidMessageType, MAX_NAME};
+pub use name::{InvalidMessageType, MAX_NAME, MessageType};
 pub use trace::TraceContext;

@@ -18,6 +18,11 @@ use crate::message::{Contract, Envelope, HeaderValue, Headers, Message};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the reply of a request",
+    label = "neither a message nor an enum of messages",
+    note = "derive `Message` for a message, or `Reply` for an enum whose variants each hold one"
+)]
 pub trait Reply: Sized + Send + 'static {
     /// The contracts that are accepted.
     fn contracts() -> Vec<&'static Contract>;

@@ -47,6 +47,18 @@ enum Kind {
     Temporary,
 }
 
+/// The address of a queue, as [`Address::queue`] gives it.
+///
+/// ```
+/// use bus_core::{Address, queue};
+///
+/// assert_eq!(queue("invoice-service"), "queue:invoice-service".parse::<Address>()?);
+/// # Ok::<_, bus_core::transport::InvalidAddress>(())
+/// ```
+pub fn queue(name: impl Into<Cow<'static, str>>) -> Address {
+    Address::queue(name)
+}
+
 impl Address {
     /// A queue with its exchange; sending to it creates both if they are missing.
     pub fn queue(name: impl Into<Cow<'static, str>>) -> Self {

@@ -60,6 +60,18 @@ impl<M> Record<M> {
         }
     }
 
+    /// The message, without what is known of it.
+    ///
+    /// # Panics
+    /// If it cannot be read, as [`message`](Self::message).
+    #[track_caller]
+    pub fn into_message(self) -> M {
+        match self.message {
+            Ok(message) => message,
+            Err(error) => panic!("{error}; what happened was: {}", self.event),
+        }
+    }
+
     /// The message, or why it cannot be read.
     pub fn try_message(&self) -> Result<&M, &DecodeError> {
         self.message.as_ref()

@@ -83,6 +83,39 @@ impl<M: Message> Records<M> {
             .collect()
     }
 
+    /// The message, if there was exactly one.
+    ///
+    /// ```
+    /// # use bus_core::Message;
+    /// # use bus_inmemory::Harness;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize, Message)]
+    /// #[message("Invoicing:InvoiceCreated")]
+    /// struct InvoiceCreated { number: String }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let harness = Harness::start(|bus| bus).await?;
+    /// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+    /// let published = harness.published::<InvoiceCreated>();
+    /// assert_eq!(published.only(), InvoiceCreated { number: "A-7".into() });
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    /// If there was none or more than one, naming what happened, or if it cannot be read.
+    #[track_caller]
+    pub fn only(&self) -> M {
+        let records = self.all();
+        match <[Record<M>; 1]>::try_from(records) {
+            Ok([record]) => record.into_message(),
+            Err(records) => panic!(
+                "exactly one was expected, not {}: {records:?}",
+                records.len()
+            ),
+        }
+    }
+
     /// Those whose message fulfils `predicate`, in order.
     pub fn matching(&self, predicate: impl Fn(&M) -> bool) -> Vec<Record<M>> {
         let mut records = self.all();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
 use bus_core::idempotency::MemoryIdempotencyStore;
-use bus_core::{ConsumeContext, Endpoint};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Ordered, Place, Told};
@@ -24,7 +24,7 @@ pub async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) ->
             ctx.publish(&Ordered { number }).await?;
         }
         ctx.publish(&Told { number: 3 }).await?;
-        Ok(())
+        ConsumeResult::Ok(())
     };
     let bus = stage
         .bus()
