@@ -45,13 +45,16 @@ use crate::message::{Contract, Envelope, Message, MessageType};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a consumer of `{M}`",
-    note = "implement `Consumer<{M}>`, or pass an `async fn(ConsumeContext<{M}>) -> ConsumeResult`"
+    label = "not a consumer",
+    note = "a function is one if it is `async`, takes `ConsumeContext<Message>` by value and returns `ConsumeResult`",
+    note = "a type is one if it implements `Consumer<Message>`; of several messages, name one with `consumer_of::<Message>`"
 )]
 pub trait Consumer<M>: Send + Sync + 'static {
     /// Handles one message.
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, F, Fut, E> Consumer<M> for F
 where
     M: Send + Sync + 'static,
@@ -65,6 +68,7 @@ where
 }
 
 /// One consumer that several endpoints, or several message types, share.
+#[diagnostic::do_not_recommend]
 impl<M, C> Consumer<M> for Arc<C>
 where
     M: Send + Sync + 'static,
