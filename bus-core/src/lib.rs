@@ -1,4 +1,4 @@
-//! Typed message contracts, consumers and pipelines of a service bus, without a broker.
+//! Typed contracts, consumers and pipelines of a service bus, without a broker.
 //!
 //! ```text
 //!  publish ─► Sending ─► Dispatch ─────────────► Transport::send ─► broker
@@ -8,7 +8,8 @@
 //!                                  │ ok: ack   │ failed: Fault + <queue>_error, then ack
 //! ```
 //!
-//! A bus runs on a [transport](transport::Transport): `bus-rabbitmq` in production, `bus-inmemory` in tests.
+//! A bus runs on a [transport](transport::Transport): `bus-rabbitmq` in production, `bus-inmemory`
+//! in tests.
 //!
 //! ```
 //! use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -57,15 +58,16 @@
 //! # Guarantees
 //!
 //! - A publish or send that returns `Ok` is owned by the broker.
-//! - A delivery is acknowledged after its consumer has succeeded and everything that it sent is confirmed.
+//! - A delivery is acknowledged after its consumer has succeeded and everything that it sent is
+//!   confirmed.
 //! - A consumer that fails has sent nothing, unless it said `immediately()`.
 //! - A failed message ends in `<queue>_error`, byte for byte, and a request is always answered.
 //! - A broker that is away is waited for; no consumer runs again because its output waits.
 //!
 //! # Non-guarantees
 //!
-//! - A message may come twice: after a crash, a lost connection, or a confirm that was lost. Exactly once is an effect of
-//!   idempotent consumers, never a delivery.
+//! - A message may come twice: after a crash, a lost connection, or a confirm that was lost.
+//!   Exactly once is an effect of idempotent consumers, never a delivery.
 //! - Order is that of the queue at a concurrency of 1 only.
 //! - The outbox is in memory: it knows nothing of database transactions.
 //!

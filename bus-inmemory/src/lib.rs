@@ -1,4 +1,4 @@
-//! A service bus transport in the process, with a test harness.
+//! Service bus transport in the process, with a test harness.
 //!
 //! ```text
 //!             InMemory (a connection each)                one broker
@@ -11,8 +11,8 @@
 //!
 //! # A test
 //!
-//! One line swaps the transport: production code adds to a [`BusBuilder`](bus_core::BusBuilder), and the test hands it
-//! one on a broker of its own.
+//! One line swaps the transport: production code adds to a [`BusBuilder`](bus_core::BusBuilder),
+//! and the test hands it one on a broker of its own.
 //!
 //! ```
 //! use bus_core::{BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -53,30 +53,35 @@
 //!
 //! # Concepts
 //!
-//! - [`InMemory`]: one connection to a broker in the process. A clone is another connection to the same broker; a new
-//!   one is a new broker.
-//! - [`Harness`]: a bus under test. [`Records`] look through what happened, a [`Record`] is one such thing.
-//! - *Quiescent*: nothing is in flight, so nothing more will happen until somebody sends, or the clock moves.
-//! - [`Recorder`]: what a bus that the harness did not start tells its doings to.
+//! - [`InMemory`]: one connection to a broker in the process. A clone is another connection to the
+//!   same broker; a new one is a new broker.
+//! - [`Harness`]: a bus under test. [`Records`] look through its events, a [`Record`] is one such
+//!   event.
+//! - *Quiescent*: nothing is in flight, so nothing more will happen until a message is sent, or the
+//!   clock moves.
+//! - [`Recorder`]: the observer that records a bus which the harness did not start.
 //!
 //! # Guarantees
 //!
-//! - The semantics of RabbitMQ, with its names for everything: the same conformance suite runs on both. Routing, order,
-//!   prefetch, redelivery, TTL, dead letters, limits, priorities, single active and exclusive consumers, delivery
-//!   limits of quorum queues, mandatory messages, and which redeclarations are refused.
-//! - A message is delivered until it is acknowledged: whatever was handed out comes back, in its place, when its
+//! - The semantics of RabbitMQ, with its names for everything: the same conformance suite runs on
+//!   both. Routing, order, prefetch, redelivery, TTL, dead letters, limits, priorities, single
+//!   active and exclusive consumers, delivery limits of quorum queues, mandatory messages, and
+//!   which redeclarations are refused.
+//! - A message is delivered until it is acknowledged: a delivery comes back, in its place, when its
 //!   listener, its connection or its receipt is dropped.
 //! - Time is tokio's. With a paused clock, hours of retries, TTL and delay take milliseconds.
-//! - Nothing runs in the background but one timer, and that only while something is scheduled. A broker is gone with
-//!   its last handle.
+//! - Nothing runs in the background but one timer, and that only while something is scheduled. A
+//!   broker is gone with its last handle.
 //!
 //! # No guarantees
 //!
 //! - Nothing survives the process.
-//! - There are no streams, no `x-max-length-bytes`, no `CC` and `BCC` headers, and no limits of memory.
-//! - A message of which one queue refuses its copy is in the other queues all the same; RabbitMQ does that too.
-//! - RabbitMQ marks as redelivered what was prefetched by a consumer that left. Here, only what somebody pulled is
-//!   marked and counted, as only that can have been seen.
+//! - There are no streams, no `x-max-length-bytes`, no `CC` and `BCC` headers, and no limits of
+//!   memory.
+//! - A message of which one queue refuses its copy is in the other queues all the same; RabbitMQ
+//!   does that too.
+//! - RabbitMQ marks as redelivered what was prefetched by a consumer that left. Here, only pulled
+//!   messages are marked and counted, as only they can have been seen.
 //! - Dead letters carry no `x-death` headers.
 
 mod broker;

@@ -1,4 +1,4 @@
-//! A consumer, seen by the one who pulls.
+//! Consumer, seen from the endpoint that pulls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ pub(crate) struct MemoryListener {
     signal: Arc<Notify>,
 }
 
-/// Names a consumer of a broker, and settles for it.
+/// Handle of a consumer of a broker, which settles for it.
 struct Channel {
     broker: Arc<Broker>,
     queue: Name,
     consumer: ConsumerId,
 }
 
-/// What a pull finds.
+/// Result of a pull.
 enum Pulled {
     Message {
         tag: u64,
@@ -79,7 +79,7 @@ impl Listener for MemoryListener {
         // A full queue must not keep its consumer from ever letting others run.
         consume_budget().await;
         loop {
-            // Created before looking: news that comes in between is not missed.
+            // Created before looking: a message that comes in between is not missed.
             let news = self.signal.notified();
             match self.channel.pull() {
                 Pulled::Message {
@@ -88,7 +88,8 @@ impl Listener for MemoryListener {
                     redelivered,
                     delivery_count,
                 } => {
-                    // From here to the return there is no await: a delivery that was pulled has a receipt.
+                    // From here to the return there is no await: a delivery that was pulled has a
+                    // receipt.
                     let receipt = Receipt::new(self.acker(), tag);
                     let mut incoming = message.content.clone();
                     incoming.redelivered = redelivered;

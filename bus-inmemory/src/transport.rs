@@ -1,4 +1,4 @@
-//! The handle: a connection to a broker in the process.
+//! Handle: a connection to a broker in the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +15,13 @@ use crate::broker::publish;
 use crate::broker::{Broker, ConnectionId, Publication, State, errors};
 use crate::listener::MemoryListener;
 
-/// A transport in the process: one connection to a broker that lives as long as anybody holds it.
+/// Transport in the process: one connection to a broker.
 ///
-/// Cloning opens another connection to the same broker, so that several buses can meet there; [`new`](Self::new) makes
-/// another broker. A connection that is closed or dropped takes its exclusive queues along, ends its listeners, and
-/// gives back what they had not settled.
+/// The broker lives as long as any handle to it: a connection, a listener, a receipt, or a harness.
+/// Cloning opens another connection to the same broker, so that several buses can meet there;
+/// [`new`](Self::new) makes another broker. A connection that is closed or dropped takes its
+/// exclusive queues along, ends its listeners, and gives back the deliveries that they had not
+/// settled.
 ///
 /// ```
 /// use bus_core::{Bus, Message};
@@ -42,7 +44,7 @@ pub struct InMemory {
 }
 
 impl InMemory {
-    /// A connection to a new, empty broker.
+    /// Opens a connection to a new, empty broker.
     pub fn new() -> Self {
         Self::connected_to(&Arc::default())
     }
@@ -54,13 +56,15 @@ impl InMemory {
         }
     }
 
-    /// How many messages wait in a queue, with no consumer yet; none if there is no such queue.
+    /// Number of messages that wait in a queue, not yet handed to a consumer.
+    ///
+    /// `None` if there is no such queue.
     pub fn waiting(&self, queue: &str) -> Option<usize> {
         self.broker
             .with(|state| Some(state.queues.get(queue)?.ready.len()))
     }
 
-    /// How many messages wait for the end of their delay.
+    /// Number of messages on the broker that wait for the end of their delay.
     pub fn delayed(&self) -> usize {
         self.broker.with(|state| state.schedule.delayed())
     }
@@ -81,7 +85,7 @@ impl Default for InMemory {
 }
 
 impl Clone for InMemory {
-    /// Another connection to the same broker. It is open, also if this one was closed.
+    /// Opens another connection to the same broker, even if this one was closed.
     fn clone(&self) -> Self {
         Self::connected_to(&self.broker)
     }
@@ -115,8 +119,9 @@ impl Transport for InMemory {
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
-        // Lets consumers run beside a task that only publishes. Before the message is taken, so that a send that is
-        // dropped here has not happened, and one that goes on is done before it returns.
+        // Lets consumers run beside a task that only publishes. Before the message is taken, so
+        // that a send that is dropped here has not happened, and one that goes on is done before it
+        // returns.
         consume_budget().await;
         if outgoing.deadline.is_some_and(|at| at <= Instant::now()) {
             return Err(errors::too_late());

@@ -1,4 +1,4 @@
-//! The implementation that the derive writes.
+//! Generation of the implementation of `Message`.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -44,7 +44,7 @@ pub(crate) fn message(input: &DeriveInput) -> syn::Result<TokenStream> {
     })
 }
 
-/// Refuses what serde would not write as a JSON object.
+/// Refuses a type that serde would not write as a JSON object.
 fn check_shape(input: &DeriveInput) -> syn::Result<()> {
     let name = &input.ident;
     let text = match &input.data {

@@ -58,8 +58,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// }
 /// ```
 ///
-/// Names are checked when the crate is compiled. The type parameters of a generic message are messages themselves, and
-/// become part of its name. No member is taken for the correlation id by its name alone.
+/// Names are checked when the crate is compiled. The type parameters of a generic message are
+/// messages themselves, and become part of its name. No member is taken for the correlation id by
+/// its name alone.
 #[proc_macro_derive(Message, attributes(message))]
 pub fn derive_message(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -68,7 +69,9 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Implements `Reply` for an enum of messages, one for each variant: the replies that a request accepts.
+/// Implements `Reply` for an enum whose variants each hold a message.
+///
+/// They are the replies that a request accepts.
 ///
 /// ```
 /// use bus_core::{Bus, Message, Reply, RequestError};

@@ -1,11 +1,11 @@
-//! The grammar of wire names, as `bus_core::message::MessageType::parse` reads them.
+//! Grammar of wire names, as `bus_core::message::MessageType::parse` reads them.
 
 use syn::LitStr;
 
 /// The longest exchange name that AMQP can carry, in bytes.
 const MAX_NAME: usize = 255;
 
-/// An error at the literal if it is not a name.
+/// Checks that a literal is a name, else gives an error at the literal.
 pub(crate) fn check(literal: &LitStr) -> syn::Result<()> {
     let text = literal.value();
     let problem = match problem(&text) {
@@ -20,7 +20,7 @@ pub(crate) fn check(literal: &LitStr) -> syn::Result<()> {
     Err(syn::Error::new(literal.span(), message))
 }
 
-/// What is wrong with a name, if anything.
+/// The fault of a name; `None` if it is valid.
 fn problem(text: &str) -> Option<&'static str> {
     let (plain, inner) = match text.split_once('[') {
         None => (text, None),
@@ -78,7 +78,8 @@ fn arguments(text: &str) -> Option<Vec<&str>> {
     (depth == 0 && wanted == ',').then_some(found)
 }
 
-/// The length of the name of the exchange; an argument leaves out the namespace of its enclosing type.
+/// The length of the exchange name.
+/// Arguments omit the namespace of their enclosing type.
 fn entity_length(text: &str, enclosing: Option<&str>) -> usize {
     let (plain, inner) = match text.split_once('[') {
         None => (text, None),

@@ -1,4 +1,4 @@
-//! What stands in `#[message(…)]`.
+//! Options in `#[message(…)]`.
 
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -6,10 +6,10 @@ use syn::{Attribute, DeriveInput, Ident, LitStr, Token, parenthesized, token};
 
 use crate::name;
 
-/// How to write it, for errors.
+/// Usage of the attribute, for errors.
 const USAGE: &str = "#[message(\"Namespace:Name\")]";
 
-/// The contents of the attribute, every name checked.
+/// Contents of the attribute, with every name checked.
 pub(crate) struct Options {
     pub(crate) name: LitStr,
     pub(crate) implements: Vec<LitStr>,
@@ -123,7 +123,7 @@ impl Options {
     }
 }
 
-/// `("A:B", "C:D")`, with at least one name.
+/// Reads `("A:B", "C:D")`, with at least one name.
 fn names(key: &Ident, input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
     let usage = || {
         syn::Error::new(

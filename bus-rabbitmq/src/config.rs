@@ -1,4 +1,4 @@
-//! Where the broker is, and how to talk to it.
+//! Address of the broker, and settings of the connections to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Everything that a connection needs to know. Its `Debug` form holds no secret.
+/// Settings of the connections; their `Debug` form holds no secret.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) hosts: Vec<Host>,
@@ -51,17 +51,17 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) confirm_window: usize,
     pub(crate) reconnect: (Duration, Duration),
-    /// How often an endpoint declares its exchanges and bindings again.
+    /// Interval at which an endpoint declares its exchanges and bindings again.
     pub(crate) rebind: Duration,
     pub(crate) mistakes: Vec<String>,
 }
 
-/// Never printed.
+/// Text that is never printed.
 #[derive(Clone)]
 struct Secret(Arc<str>);
 
 impl Config {
-    /// Reads an address; what is wrong with it is kept for [`mistakes`](Self::mistakes).
+    /// Reads an address; its errors are kept for [`mistakes`](Self::mistakes).
     pub(crate) fn new(address: &str) -> Self {
         let mut config = Self {
             hosts: Vec::new(),
@@ -86,7 +86,8 @@ impl Config {
         config
     }
 
-    // The parts are cut by hand, as the errors of a URL parser repeat what they were given, password included.
+    // The parts are cut by hand, as the errors of a URL parser repeat their input, password
+    // included.
     fn read(&mut self, address: &str) -> Result<(), String> {
         let Parts {
             encrypted,
@@ -167,7 +168,9 @@ impl Config {
         self.password = Secret(password.into());
     }
 
-    /// `rabbitmq://host/vhost/`, without credentials; the default port and virtual host are left out.
+    /// Formats `rabbitmq://host/vhost/`, without credentials.
+    ///
+    /// The default port and virtual host are left out.
     pub(crate) fn base_address(&self) -> String {
         let scheme = if self.encrypted {
             "rabbitmqs"
@@ -224,7 +227,7 @@ impl Config {
         Backoff::new(self.reconnect.0, self.reconnect.1)
     }
 
-    /// Everything that cannot work, whatever the broker says.
+    /// Lists the settings that cannot work with any broker.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let mut mistakes = self.mistakes.clone();
         if self.encrypted {
@@ -248,7 +251,7 @@ impl Config {
     }
 }
 
-/// The parts of an address, as they stand in it.
+/// Parts of an address, as they stand in it.
 struct Parts<'a> {
     encrypted: bool,
     login: Option<&'a str>,
@@ -257,7 +260,9 @@ struct Parts<'a> {
     options: &'a str,
 }
 
-/// Cuts an address. An error repeats none of it: any part may hold the password if another one is mistaken.
+/// Cuts an address into its parts.
+///
+/// An error repeats none of it: any part may hold the password if another one is mistaken.
 fn parts(address: &str) -> Result<Parts<'_>, &'static str> {
     let (scheme, rest) = address.trim().split_once("://").ok_or("it has no scheme")?;
     let encrypted = match scheme.to_ascii_lowercase().as_str() {

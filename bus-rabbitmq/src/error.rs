@@ -1,4 +1,4 @@
-//! From the client's errors to the seam's kinds.
+//! Translation of the client's errors to the kinds of the transport seam.
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::{Error, ErrorKind};
@@ -11,13 +11,13 @@ const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 const INTERNAL_ERROR: u16 = 541;
 
-/// An error that names what was tried; the broker's own words are kept in it.
+/// Creates an error that names the attempted action and keeps the broker's words.
 pub(crate) fn failed(what: impl std::fmt::Display, error: Error) -> TransportError {
     let kind = kind_of(&error);
     TransportError::new(kind, format!("{what}: {}", words(&error))).with_source(error)
 }
 
-/// What the caller can do about it.
+/// Kind of an error, by which the caller decides how to react.
 pub(crate) fn kind_of(error: &Error) -> TransportErrorKind {
     match reply_code(error) {
         Some(ACCESS_REFUSED | NOT_ALLOWED) => TransportErrorKind::AccessRefused,
@@ -39,7 +39,7 @@ pub(crate) fn kind_of(error: &Error) -> TransportErrorKind {
     }
 }
 
-/// The broker's reply code, if the broker said something.
+/// Reply code of the broker, if the error came from it.
 pub(crate) fn reply_code(error: &Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -47,7 +47,7 @@ pub(crate) fn reply_code(error: &Error) -> Option<u16> {
     }
 }
 
-/// Whether the broker itself refused, for a reason that lies in the entity.
+/// Returns `true` if the broker refused for a reason that lies in the entity.
 pub(crate) fn is_refused(error: &TransportError) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     matches!(
@@ -60,7 +60,9 @@ pub(crate) fn is_not_found(error: &Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
 }
 
-/// The entity is there, but not as asked, or held by another connection.
+/// Returns `true` if the entity exists with other settings, or is locked.
+///
+/// It is locked while another connection holds it.
 pub(crate) fn is_present_otherwise(error: &Error) -> bool {
     matches!(
         reply_code(error),
@@ -68,7 +70,7 @@ pub(crate) fn is_present_otherwise(error: &Error) -> bool {
     )
 }
 
-/// The broker's words, or the client's.
+/// Text of the error, in the broker's words or the client's.
 pub(crate) fn words(error: &Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
@@ -77,7 +79,7 @@ pub(crate) fn words(error: &Error) -> String {
     }
 }
 
-/// A certificate that does not verify does not begin to by trying again.
+/// Returns `true` if the broker's certificate does not verify; a retry cannot help.
 fn is_untrusted(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::IOError(error) => error.to_string().contains("certificate"),
@@ -85,7 +87,7 @@ fn is_untrusted(error: &Error) -> bool {
     }
 }
 
-/// An exchange that a message needs, and that is not for us to declare.
+/// Creates an error for a missing exchange that is not ours to declare.
 pub(crate) fn no_exchange(name: &str) -> TransportError {
     TransportError::new(
         TransportErrorKind::Unroutable,
@@ -93,7 +95,7 @@ pub(crate) fn no_exchange(name: &str) -> TransportError {
     )
 }
 
-/// Too late: the transport was closed.
+/// Creates an error for an operation after the transport was closed.
 pub(crate) fn closed() -> TransportError {
     TransportError::new(
         TransportErrorKind::Closed,

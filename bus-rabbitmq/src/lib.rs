@@ -1,4 +1,4 @@
-//! The RabbitMQ transport of the service bus, over AMQP 0-9-1.
+//! RabbitMQ transport of the service bus, over AMQP 0-9-1.
 //!
 //! ```text
 //!  Bus ──► RabbitMq ──┬─ publish connection ─┬─ confirm channel            exchanges, queues
@@ -37,10 +37,13 @@
 //! # Guarantees
 //!
 //! - `Ok` from a publish or send means that the broker has confirmed the message.
-//! - A message whose confirm was lost with its connection is sent again with the same id: it may arrive twice.
-//! - A delivery is acknowledged on the channel that it came from, or not at all; then it comes again.
-//! - Credentials appear in no log line, error, address or `Debug` text of this crate. The client below it writes raw
-//!   frames to the log at level `trace`: keep `lapin` and `amq_protocol` above that level in production.
+//! - A message whose confirm was lost with its connection is sent again with the same id: it may
+//!   arrive twice.
+//! - A delivery is acknowledged on the channel that it came from, or not at all; then it is
+//!   delivered again.
+//! - Credentials appear in no log line, error, address or `Debug` text of this crate. The client
+//!   below it writes raw frames to the log at level `trace`: keep `lapin` and `amq_protocol` above
+//!   that level in production.
 //!
 //! # Non-guarantees
 //!

@@ -1,4 +1,4 @@
-//! Whom to trust, and as whom to appear.
+//! TLS settings: trusted authorities and the client's certificate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 
-/// TLS settings for `amqps://` addresses. Certificates are always verified, against the system's authorities and those
-/// added here.
+/// TLS settings for `amqps://` addresses.
+///
+/// Certificates are always verified, against the system's authorities and those added here. The
+/// files are read for each attempt to connect; a file that cannot be read is reported by
+/// [`BusBuilder::start`](bus_core::BusBuilder::start).
 ///
 /// ```
 /// use bus_rabbitmq::{RabbitMq, Tls};
@@ -31,18 +34,23 @@ enum Identity {
 }
 
 impl Tls {
-    /// The system's certificate authorities, and no client certificate.
+    /// Trusts the system's certificate authorities, and shows no client certificate.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the authorities in this PEM file too.
+    /// Trusts the authorities in this PEM file, beside those of the system.
+    ///
+    /// A second call replaces the first.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Shows this certificate: PEM files with the certificate chain and its PKCS #8 key.
+    /// Shows this client certificate to the broker.
+    ///
+    /// Both are PEM files: the certificate chain, and its PKCS #8 key. Replaces a certificate that
+    /// was set before.
     pub fn client_certificate(
         mut self,
         certificate: impl Into<PathBuf>,
@@ -55,7 +63,9 @@ impl Tls {
         self
     }
 
-    /// Shows the certificate of this PKCS #12 file.
+    /// Shows the client certificate of this PKCS #12 file to the broker.
+    ///
+    /// Replaces a certificate that was set before.
     pub fn client_pkcs12(
         mut self,
         file: impl Into<PathBuf>,
@@ -68,7 +78,10 @@ impl Tls {
         self
     }
 
-    /// Logs in as whom the client certificate names (SASL EXTERNAL), without user and password.
+    /// Logs in as the user that the client certificate names (SASL EXTERNAL).
+    ///
+    /// User and password are not sent. Needs a client certificate and an `amqps://` address;
+    /// without them, [`BusBuilder::start`](bus_core::BusBuilder::start) fails.
     pub fn external(mut self) -> Self {
         self.external = true;
         self
@@ -100,7 +113,7 @@ impl Tls {
         })
     }
 
-    /// What cannot work, whatever the broker says.
+    /// Lists the settings that cannot work with any broker.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let mut mistakes: Vec<_> = self.load().err().into_iter().collect();
         if self.external && self.identity.is_none() {

@@ -17,7 +17,9 @@ use crate::connection::Live;
 use crate::convert::{short, to_value};
 use crate::error::{failed, is_not_found, is_present_otherwise, is_refused, kind_of, words};
 
-/// Declares everything, in order. The channel is thrown away: one refusal closes it, and nothing else may suffer.
+/// Declares everything, in order, on a channel of its own.
+///
+/// The channel is thrown away: one refusal closes it, and nothing else may suffer.
 pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
     let mut declarer = Declarer::new(live);
     declarer.declare(topology).await?;
@@ -25,8 +27,10 @@ pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), Tran
     Ok(())
 }
 
-/// Makes sure that a queue and its exchange are there: what a sender to `queue:name` needs. What is there stays as it
-/// is, whatever its arguments; what is missing becomes durable and classic, as MassTransit makes it.
+/// Ensures that the queue and the exchange for a sender to `queue:name` exist.
+///
+/// An existing entity stays as it is, with any arguments; a missing one becomes durable and
+/// classic, as MassTransit makes it.
 pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), TransportError> {
     let mut declarer = Declarer::new(live);
     let exchange = Exchange {
@@ -52,7 +56,7 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
     Ok(())
 }
 
-/// Whether a queue is there.
+/// Returns whether a queue exists.
 pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
     let mut declarer = Declarer::new(live);
     let exists = declarer.finds_queue(&Queue::classic(name)).await?;
@@ -60,7 +64,7 @@ pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, Transp
     Ok(exists)
 }
 
-/// Whether an exchange is there.
+/// Returns whether an exchange exists.
 pub(crate) async fn exchange_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
     let mut declarer = Declarer::new(live);
     let exists = declarer.finds_exchange(&Exchange::fanout(name)).await?;
@@ -96,7 +100,7 @@ impl<'a> Declarer<'a> {
         Ok(())
     }
 
-    /// The channel, opened again after a refusal.
+    /// Returns the channel, opened again after a refusal.
     async fn channel(&mut self) -> Result<Channel, TransportError> {
         match &self.channel {
             Some(channel) if channel.status().connected() => Ok(channel.clone()),
@@ -155,8 +159,10 @@ impl<'a> Declarer<'a> {
         }
     }
 
-    /// Whether what could not be declared is there all the same. It is declared first and looked for then, as the client
-    /// logs an error for each thing that is looked for in vain.
+    /// Returns `true` if an entity that could not be declared exists all the same.
+    ///
+    /// It is declared first and looked up then, as the client logs an error for each lookup in
+    /// vain.
     async fn is_usable(
         &mut self,
         error: &Error,
@@ -305,7 +311,7 @@ fn missing(what: &str, name: &str) -> TransportError {
     TransportError::new(
         TransportErrorKind::Unroutable,
         format!(
-            "{what} `{name}` is not there, and was to be declared by somebody else; declare it first"
+            "{what} `{name}` is not there, and was to be declared by another service; declare it first"
         ),
     )
 }
@@ -388,7 +394,7 @@ fn millis(duration: Duration) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Arguments as people write them.
+/// Formats arguments as people write them.
 fn shown(arguments: &FieldTable) -> String {
     let mut text = String::from("{");
     for (index, (name, value)) in arguments.inner().iter().enumerate() {

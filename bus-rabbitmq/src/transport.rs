@@ -1,4 +1,4 @@
-//! The handle that a bus is built on.
+//! Handle that a bus is built on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::publish::Publisher;
 use crate::tls::Tls;
 use crate::{convert, topology};
 
-/// How long an outbox waits to know that an exchange is there.
+/// Time for which an outbox waits to learn whether an exchange exists.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long `close` waits for messages that are on their way.
+/// Time for which `close` waits for messages that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// A RabbitMQ broker, as a transport. Settings first; the bus connects it.
+/// RabbitMQ broker, as a transport of the bus.
 ///
-/// One connection publishes. The first endpoint, or the first request, makes another one to consume, so that a broker
-/// that takes no messages for a while still takes acknowledgements. Both come back by themselves after a loss, with
-/// growing waits.
+/// Settings come first; the bus connects it. One connection publishes. The first endpoint, or the
+/// first request, makes another one to consume, so that a broker that takes no messages for a while
+/// still takes acknowledgements. Both are made again after a loss, with growing waits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -51,25 +51,29 @@ pub struct RabbitMq {
     closed: AtomicBool,
 }
 
-/// What exists once it is connected.
+/// Parts that exist once it is connected.
 struct Running {
     config: Arc<Config>,
     siblings: Siblings,
     publishing: Arc<Link>,
-    /// A process that only publishes has none: each one takes a thread and 8 MiB of the client's buffers.
+    /// Link to consume on; a process that only publishes has none.
+    ///
+    /// Each link takes a thread and 8 MiB of the client's buffers.
     consuming: OnceCell<Arc<Link>>,
     publisher: Publisher,
-    /// For the queues of requesters, so that replies do not wait behind what is published.
+    /// Publisher of replies, so that they do not wait behind other messages.
     replies: Publisher,
 }
 
 impl RabbitMq {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS. Several hosts of a cluster, joined by `,`, are
-    /// tried in turn. In user, password and virtual host `/`, `?`, `@` and `%` are percent-encoded. Left out: user and
-    /// password `guest`, port 5672 (TLS: 5671), virtual host `/`. The option `?heartbeat=10` is known; others are
-    /// ignored.
+    /// Reads the address `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS.
     ///
-    /// A wrong address is reported by [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
+    /// Several hosts of a cluster, joined by `,`, are tried in turn. In user, password and virtual
+    /// host, `/`, `?`, `@` and `%` are percent-encoded. Defaults: user and password `guest`, port
+    /// 5672 (TLS: 5671), virtual host `/`. The option `?heartbeat=10` is known; others are ignored.
+    ///
+    /// Nothing is connected yet. A wrong address is reported by
+    /// [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
     pub fn new(address: impl AsRef<str>) -> Self {
         Self::of(Config::new(address.as_ref()))
     }
@@ -87,12 +91,17 @@ impl RabbitMq {
         self
     }
 
-    /// User and password, instead of those in the address.
+    /// Sets user and password, instead of those in the address.
+    ///
+    /// They are taken as they are, without percent-encoding.
     pub fn credentials(self, user: impl Into<String>, password: impl AsRef<str>) -> Self {
         self.set(|config| config.set_credentials(user.into(), password.as_ref()))
     }
 
-    /// Another host of the cluster, `name` or `name:port`, tried when the others do not answer.
+    /// Adds another host of the cluster, tried when the others do not answer.
+    ///
+    /// It is written `name`, `name:port` or `[v6]:port`; default port: 5672 (TLS: 5671). A wrong
+    /// host is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn host(self, host: impl AsRef<str>) -> Self {
         self.set(|config| match config.host(host.as_ref()) {
             Ok(host) => config.hosts.push(host),
@@ -100,45 +109,59 @@ impl RabbitMq {
         })
     }
 
-    /// How the connections are called in the management pages, followed by what each is for. Default: the program's
-    /// name.
+    /// Sets the name of the connections in the management pages.
+    ///
+    /// It is followed by the purpose of each, `publish` or `consume`. Default: the program's name.
     pub fn connection_name(self, name: impl Into<String>) -> Self {
         self.set(|config| config.name = name.into())
     }
 
-    /// A peer that says nothing for twice as long is taken for dead. Whole seconds; default: 15 s.
+    /// Sets the heartbeat interval. Default: 15 s.
+    ///
+    /// A peer that sends nothing for twice as long is taken for dead. Whole seconds; less than 1 s
+    /// is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn heartbeat(self, heartbeat: Duration) -> Self {
         self.set(|config| config.heartbeat = heartbeat)
     }
 
-    /// How long one attempt to connect may take. Default: 10 s.
+    /// Sets the time that one attempt to connect may take. Default: 10 s.
+    ///
+    /// It covers name resolution, TCP, TLS and the AMQP handshake. Zero is reported by
+    /// [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.set(|config| config.connect_timeout = timeout)
     }
 
-    /// The waits between attempts to connect: about `first`, then twice as long each, with jitter, at most `cap`.
-    /// A connection that is made ends the waits of the transport's other one. Default: 200 ms and 2 s.
+    /// Sets the waits between attempts to connect. Default: 200 ms and 2 s.
+    ///
+    /// They begin at about `first`, then double each time, with jitter, up to `cap`. A connection
+    /// that is made ends the waits of the transport's other one.
     pub fn reconnect_backoff(self, first: Duration, cap: Duration) -> Self {
         self.set(|config| config.reconnect = (first, cap))
     }
 
-    /// Sets how often each endpoint declares its exchanges and bindings again. Default: 5 s.
+    /// Sets the interval at which endpoints declare their topology again. Default: 5 s.
     ///
-    /// An exchange that an operator deletes takes its bindings with it, and RabbitMQ tells no subscriber. Publishers
-    /// make the exchange again; only this makes the subscribers hear them again.
+    /// Each endpoint declares its exchanges and bindings. An exchange that an operator deletes
+    /// takes its bindings with it, and RabbitMQ notifies no subscriber. Publishers make the
+    /// exchange again; only this interval makes the subscribers receive its messages again. Zero is
+    /// reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn rebind_interval(self, interval: Duration) -> Self {
         self.set(|config| config.rebind = interval)
     }
 
-    /// Bounds how many messages may wait for their confirm at once. Default: 1000.
+    /// Bounds the number of messages that wait for their confirm. Default: 1000.
     ///
     /// Further ones wait their turn. One exchange or queue takes at most half of the places that
-    /// the others leave, so that a queue which confirms nothing does not stop them.
+    /// the others leave, so that a queue which confirms nothing does not stop them. Zero is
+    /// reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn confirm_window(self, count: usize) -> Self {
         self.set(|config| config.confirm_window = count)
     }
 
-    /// Certificates, for `amqps://` addresses.
+    /// Sets the certificates, for `amqps://` addresses.
+    ///
+    /// Replaces settings that were given before.
     pub fn tls(self, tls: Tls) -> Self {
         self.set(|config| config.tls = tls)
     }
@@ -191,7 +214,9 @@ impl RabbitMq {
 }
 
 impl Running {
-    /// The link to consume on, made for the first that needs it. The other one has shown that the settings are right.
+    /// Returns the link to consume on, made for the first that needs it.
+    ///
+    /// The publishing link has shown that the settings are right.
     async fn consuming(&self) -> &Arc<Link> {
         let start = || async {
             Link::start(
@@ -206,7 +231,7 @@ impl Running {
 }
 
 impl Clone for RabbitMq {
-    /// The same settings; connections of its own.
+    /// Copies the settings; the clone makes connections of its own.
     fn clone(&self) -> Self {
         Self::of(self.config.clone())
     }
@@ -225,7 +250,8 @@ impl Transport for RabbitMq {
     async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
         let running = self.running()?;
         let mut backoff = running.config.backoff();
-        // Exclusive queues belong to the connection that declares them, so to the one that consumes.
+        // Exclusive queues belong to the connection that declares them, so to the one that
+        // consumes.
         let consuming = running.consuming().await;
         loop {
             let live = consuming.up().await?;

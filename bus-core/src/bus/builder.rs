@@ -1,4 +1,4 @@
-//! From settings to a running bus.
+//! The builder of a bus: from settings to a running bus.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -31,7 +31,10 @@ use crate::transport::{Address, InvalidAddress, ListenSpec, Transport};
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settings of a bus. Those that endpoints have too are defaults for endpoints that do not say otherwise.
+/// Settings of a bus, and the calls that start it.
+///
+/// Settings that endpoints have too are defaults for endpoints that do not set them; middleware of
+/// the bus runs outside of that of the endpoint.
 ///
 /// ```no_run
 /// # use bus_core::transport::Transport;
@@ -68,7 +71,9 @@ pub struct BusBuilder {
 }
 
 impl Bus {
-    /// Begins a bus on a transport.
+    /// Creates a builder for a bus on a transport.
+    ///
+    /// Nothing is connected before [`start`](BusBuilder::start).
     pub fn builder(transport: impl Transport) -> BusBuilder {
         BusBuilder::new(Arc::new(transport))
     }
@@ -93,12 +98,19 @@ impl BusBuilder {
     }
 
     /// Adds an endpoint.
+    ///
+    /// Its name must be unique within the bus; a second endpoint of the same name is a
+    /// configuration mistake.
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
         self
     }
 
-    /// Where commands of type `C` are sent, and requests.
+    /// Sets the address of commands and requests of type `C`.
+    ///
+    /// Without a route, a send fails with [`NoRoute`](crate::error::SendErrorKind::NoRoute), and a
+    /// request is published. An address that cannot be read, or a second, different route of `C`,
+    /// is a configuration mistake.
     pub fn route<C: Message>(
         mut self,
         address: impl TryInto<Address, Error: Into<InvalidAddress>>,
@@ -126,25 +138,34 @@ impl BusBuilder {
         self
     }
 
-    /// How the exchange of `M` is declared, where a fanout exchange is not what is wanted.
+    /// Sets how the exchange of `M` is declared.
+    ///
+    /// Default: a durable fanout exchange. Publishers and consumers of `M` must agree on its
+    /// exchange: give both buses the same setting.
     pub fn publish_topology<M: Message>(mut self, topology: PublishTopology<M>) -> Self {
         let (type_id, settings) = topology.into_settings();
         self.topologies.set(type_id, Contract::of::<M>(), settings);
         self
     }
 
-    /// Adds a filter that changes or refuses what leaves. Filters run in the order of these calls.
+    /// Adds a filter that changes or refuses outgoing messages.
+    ///
+    /// Filters run in the order of these calls. An error or a panic of a filter refuses the
+    /// message; its sender gets the error.
     pub fn on_send(mut self, filter: impl SendFilter) -> Self {
         self.filters.push(Arc::new(filter));
         self
     }
 
-    /// Bounds where replies and faults go whose addresses came with messages. Default: anywhere on the broker.
+    /// Restricts the addresses to which replies and faults may go.
     ///
-    /// Such an address never leads to another broker and creates nothing, but it does lead to every queue and exchange
-    /// that the bus's user may write to, and a fault carries the message that failed. A consumer that responds to an
-    /// address that is not allowed gets an error of kind [`Refused`](crate::error::SendErrorKind::Refused); a fault is dropped,
-    /// with a line in the log.
+    /// Applies to addresses that came with messages. Default: anywhere on the broker.
+    ///
+    /// Such an address never leads to another broker and creates nothing, but it does lead to every
+    /// queue and exchange that the bus's user may write to, and a fault carries the message that
+    /// failed. A consumer that responds to an address that is not allowed gets an error of kind
+    /// [`Refused`](crate::error::SendErrorKind::Refused); a fault is dropped, with a line in the
+    /// log.
     ///
     /// ```no_run
     /// # use bus_core::transport::Transport;
@@ -161,102 +182,140 @@ impl BusBuilder {
         self
     }
 
-    /// Adds somebody who watches.
+    /// Adds an observer of messages that were sent, consumed or faulted.
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// How many messages each endpoint handles at once. Default: 16.
+    /// Sets the number of messages that each endpoint handles at once.
+    ///
+    /// Default: 16. With 1, the order of the queue is kept; 0 is a configuration mistake.
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.policy.concurrency = Some(limit);
         self
     }
 
-    /// How many messages each endpoint prefetches. Default: twice its concurrency.
+    /// Sets the number of messages that each endpoint prefetches.
+    ///
+    /// Default: twice its concurrency. 0, or less than the concurrency, is a configuration mistake.
     pub fn prefetch(mut self, count: u16) -> Self {
         self.policy.prefetch = Some(count);
         self
     }
 
-    /// When failed messages are tried again. Default: never.
+    /// Sets the retry policy for failed messages.
+    ///
+    /// Default: no retry. Permanent errors, panics and messages that cannot be decoded are never
+    /// retried.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.policy.retry = Some(retry);
         self
     }
 
-    /// How long one attempt of a consumer may take. Default: for ever.
+    /// Sets the time limit of one attempt of a consumer.
+    ///
+    /// Default: no limit. An attempt that exceeds it fails and may be retried. Zero is a
+    /// configuration mistake.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = Some(timeout);
         self
     }
 
-    /// Sets how often a message may be delivered on every endpoint; see [`Endpoint::max_deliveries`]. Default: 10.
+    /// Sets the maximum number of deliveries of a message on every endpoint.
+    ///
+    /// Default: 10; see [`Endpoint::max_deliveries`]. 0 is a configuration mistake.
     pub fn max_deliveries(mut self, count: u32) -> Self {
         self.policy.max_deliveries = Some(count);
         self
     }
 
-    /// Handles each message once on every endpoint. Keys include the endpoint's name.
+    /// Handles each message once on every endpoint.
+    ///
+    /// Default: no deduplication. Keys include the endpoint's name.
     pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
         self.policy.idempotency = Some(idempotency.into());
         self
     }
 
-    /// Lets what consumers send leave at once, even if they fail later.
+    /// Lets messages of consumers leave at once, even if the consumer fails later.
+    ///
+    /// Default: the outbox holds them until the consumer succeeds. See
+    /// [`Endpoint::without_outbox`].
     pub fn without_outbox(mut self) -> Self {
         self.policy.outbox = Some(false);
         self
     }
 
-    /// Runs around each delivery of every endpoint.
+    /// Adds middleware that runs around each delivery of every endpoint.
+    ///
+    /// It runs outside of retry and of the endpoint's own middleware. The first one added is
+    /// outermost.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.policy.middleware.push(Arc::new(middleware));
         self
     }
 
-    /// Runs around each attempt of every endpoint.
+    /// Adds middleware that runs around each attempt of every endpoint.
+    ///
+    /// It runs inside of retry and outside of the endpoint's own. The first one added is outermost.
     pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
         self.policy.around_attempt.push(Arc::new(middleware));
         self
     }
 
-    /// How messages are encoded, and bodies read that do not say what they are. Default: MassTransit's envelope.
+    /// Sets the codec of outgoing messages, and of bodies without a content type.
+    ///
+    /// Default: MassTransit's envelope.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.policy.codec = Some(codec);
         self
     }
 
-    /// Makes every endpoint a quorum queue that does not say otherwise; see [`Endpoint::quorum`].
+    /// Makes queues quorum queues on every endpoint that sets no kind of its own.
+    ///
+    /// Temporary endpoints and those with a maximum priority stay classic. See
+    /// [`Endpoint::quorum`].
     pub fn quorum(mut self) -> Self {
         self.policy.queue_kind = Some(QueueShape::Quorum);
         self
     }
 
-    /// How long a publish, send or respond may take by default, an absent broker included; also the default timeout of
-    /// requests. `Duration::MAX` is without end. Default: 30 s.
+    /// Sets the default time limit of a publish, send or respond.
+    ///
+    /// It includes the wait for an absent broker, and is also the default timeout of requests. Past
+    /// it, a call fails with [`Unreachable`](crate::error::SendErrorKind::Unreachable), or with
+    /// [`TimedOut`](crate::error::SendErrorKind::TimedOut) if the message may have arrived.
+    /// `Duration::MAX` is without end. Default: 30 s. Zero is a configuration mistake.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long `start` waits for a broker that is not up. Default: for ever.
+    /// Sets the time that [`start`](Self::start) waits for a broker that is not up.
+    ///
+    /// Default: no limit. Past it, `start` fails with [`StartError::Timeout`]. Zero is a
+    /// configuration mistake.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = Some(timeout);
         self
     }
 
-    /// How long `shutdown` waits for running consumers. Default: 30 s.
+    /// Sets the time that [`Bus::shutdown`] waits for running consumers.
+    ///
+    /// Default: 30 s. Past it, consumers are cancelled, and their messages go back to the queues.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
     }
 
-    /// Connects, declares, and starts to consume.
+    /// Connects, declares the topology, and starts to consume.
+    ///
+    /// A broker that is not up is waited for, up to the [`start_timeout`](Self::start_timeout).
     ///
     /// # Errors
-    /// [`StartError`]: all configuration mistakes together, before anything is connected; or what the broker refused.
-    /// A broker that is not up is waited for.
+    /// [`StartError`]: all configuration mistakes together, before anything is connected; a refusal
+    /// of the broker; or the end of the start timeout.
     pub async fn start(self) -> Result<Bus, StartError> {
         self.check()?;
         self.connect().await?;
@@ -270,7 +329,10 @@ impl BusBuilder {
         }
     }
 
-    /// Connects and declares everything that `start` would, then disconnects; consumes nothing.
+    /// Connects, declares the topology of all endpoints, and disconnects.
+    ///
+    /// Consumes nothing. Includes the error and skipped queues, which a running bus declares with
+    /// the first message that needs them.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -441,14 +503,14 @@ impl BusBuilder {
     }
 }
 
-/// What all endpoints of a bus hold.
+/// State that all endpoints of a bus share.
 struct Shared {
     outbound: Arc<Outbound>,
     requests: Arc<Requests>,
     cancelled: watch::Receiver<bool>,
 }
 
-/// The order of middleware, whatever the order of calls.
+/// Builds the middleware chain, in an order independent of the order of calls.
 fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);

@@ -22,8 +22,10 @@ use crate::send::{Outbound, Sending};
 use crate::transport::{Address, Health, InvalidAddress, TransportError};
 use stop::{Ending, Stop};
 
-/// A running bus. Clones share it; dropping the last one without [`shutdown`](Self::shutdown) stops its endpoints, and
-/// their messages go back to the queues.
+/// A handle to a running bus.
+///
+/// Clones share the bus. Dropping the last one without [`shutdown`](Self::shutdown) stops its
+/// endpoints, and their messages go back to the queues.
 ///
 /// ```
 /// use bus_core::{Bus, Message, SendError};
@@ -50,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) stop: Stop,
 }
 
-/// How long the transport may take to end its connections.
+/// Time limit for the transport to end its connections.
 const DISCONNECT: Duration = Duration::from_secs(10);
 
 impl Bus {
@@ -60,12 +62,17 @@ impl Bus {
         }
     }
 
-    /// Publishes an event to whoever subscribed to `E`; nobody is fine.
+    /// Publishes an event to every endpoint subscribed to `E`.
+    ///
+    /// Nothing is sent before it is awaited. Without any subscriber, the event is dropped and the
+    /// outcome is `Ok`.
     pub fn publish<E: Message>(&self, event: &E) -> Sending {
         self.sending(self.inner.outbound.publish(event, None))
     }
 
-    /// Publishes many events, pipelined. The outcome of each, in order.
+    /// Publishes many events, pipelined.
+    ///
+    /// Returns the outcome of each, in order; the failure of one does not end the others.
     pub async fn publish_all<'a, E: Message>(
         &self,
         events: impl IntoIterator<Item = &'a E>,
@@ -78,7 +85,10 @@ impl Bus {
         .await
     }
 
-    /// Sends a command to the address that [`BusBuilder::route`](crate::BusBuilder::route) says.
+    /// Sends a command to the address of its [`route`](crate::BusBuilder::route).
+    ///
+    /// Nothing is sent before it is awaited. Without a route, it fails with
+    /// [`NoRoute`](crate::error::SendErrorKind::NoRoute).
     pub fn send<C: Message>(&self, command: &C) -> Sending {
         let outbound = &self.inner.outbound;
         self.sending(
@@ -89,6 +99,10 @@ impl Bus {
     }
 
     /// Sends a command to an address: `queue:name`, `exchange:name` or a full one.
+    ///
+    /// Nothing is sent before it is awaited. An address that cannot be read fails with
+    /// [`NoRoute`](crate::error::SendErrorKind::NoRoute). A missing queue of a queue address is
+    /// declared, durable and classic.
     pub fn send_to<C: Message, A: TryInto<Address, Error: Into<InvalidAddress>>>(
         &self,
         address: A,
@@ -101,8 +115,11 @@ impl Bus {
         ))
     }
 
-    /// Asks, and awaits the answer: a document for a query, a reply for a command. Goes to the address that
-    /// [`BusBuilder::route`](crate::BusBuilder::route) says, else to whoever subscribed.
+    /// Sends a request and awaits its reply.
+    ///
+    /// The reply is a document for a query, or a reply to a command. The request goes to the
+    /// address of its [`route`](crate::BusBuilder::route), else to the endpoints subscribed to its
+    /// type. Default timeout: the deadline of the bus.
     pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
         let outbound = &self.inner.outbound;
         Requesting::new(
@@ -112,7 +129,9 @@ impl Bus {
         )
     }
 
-    /// One of the bus's endpoints, to pause it.
+    /// Returns the endpoint of this name, to pause it.
+    ///
+    /// `None` if the bus has no endpoint of this name.
     pub fn endpoint(&self, name: &str) -> Option<EndpointHandle> {
         let runner = self
             .inner
@@ -124,12 +143,12 @@ impl Bus {
         })
     }
 
-    /// How many requests wait for their reply.
+    /// Returns the number of requests that wait for their reply.
     pub fn pending_requests(&self) -> usize {
         self.inner.requests.pending()
     }
 
-    /// How the bus is, as known now.
+    /// Returns the health of the bus and of its endpoints, as currently known.
     pub fn health(&self) -> BusHealth {
         let transport = if self.inner.stop.is_over() {
             Health::Down("the bus is shut down".into())
@@ -145,17 +164,19 @@ impl Bus {
         BusHealth::new(transport, endpoints.collect())
     }
 
-    /// Stops: endpoints take no more messages, running consumers finish and may still publish and respond, then the
-    /// reply queue goes, then the connections. All of it takes the stop timeout and some seconds at most, also when a
-    /// consumer blocks its thread or the broker does not answer.
+    /// Stops the bus, and waits until it has stopped.
     ///
-    /// May be called several times, also at once: each call awaits the one outcome. A caller that stops waiting changes
-    /// nothing; the stop goes on. A consumer may stop its bus if it spawns the call; one that awaits it waits for
-    /// itself, until the stop timeout cuts it off.
+    /// Endpoints take no more messages, running consumers finish and may still publish and respond,
+    /// then the reply queue is closed, then the connections. All of it takes the stop timeout and
+    /// some seconds at most, also when a consumer blocks its thread or the broker does not answer.
+    ///
+    /// May be called several times, also at once: each call awaits the one outcome. A caller that
+    /// stops waiting changes nothing; the stop goes on. A consumer may stop its bus if it spawns
+    /// the call; one that awaits it waits for itself, until the stop timeout cuts it off.
     ///
     /// # Errors
-    /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they were cancelled, and
-    /// their messages are back in the queues.
+    /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they
+    /// were cancelled, and their messages are back in the queues.
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         let inner = &self.inner;
         if inner.stop.begin() {
@@ -198,7 +219,7 @@ impl fmt::Debug for Bus {
 }
 
 impl Inner {
-    /// Stops everything, in order. Whether consumers were done in time.
+    /// Stops everything, in order; returns `true` if consumers were done in time.
     async fn end(&self) -> bool {
         let stops = self
             .runners
@@ -226,38 +247,47 @@ impl Drop for Inner {
     }
 }
 
-/// One endpoint of a running bus.
+/// A handle to one endpoint of a running bus.
 #[derive(Clone)]
 pub struct EndpointHandle {
     runner: Arc<EndpointRunner>,
 }
 
 impl EndpointHandle {
-    /// Takes no more messages, and waits until those that run are done. They buffer in the queue meanwhile; the queue of
-    /// a temporary endpoint goes after a minute without consumers, and what comes then is lost.
+    /// Pauses the endpoint, and waits until its running consumers are done.
     ///
-    /// A caller that stops waiting changes nothing: the endpoint is paused, and what runs is done in peace. A consumer
-    /// that awaits the pause of its own endpoint waits for itself; it may spawn it.
+    /// It takes no more messages; they stay in the queue meanwhile. The queue of a temporary
+    /// endpoint is deleted after a minute without consumers, and messages that arrive after that
+    /// are lost.
+    ///
+    /// A caller that stops waiting changes nothing: the endpoint is paused, and running consumers
+    /// finish. A consumer that awaits the pause of its own endpoint waits for itself; it may spawn
+    /// the call.
     pub async fn pause(&self) {
         self.runner.pause().await;
     }
 
-    /// Goes on after [`pause`](Self::pause). Declares the queue again, in case that it has gone, and waits for a broker
-    /// that is away; a pause or the stop of the bus ends that wait.
+    /// Resumes the endpoint after [`pause`](Self::pause).
+    ///
+    /// Declares the queue again, in case it was deleted, and waits for a broker that is away; a
+    /// pause or the stop of the bus ends that wait. Does nothing if the endpoint takes messages
+    /// already.
     ///
     /// # Errors
-    /// What the broker refuses; [`Closed`](crate::transport::TransportErrorKind::Closed) if the bus is shut down, or if
-    /// the endpoint was paused again before it was consumed.
+    /// The refusal of the broker; [`Closed`](crate::transport::TransportErrorKind::Closed) if the
+    /// bus is shut down, or if the endpoint was paused again before it was consumed.
     pub async fn resume(&self) -> Result<(), TransportError> {
         self.runner.resume().await
     }
 
-    /// Whether it takes messages.
+    /// Returns `true` if the endpoint takes messages.
+    ///
+    /// That is so also while its health is degraded.
     pub fn is_running(&self) -> bool {
         self.health().is_running()
     }
 
-    /// How it is, as known now.
+    /// Returns the health of the endpoint, as currently known.
     pub fn health(&self) -> EndpointHealth {
         EndpointHealth::new(self.runner.name(), self.runner.health())
     }

@@ -1,14 +1,14 @@
-//! The end of a bus: once, in a task of its own, awaited by whoever asks.
+//! The end of a bus: runs once, in a task of its own; all callers await it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Whether a bus was asked to stop, and the outcome.
+/// State of the stop of a bus: requested or not, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Stop {
     begun: AtomicBool,
-    /// Whether consumers were done in time.
+    /// `true` if consumers were done in time; `None` until the stop is over.
     outcome: watch::Sender<Option<bool>>,
 }
 
@@ -20,7 +20,7 @@ impl Stop {
         }
     }
 
-    /// `true` for the first caller, who has to do it.
+    /// Begins the stop; returns `true` to the first caller, which has to carry it out.
     pub(crate) fn begin(&self) -> bool {
         !self.begun.swap(true, Ordering::AcqRel)
     }
@@ -37,7 +37,7 @@ impl Stop {
         self.outcome.send_replace(Some(in_time));
     }
 
-    /// Waits for the outcome.
+    /// Waits for the outcome; returns `true` if consumers were done in time.
     pub(crate) async fn outcome(&self) -> bool {
         let mut outcome = self.outcome.subscribe();
         // The sender lives as long as `self`.
@@ -46,7 +46,9 @@ impl Stop {
     }
 }
 
-/// Ends a stop that is dropped with its runtime, or that panics: nobody waits for it without end.
+/// Ends a stop that is dropped with its runtime, or that panics.
+///
+/// Its callers would otherwise wait without end.
 pub(crate) struct Ending<'a>(pub(crate) &'a Stop);
 
 impl Drop for Ending<'_> {

@@ -1,4 +1,4 @@
-//! Mistakes that can be told before anything is connected.
+//! Mistakes of a configuration that are found before anything is connected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
 use crate::transport::{Address, Capabilities};
 
-/// Everything that is wrong with the endpoints of a bus.
+/// Returns all mistakes in the endpoints of a bus.
 pub(crate) fn mistakes(
     endpoints: &[Endpoint],
     bus: &Policy,
@@ -46,7 +46,7 @@ pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>)
         .collect()
 }
 
-/// What is wrong with a route whose address could be read.
+/// Returns the mistake, if any, in a route whose address could be read.
 pub(crate) fn route_mistake(address: &Address) -> Option<String> {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
     (!address.name().chars().all(is_plain)).then(|| {
@@ -196,7 +196,7 @@ fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl F
 }
 
 impl Endpoint {
-    /// Whether a bus-wide wish for quorum queues applies.
+    /// Returns `true` if a bus-wide setting of quorum queues applies.
     pub(crate) fn may_be_quorum(&self) -> bool {
         self.lifetime == Lifetime::Durable && self.queue.max_priority.is_none()
     }

@@ -1,16 +1,20 @@
-//! Where encoded bytes lie: blocks of memory that many of them share.
+//! Memory for encoded bytes: blocks that many of them share.
 
 use std::cell::Cell;
 
 use bytes::{Bytes, BytesMut};
 
-/// How much memory is asked for at once. It is given back when the last of the texts in it is gone.
+/// Size of a block of memory, in bytes.
+///
+/// It is given back when the last of the texts in it is gone.
 const BLOCK: usize = 16 * 1024;
 
-/// Longer texts have memory of their own, so that none of them keeps others' for long.
+/// Length above which a text has memory of its own, in bytes.
+///
+/// So no long text keeps the memory of others for long.
 const LONG: usize = BLOCK / 4;
 
-/// How much memory a thread keeps for the next text.
+/// Maximum memory that a thread keeps for the next text, in bytes.
 const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
@@ -18,7 +22,9 @@ thread_local! {
     static REST: Cell<BytesMut> = Cell::default();
 }
 
-/// What `write` writes. The buffer that it is given is kept for the next one.
+/// Collects what `write` writes.
+///
+/// The buffer that it is given is kept for the next one.
 pub(super) fn collect<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
     // Taken out meanwhile: writing one message may encode another one.
     let mut scratch = SCRATCH.take();

@@ -1,8 +1,8 @@
-//! Reading decimal numbers without losing a digit.
+//! Decimal numbers, read without losing a digit.
 //!
 //! serde has no event for the text of a number: a reader of JSON makes the nearest `f64` of a
-//! fraction. So the text is asked for, as [`RawValue`](serde_json::value::RawValue) does, and `f64`
-//! is refused.
+//! fraction. So this module asks for the text, as [`RawValue`](serde_json::value::RawValue) does,
+//! and refuses `f64`.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::serde_helpers::Decimal;
 
-/// The name under which `serde_json` hands out the text of a value.
+/// Name under which `serde_json` hands out the text of a value.
 ///
 /// It comes as a map with this one key. Other formats, and serde's own buffers, know no such name
 /// and hand out the value itself.
 const TEXT_OF_VALUE: &str = "$serde_json::private::RawValue";
 
-/// The key under which `serde_json` hands out the digits of a number.
+/// Key under which `serde_json` hands out the digits of a number.
 ///
 /// It does so, also through serde's buffers, where a program turns its feature
 /// `arbitrary_precision` on.
@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for TextOrValue {
     }
 }
 
-/// `json` is one value, without blanks around it.
+/// Reads one value from `json`, which has no blanks around it.
 fn read<E: Error>(json: &str) -> Result<Decimal, E> {
     let other = |unexpected| Err(E::invalid_type(unexpected, &Plain));
     match json.as_bytes().first() {
@@ -81,7 +81,7 @@ fn has_fraction(json: &str) -> bool {
     !json.starts_with('"') && json.contains(['.', 'e', 'E'])
 }
 
-/// A value whose text is not to be had.
+/// Visitor of a value whose text is not available.
 struct Plain;
 
 impl<'de> Visitor<'de> for Plain {
@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for Plain {
     }
 }
 
-/// The text of a value, from the reader's input or made of what a buffer holds.
+/// Text of a value, from the reader's input or made of what a buffer holds.
 enum Json<'de> {
     AsItStands(&'de str),
     Written(String),

@@ -1,11 +1,13 @@
-//! Why a message cannot be written or read.
+//! Errors of writing and reading messages.
 
 use crate::message::{Contract, MAX_HEADERS, Message};
 
-/// The longest error text, in characters: the parser's own texts repeat what they were given, of any length.
+/// Maximum length of an error text, in characters.
+///
+/// The parser's own texts repeat what they were given, of any length.
 const MAX_TEXT: usize = 400;
 
-/// What is wrong with a message that came.
+/// Kind of mistake in a message that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
@@ -23,9 +25,10 @@ pub enum DecodeErrorKind {
     WrongShape,
 }
 
-/// A message that cannot be read, and why. Reading it again gives the same error.
+/// Error for a message that cannot be read.
 ///
-/// The text is for people, names the member concerned, and is at most a few hundred characters long.
+/// Reading it again gives the same error. The text is for people, gives the reason, names the
+/// member concerned, and is at most a few hundred characters long.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct DecodeError {
@@ -34,7 +37,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// What is wrong.
+    /// Returns the kind of mistake.
     pub fn kind(&self) -> DecodeErrorKind {
         self.kind
     }
@@ -129,7 +132,7 @@ impl DecodeError {
     }
 }
 
-/// A message that its type cannot write as JSON.
+/// Error for a message that its type cannot write as JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("`{message_type}` ({rust_name}) cannot be written as JSON")]
 pub struct EncodeError {

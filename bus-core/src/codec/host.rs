@@ -1,4 +1,4 @@
-//! Which process sent a message.
+//! The process that sent a message.
 
 use std::sync::LazyLock;
 use std::{env, fs, process};
@@ -22,38 +22,40 @@ use crate::message::{HeaderValue, Headers};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostInfo {
-    /// The computer.
+    /// Name of the computer.
     pub machine_name: Option<String>,
-    /// The program.
+    /// Name of the program.
     pub process_name: Option<String>,
-    /// The operating system's process id.
+    /// Process id in the operating system.
     pub process_id: Option<i64>,
-    /// The package that speaks; ours writes this crate's name.
+    /// Package that wrote the message; this crate writes its own name.
     pub assembly: Option<String>,
-    /// The version of that package.
+    /// Version of that package.
     pub assembly_version: Option<String>,
-    /// The runtime; ours writes the compiler.
+    /// Runtime; this crate writes the compiler.
     pub framework_version: Option<String>,
-    /// The version of MassTransit; ours writes none.
+    /// Version of MassTransit; this crate writes none.
     pub mass_transit_version: Option<String>,
-    /// The operating system.
+    /// Operating system and its version.
     pub operating_system_version: Option<String>,
 }
 
 impl HostInfo {
-    /// This process. Looked up once.
+    /// Returns this process; looked up once.
     pub fn current() -> &'static Self {
         static CURRENT: LazyLock<HostInfo> = LazyLock::new(HostInfo::look_up);
         &CURRENT
     }
 
-    /// This process as the JSON that every envelope carries. Written once.
+    /// Returns this process as the JSON that every envelope carries; written once.
     pub fn current_json() -> &'static Bytes {
         static JSON: LazyLock<Bytes> = LazyLock::new(|| codec::to_json(HostInfo::current()));
         &JSON
     }
 
-    /// Reads the `host` member of an envelope or fault. The case of member names does not matter.
+    /// Reads the `host` member of an envelope or fault.
+    ///
+    /// The case of member names does not matter; unknown members are skipped.
     ///
     /// # Errors
     /// [`DecodeError`] if it is not a JSON object.
@@ -83,7 +85,8 @@ impl HostInfo {
 
 impl<'de> Deserialize<'de> for HostInfo {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // System.Text.Json writes `machineName` and Newtonsoft `MachineName`; headers are looked up in any case.
+        // System.Text.Json writes `machineName` and Newtonsoft `MachineName`; headers are looked up
+        // in any case.
         let members = Headers::deserialize(deserializer)?;
         let text = |name| members.text(name).map(str::to_owned);
         Ok(Self {

@@ -1,8 +1,9 @@
 //! MassTransit's JSON envelope.
 //!
-//! Written in MassTransit's member order, with `null` for what is absent. Read in any order and case, unknown members
-//! passed over, of a member that comes twice the last one taken. Unlike .NET's reader this one takes no comments and
-//! no trailing commas; no serializer writes them.
+//! It is written in MassTransit's member order, with `null` for what is absent. It is read in any
+//! order and case; unknown members are skipped, and of a member that comes twice the last one is
+//! taken. Unlike .NET's reader, this one accepts neither comments nor trailing commas; no
+//! serializer writes them.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -31,7 +32,7 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
-/// How much an envelope takes around its message.
+/// Estimated size of an envelope around its message, in bytes.
 const ABOUT: usize = 1024;
 
 fn write(json: &mut Vec<u8>, envelope: &Envelope) {
@@ -98,7 +99,7 @@ fn write_raw(json: &mut Vec<u8>, raw: Option<&Bytes>) {
     }
 }
 
-/// `json` is the text in the body.
+/// Reads an envelope; `json` is the text in the body.
 pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, DecodeError> {
     let parts: Parts<'_> =
         serde_json::from_slice(json).map_err(|error| DecodeError::of_envelope(&error))?;
@@ -130,7 +131,7 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Result<Envelope, Decod
 
 /// Reads an id; blank text and zeros count as absent, as they do for MassTransit.
 ///
-/// Senders whose ids are never null write them.
+/// Senders whose ids are never null write such values.
 fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError> {
     let id = text
         .map(str::trim)
@@ -144,12 +145,14 @@ fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
     text.filter(|text| !text.trim().is_empty()).map(Arc::from)
 }
 
-/// A time is never worth a message: one that cannot be read counts as absent.
+/// Reads a time; one that cannot be read counts as absent.
+///
+/// A message is never refused for its times.
 fn read_time(raw: Option<&RawValue>) -> Option<SystemTime> {
     iso8601::parse(raw?.get().strip_prefix('"')?.strip_suffix('"')?)
 }
 
-/// The request id of an envelope with mistakes in it, or of a part of one.
+/// Finds the request id in an envelope with mistakes in it, or in a part of one.
 pub(super) fn request_id(json: &[u8]) -> Option<Uuid> {
     let mut found = None;
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -158,7 +161,7 @@ pub(super) fn request_id(json: &[u8]) -> Option<Uuid> {
     found
 }
 
-/// Looks for one member alone, and leaves it where it was found.
+/// Visitor that looks for one member alone, and keeps it if the rest is broken.
 struct RequestId<'a>(&'a mut Option<Uuid>);
 
 impl<'de> Visitor<'de> for RequestId<'_> {
@@ -266,7 +269,9 @@ const MEMBERS: [&str; 15] = [
     "host",
 ];
 
-/// A member's name in the spelling of [`MEMBERS`], whatever its case was; empty if it is none of them.
+/// Name of a member in the spelling of [`MEMBERS`], without regard to its case.
+///
+/// Empty if it is none of them.
 struct Member(&'static str);
 
 impl<'de> Deserialize<'de> for Member {
@@ -292,7 +297,9 @@ impl Visitor<'_> for MemberVisitor {
     }
 }
 
-/// Text or `null`, borrowed from the body where it holds no escapes; names the member in its error.
+/// Text or `null`, borrowed from the body where it holds no escapes.
+///
+/// Names the member in its error.
 struct Text(&'static str);
 
 impl<'de> DeserializeSeed<'de> for Text {

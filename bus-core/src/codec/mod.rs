@@ -1,4 +1,6 @@
-//! Messages and envelopes as bytes: the only module that knows how JSON is written and read.
+//! Messages and envelopes as bytes.
+//!
+//! The only module that knows how JSON is written and read.
 //!
 //! ```text
 //!   message ──encode_message──► message part ─┐
@@ -7,7 +9,8 @@
 //!                                  metadata ──┴─ Codec::decode ◄── body + transport headers
 //! ```
 //!
-//! Reading the metadata never reads the message part: that stays a slice of the body until a consumer wants it.
+//! Reading the metadata never reads the message part: that stays a slice of the body until a
+//! consumer wants it.
 
 mod blocks;
 mod decimal;
@@ -31,7 +34,7 @@ pub(crate) use transport_headers::is_noise;
 use crate::message::{Envelope, Headers, MAX_HEADERS, Message};
 use crate::transport::Incoming;
 
-/// A body format.
+/// Format of a message body.
 ///
 /// ```
 /// use bus_core::codec::{decode_message, encode_message};
@@ -67,14 +70,15 @@ pub enum Codec {
     /// MassTransit's JSON envelope, `application/vnd.masstransit+json`.
     #[default]
     MassTransit,
-    /// The bare message, `application/json`; its metadata travels in transport headers.
+    /// The bare message, `application/json`.
     ///
-    /// The format has no place for destination address, sent time and expiration time: they are not carried.
+    /// Its metadata travels in transport headers. The format has no place for destination address,
+    /// sent time and expiration time: they are not carried.
     RawJson,
 }
 
 impl Codec {
-    /// The media type of the bodies that this codec writes.
+    /// Returns the media type of the bodies that this codec writes.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::MassTransit => "application/vnd.masstransit+json",
@@ -82,13 +86,14 @@ impl Codec {
         }
     }
 
-    /// The codec for a media type; `default` where the message has none.
+    /// Finds the codec for a media type; `default` where the message has none.
     ///
     /// Case and parameters such as `charset` are ignored.
     ///
     /// # Errors
-    /// [`DecodeErrorKind::UnsupportedContentType`] for a type that no codec reads. MassTransit would try its default
-    /// there; a body in a format nobody announced is better set aside than guessed at.
+    /// [`DecodeErrorKind::UnsupportedContentType`] for a type that no codec reads. MassTransit
+    /// would try its default there; a body in a format that was not announced is better set aside
+    /// than guessed at.
     pub fn for_content_type(
         content_type: Option<&str>,
         default: Self,
@@ -105,7 +110,10 @@ impl Codec {
             .ok_or_else(|| DecodeError::unsupported(media_type))
     }
 
-    /// The codec for a message as it came: by its content type, else by a header of that name.
+    /// Finds the codec for a message as it came.
+    ///
+    /// Taken from its content type, else from a header `Content-Type` or `ContentType`; `default`
+    /// where it has neither.
     ///
     /// # Errors
     /// As [`for_content_type`](Self::for_content_type).
@@ -118,7 +126,7 @@ impl Codec {
         Self::for_content_type(incoming.content_type.as_deref().or_else(header), default)
     }
 
-    /// Writes an envelope. The message part goes in as the bytes it is.
+    /// Writes an envelope; the message part goes in as the bytes it is.
     pub fn encode(self, envelope: &Envelope) -> Encoded {
         match self {
             Self::MassTransit => masstransit::encode(envelope),
@@ -126,14 +134,17 @@ impl Codec {
         }
     }
 
-    /// Reads the metadata of a message; its message part stays an unread slice of the body.
+    /// Reads the metadata of a message, not its message part.
     ///
-    /// Transport headers that the envelope lacks are added to its headers, except what brokers, client libraries and
-    /// this format itself put there. Blank ids and addresses count as absent. A byte order mark
-    /// before the text is passed over.
+    /// The message part stays an unread slice of the body. Transport headers that the envelope
+    /// lacks are added to its headers, except what brokers, client libraries and this format itself
+    /// put there. Blank ids and addresses count as absent. A byte order mark before the text is
+    /// passed over.
     ///
     /// # Errors
-    /// [`DecodeError`] says why the body is no envelope.
+    /// [`DecodeError`] gives the reason: an empty body, too many headers, or a body that is no
+    /// envelope. [`RawJson`](Self::RawJson) does not check that the body is JSON;
+    /// [`decode_message`] does.
     pub fn decode(self, incoming: &Incoming) -> Result<Envelope, DecodeError> {
         let json = text_of(&incoming.body);
         if json.is_empty() {
@@ -149,12 +160,12 @@ impl Codec {
     }
 }
 
-/// The text without the byte order mark that some writers of UTF-8 put before it.
+/// Returns the text without the byte order mark that some writers put before it.
 fn text_of(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// The request id of a message that cannot be read, if that much of it can.
+/// Finds the request id of a message that cannot be read, if that much of it can.
 pub(crate) fn request_id(incoming: &Incoming) -> Option<Uuid> {
     raw_json::request_id(incoming).or_else(|| masstransit::request_id(text_of(&incoming.body)))
 }
@@ -162,13 +173,13 @@ pub(crate) fn request_id(incoming: &Incoming) -> Option<Uuid> {
 /// A message ready for a transport.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
-    /// The body.
+    /// Body.
     pub body: Bytes,
-    /// The transport headers.
+    /// Transport headers.
     pub headers: Headers,
 }
 
-/// Writes the message part.
+/// Writes the message part as JSON.
 ///
 /// # Errors
 /// [`EncodeError`] if the type's `Serialize` fails, as it does for a map whose keys are not text.
@@ -177,11 +188,12 @@ pub fn encode_message<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
         .map_err(|error| EncodeError::new::<M>(error))
 }
 
-/// Reads the message part.
+/// Reads the message part from JSON.
 ///
 /// # Errors
-/// [`DecodeErrorKind::NotJson`] for text that is not JSON, [`DecodeErrorKind::NoMessage`] for `null`,
-/// [`DecodeErrorKind::WrongShape`] for JSON that does not fit `M`; the text names the member and both type names.
+/// [`DecodeErrorKind::NotJson`] for text that is not JSON, [`DecodeErrorKind::NoMessage`] for
+/// `null`, [`DecodeErrorKind::WrongShape`] for JSON that does not fit `M`; the text names the
+/// member and both type names.
 pub fn decode_message<M: Message>(json: &[u8]) -> Result<M, DecodeError> {
     if json.trim_ascii() == b"null" {
         return Err(DecodeError::null_message::<M>());
@@ -190,26 +202,30 @@ pub fn decode_message<M: Message>(json: &[u8]) -> Result<M, DecodeError> {
         .map_err(|error| DecodeError::of_message::<M>(&error, &misfit::<M>(json)))
 }
 
-/// The path of the member that does not fit, `.` for the message itself. Reads again: only failures pay for the path.
+/// Returns the path of the member that does not fit, `.` for the message itself.
+///
+/// It reads the text again, so that only failures bear the cost of the path.
 fn misfit<M: Message>(json: &[u8]) -> String {
     let mut reader = serde_json::Deserializer::from_slice(json);
     serde_path_to_error::deserialize::<_, M>(&mut reader)
         .map_or_else(|error| error.path().to_string(), |_| ".".to_owned())
 }
 
-/// Whether the bytes are one JSON value. Nothing is built, and no depth of nesting is too much.
+/// Returns `true` if the bytes are one JSON value.
+///
+/// Nothing is built, and no depth of nesting is too much.
 pub fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok()
 }
 
-/// JSON for a value of the framework's own, whose `Serialize` cannot fail.
+/// Writes JSON for a value of the framework's own, whose `Serialize` cannot fail.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Bytes {
     let mut json = Vec::with_capacity(256);
     append_json(&mut json, value);
     json.into()
 }
 
-/// A value of the framework's own from JSON.
+/// Reads a value of the framework's own from JSON.
 pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, DecodeError> {
     serde_json::from_slice(json).map_err(|error| DecodeError::of_envelope(&error))
 }

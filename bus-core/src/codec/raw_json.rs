@@ -1,4 +1,6 @@
-//! The bare message as the body; its metadata in transport headers, with MassTransit's names.
+//! Format with the bare message as the body and metadata in transport headers.
+//!
+//! The headers have MassTransit's names.
 
 use std::sync::Arc;
 
@@ -69,12 +71,10 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
 }
 
-/// Reads what the headers say of a bare message.
+/// Reads the metadata of a bare message from its headers.
 ///
 /// Cannot fail: senders of bare JSON need not know our headers, so an odd or blank one counts as
-/// absent.
-///
-/// `json` is the text in the body.
+/// absent. `json` is the text in the body.
 pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {
     let from = &incoming.headers;
     let text = |name| {

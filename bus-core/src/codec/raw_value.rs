@@ -1,15 +1,15 @@
-//! JSON that is carried on as it came.
+//! JSON text that is passed on as it came.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A piece of JSON text inside something that is encoded: neither parsed nor changed.
+/// A piece of JSON text inside an encoded value, neither taken apart nor changed.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct RawJson<'a>(&'a RawValue);
 
 impl<'a> RawJson<'a> {
-    /// `None` if the text is not JSON.
+    /// Checks the text; `None` if it is not JSON.
     pub(crate) fn new(json: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(json).ok().map(Self)
     }

@@ -1,11 +1,13 @@
-//! Which headers travel outside the body, and which of those that came are the user's.
+//! Selection of headers: those that travel outside the body, those of the user.
 
 use std::borrow::Cow;
 
 use crate::message::{Envelope, HeaderValue, Headers, iso8601};
 
-/// Written by brokers, their plugins and client libraries, or by older versions of MassTransit: about one transfer,
-/// not about the message. A name that ends in `*` stands for all that begin so.
+/// Headers about one transfer, not about the message.
+///
+/// They are written by brokers, their plugins and client libraries, or by older versions of
+/// MassTransit. A name that ends in `*` stands for all that begin so.
 const NOISE: &[&str] = &[
     "BCC",
     "CC",
@@ -29,7 +31,9 @@ const NOISE: &[&str] = &[
     "x-stream-offset",
 ];
 
-/// Copies the envelope's headers for the transport, in MassTransit's spelling of each value.
+/// Copies the envelope's headers for the transport.
+///
+/// Each value is in MassTransit's spelling.
 ///
 /// Lists and maps stay behind, in the envelope; `false` is left out, as .NET does.
 pub(super) fn mirror(envelope: &Envelope) -> Headers {
@@ -39,12 +43,16 @@ pub(super) fn mirror(envelope: &Envelope) -> Headers {
     })
 }
 
-/// Copies the envelope's headers for a format in which they travel nowhere else: nothing but `null` is left out.
+/// Copies the envelope's headers for a format in which they travel nowhere else.
+///
+/// Nothing but `null` and [`NOISE`] is left out.
 pub(super) fn carry(envelope: &Envelope) -> Headers {
     copy(&envelope.headers, simple)
 }
 
 /// Adds to `headers` what came beside the body and is not there yet.
+///
+/// Leaves out [`NOISE`] and the names that `skip` returns `true` for.
 pub(super) fn adopt(headers: &mut Headers, transport: &Headers, skip: impl Fn(&str) -> bool) {
     for (name, value) in transport.iter() {
         if !is_noise(name) && !skip(name) && !headers.contains(name) {
@@ -53,7 +61,7 @@ pub(super) fn adopt(headers: &mut Headers, transport: &Headers, skip: impl Fn(&s
     }
 }
 
-/// Shares the headers where all of them travel as they are.
+/// Copies headers with their values respelled; shares them where none changes.
 fn copy(headers: &Headers, spell: fn(&HeaderValue) -> Option<Cow<'_, HeaderValue>>) -> Headers {
     let travels_as_it_is =
         |(name, value)| !is_noise(name) && matches!(spell(value), Some(Cow::Borrowed(_)));

@@ -1,4 +1,4 @@
-//! What a user writes: a consumer of a message.
+//! Consumers of messages, as users write them.
 
 use std::any::type_name;
 use std::fmt;
@@ -15,11 +15,14 @@ use crate::codec::{Codec, DecodeError, decode_message};
 use crate::error::{ConsumeError, ConsumeResult};
 use crate::message::{Contract, Envelope, Message, MessageType};
 
-/// Consumes messages of type `M`. Write a struct with the fields it needs, or pass an async function.
+/// Consumes messages of type `M`.
 ///
-/// One consumer serves many messages at once, so it is shared. `Ok` acknowledges the message. `Err` is retried as the
-/// endpoint says, then becomes a [`Fault`](crate::Fault) and a copy in the error queue. A message may come more than
-/// once: make the effect idempotent, or give the endpoint an idempotency store.
+/// Write a struct with the fields it needs, or pass an async function.
+///
+/// One consumer serves many messages at once, so it is shared. `Ok` acknowledges the message. `Err`
+/// is retried as the endpoint says, then becomes a [`Fault`](crate::Fault) and a copy in the error
+/// queue. A message may come more than once: make the effect idempotent, or give the endpoint an
+/// idempotency store.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, ConsumeResult, Consumer, Message};
@@ -51,6 +54,8 @@ use crate::message::{Contract, Envelope, Message, MessageType};
 )]
 pub trait Consumer<M>: Send + Sync + 'static {
     /// Handles one message.
+    ///
+    /// The future may be dropped at any await, when its timeout has passed or the endpoint stops.
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
 }
 
@@ -79,10 +84,11 @@ where
     }
 }
 
-/// A message of any type, still encoded: what a tap or an audit consumes.
+/// A message of any type, still encoded, for a tap or an audit.
 ///
-/// Its types, ids and headers are in the [`envelope`](ConsumeContext::envelope) of the context, empty if the body is
-/// no envelope; the body as it came is in [`incoming`](ConsumeContext::incoming).
+/// Its types, ids and headers are in the [`envelope`](ConsumeContext::envelope) of the context,
+/// empty if the delivery could not be read; the body as it came is in
+/// [`incoming`](ConsumeContext::incoming).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawMessage {
     message: Bytes,
@@ -93,12 +99,17 @@ impl RawMessage {
         Self { message }
     }
 
-    /// The message part as text, as it came.
+    /// Returns the message part as text, as it came.
+    ///
+    /// It is the whole body if that cannot be read as an envelope.
     pub fn bytes(&self) -> &Bytes {
         &self.message
     }
 
-    /// The message part as a `T`.
+    /// Decodes the message part as a `T`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the message part is no `T`.
     pub fn decode<T: Message>(&self) -> Result<T, DecodeError> {
         decode_message(&self.message)
     }
@@ -115,10 +126,10 @@ pub(crate) trait Handler: Send + Sync {
 /// A consumer as it was registered on an endpoint.
 #[derive(Clone)]
 pub(crate) struct Registration {
-    /// What it consumes; none for a consumer of everything.
+    /// Contract that it consumes; `None` for a consumer of everything.
     pub(crate) contract: Option<&'static Contract>,
     pub(crate) type_id: std::any::TypeId,
-    /// The types of the fault message when it fails.
+    /// Types of the fault message when it fails.
     pub(crate) fault_types: Vec<MessageType>,
     pub(crate) consumer_type: &'static str,
     pub(crate) handler: Arc<dyn Handler>,
@@ -207,7 +218,9 @@ fn run<M: Send + Sync + 'static, C: Consumer<M>>(
     }
 }
 
-/// How raw JSON without a type finds its consumer.
+/// Returns `true` for raw JSON without a type.
+///
+/// Such a message goes to the only consumer of an endpoint, or to its consumer of everything.
 pub(crate) fn is_untyped(codec: Codec, envelope: &Envelope) -> bool {
     codec == Codec::RawJson && envelope.message_types.is_empty()
 }

@@ -1,4 +1,4 @@
-//! One message being consumed.
+//! The context of one message being consumed.
 
 use std::any::Any;
 use std::fmt;
@@ -15,15 +15,17 @@ use crate::send::sent_ids::origin_id;
 use crate::send::{Dispatch, Origin, Outbound, SendContext, Sending, SentIds};
 use crate::transport::{Address, Incoming, InvalidAddress};
 
-/// A message whose type is not known: what middleware sees.
+/// A message whose type is not known, as middleware sees it.
 pub type AnyMessage = dyn Any + Send + Sync;
 
-/// One message being consumed: the message, its metadata, and the way to send what it causes.
+/// One message being consumed, its metadata, and the means to send what it causes.
 ///
-/// What is published, sent or responded through the context carries the conversation on, and is held back until the
-/// consumer succeeds. Its ids are derived from the message's id, the endpoint, the type and the number of the call, so
-/// that a message that is handled again sends the same ids: consumers that know ids handle them once. Calls that run
-/// beside each other are numbered as they come; where their order may differ from run to run, give ids of your own. A [`Bus`](crate::Bus) handle kept in a consumer sends at once, outside of the conversation.
+/// Messages that are published, sent or responded through the context carry the conversation on,
+/// and are held back until the consumer succeeds. Their ids are derived from the message's id, the
+/// endpoint, the type and the number of the call, so that a message that is handled again sends the
+/// same ids: consumers that deduplicate by id handle them once. Concurrent calls are numbered as
+/// they come; set ids of your own if their order may differ from run to run. A [`Bus`](crate::Bus)
+/// handle kept in a consumer sends at once, outside of the conversation.
 ///
 /// Cheap to clone. Typed for consumers, [`AnyMessage`] for middleware.
 pub struct ConsumeContext<M: ?Sized = AnyMessage> {
@@ -53,7 +55,7 @@ impl ConsumeContext {
         }
     }
 
-    /// The same message in its next attempt, with another place for what it sends.
+    /// Creates the context of the next attempt, which sends through `dispatch`.
     pub(crate) fn attempt_with(&self, attempt: u32, dispatch: Arc<dyn Dispatch>) -> Self {
         let received = Arc::clone(&self.attempt.received);
         received.progress.begin_attempt(attempt);
@@ -68,10 +70,10 @@ impl ConsumeContext {
         }
     }
 
-    /// The context of a consumer of `M`; gives `self` back if the message is of another type.
+    /// Returns the context that a consumer of `M` gets.
     ///
     /// # Errors
-    /// The erased context, unchanged.
+    /// The erased context, unchanged, if the message is of another type.
     pub fn downcast<M: Send + Sync + 'static>(self) -> Result<ConsumeContext<M>, Self> {
         let Self { attempt, message } = self;
         match message.downcast::<M>() {
@@ -82,83 +84,99 @@ impl ConsumeContext {
 }
 
 impl<M: ?Sized> ConsumeContext<M> {
-    /// The message.
+    /// Returns the decoded message.
     pub fn message(&self) -> &M {
         &self.message
     }
 
-    /// All metadata that came with the message.
+    /// Returns all metadata that came with the message.
+    ///
+    /// It is empty if the delivery could not be read.
     pub fn envelope(&self) -> &Envelope {
         &self.received().envelope
     }
 
-    /// The delivery as the transport gave it: body, transport headers, exchange, routing key.
+    /// Returns the delivery as the transport gave it.
+    ///
+    /// It holds body, transport headers, exchange and routing key.
     pub fn incoming(&self) -> &Incoming {
         &self.received().incoming
     }
 
-    /// The id of the message; the same at every attempt and redelivery.
+    /// Returns the id of the message; the same at every attempt and redelivery.
     pub fn message_id(&self) -> Option<Uuid> {
         self.envelope().message_id
     }
 
-    /// The correlation id.
+    /// Returns the correlation id of the message.
     pub fn correlation_id(&self) -> Option<Uuid> {
         self.envelope().correlation_id
     }
 
-    /// The conversation id.
+    /// Returns the conversation id of the message.
     pub fn conversation_id(&self) -> Option<Uuid> {
         self.envelope().conversation_id
     }
 
-    /// The headers of the message.
+    /// Returns the headers of the message.
     pub fn headers(&self) -> &Headers {
         &self.envelope().headers
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&HeaderValue> {
         self.headers().get(name)
     }
 
-    /// The endpoint's name.
+    /// Returns the name of the endpoint.
     pub fn endpoint(&self) -> &str {
         &self.received().endpoint.name
     }
 
-    /// Which attempt this is, from 1; 0 in middleware around all attempts.
+    /// Returns the number of the attempt, from 1.
+    ///
+    /// It is 0 in middleware around all attempts.
     pub fn attempt(&self) -> u32 {
         self.attempt.number
     }
 
-    /// Whether the broker has delivered the message before: somebody may have handled it already.
+    /// Returns `true` if the broker has delivered the message before.
+    ///
+    /// The earlier delivery may have been handled already.
     pub fn redelivered(&self) -> bool {
         self.incoming().redelivered
     }
 
-    /// The trace in which the message is consumed.
+    /// Returns the trace in which the message is consumed.
     pub fn trace(&self) -> &TraceContext {
         &self.received().trace
     }
 
-    /// Resolves when the endpoint gives up waiting for running consumers: its stop timeout has passed. What the
-    /// consumer does after that may be done again by whoever gets the message next.
+    /// Resolves when the endpoint gives up waiting for running consumers.
     ///
-    /// An error after that is no failure of the message: it goes back to its queue, without a fault, unless the error
-    /// is permanent.
+    /// This is so when its stop timeout has passed. Work that the consumer does after that may be
+    /// repeated by the next consumer of the message.
+    ///
+    /// An error after that is no failure of the message: it goes back to its queue, without a
+    /// fault, unless the error is permanent or a panic.
     pub async fn cancelled(&self) {
         let mut cancelled = self.received().endpoint.cancelled.clone();
         // An error means that the endpoint itself is gone.
         let _ = cancelled.wait_for(|cancelled| *cancelled).await;
     }
 
-    /// Publishes an event to whoever subscribed to `E`.
+    /// Publishes an event to every endpoint subscribed to `E`.
+    ///
+    /// The outbox holds it until the consumer succeeds. Without any subscriber, the event is
+    /// dropped.
     pub fn publish<E: Message>(&self, event: &E) -> Sending {
         self.sending(self.outbound().publish(event, Some(&self.origin())))
     }
 
-    /// Sends a command to the address that the bus has a route to.
+    /// Sends a command to the address of its [`route`](crate::BusBuilder::route).
+    ///
+    /// The outbox holds it until the consumer succeeds. Without a route, awaiting it fails with
+    /// [`NoRoute`](crate::error::SendErrorKind::NoRoute).
     pub fn send<C: Message>(&self, command: &C) -> Sending {
         let context = self.outbound().route::<C>().and_then(|address| {
             self.outbound()
@@ -168,6 +186,10 @@ impl<M: ?Sized> ConsumeContext<M> {
     }
 
     /// Sends a command to an address: `queue:name`, `exchange:name` or a full one.
+    ///
+    /// The outbox holds it until the consumer succeeds. With an address that cannot be read,
+    /// awaiting it fails with [`NoRoute`](crate::error::SendErrorKind::NoRoute). A missing queue of
+    /// a queue address is declared, durable and classic.
     pub fn send_to<C: Message, A: TryInto<Address, Error: Into<InvalidAddress>>>(
         &self,
         address: A,
@@ -180,9 +202,13 @@ impl<M: ?Sized> ConsumeContext<M> {
         ))
     }
 
-    /// Answers a request. A message that names no response address has its answer published, as MassTransit does.
+    /// Responds to a request.
     ///
-    /// A requester who is gone by then costs nothing: the answer is dropped.
+    /// A message without a response address has its answer published, as MassTransit does. The
+    /// answer to a requester that is gone by then is dropped, without an error. A response on a tap
+    /// fails with [`Unsupported`](crate::error::SendErrorKind::Unsupported), one to an address that
+    /// [`reply_addresses`](crate::BusBuilder::reply_addresses) forbids with
+    /// [`Refused`](crate::error::SendErrorKind::Refused).
     pub fn respond<D: Message>(&self, document: &D) -> Sending {
         self.sending(self.response(document))
     }
@@ -205,7 +231,10 @@ impl<M: ?Sized> ConsumeContext<M> {
         Ok(context)
     }
 
-    /// Asks another service. Goes at once, past the outbox, as its answer is awaited here.
+    /// Sends a request to another service and awaits its reply.
+    ///
+    /// The request leaves at once, past the outbox, as its reply is awaited here: it has left even
+    /// if the consumer fails later.
     pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
         let outbound = self.outbound();
         let context = outbound.request(query, Some(&self.origin()));
@@ -232,7 +261,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         self.received().origin()
     }
 
-    /// Gives a send context the id that it has whenever this message is handled again.
+    /// Sets the message id, the same each time that this message is handled again.
     fn with_derived_id(
         &self,
         context: Result<SendContext, SendError>,

@@ -1,4 +1,4 @@
-//! What the steps around a consumer record about one delivery, for each other and for observers.
+//! Notes about one delivery that later steps and observers need.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -26,7 +26,7 @@ impl Progress {
         self.attempts.store(number, Ordering::Relaxed);
     }
 
-    /// The number of attempts so far.
+    /// Returns the number of attempts so far.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -36,7 +36,7 @@ impl Progress {
         self.outbox.put(messages);
     }
 
-    /// Whether there is something to flush.
+    /// Returns `true` if there is something to flush.
     pub(crate) fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
     }
@@ -51,7 +51,7 @@ impl Progress {
         self.may_have_left.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a message has left, or may have.
+    /// Returns `true` if a message has left, or may have.
     pub(crate) fn may_have_left(&self) -> bool {
         self.may_have_left.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl Progress {
         let _ = self.claim.set(token);
     }
 
-    /// The claim under which the message is handled.
+    /// Returns the claim under which the message is handled.
     pub(crate) fn claim(&self) -> Option<&Token> {
         self.claim.get()
     }
@@ -82,7 +82,7 @@ impl Progress {
         self.is_duplicate.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the message was handled before.
+    /// Returns `true` if the message was handled before.
     pub(crate) fn is_duplicate(&self) -> bool {
         self.is_duplicate.load(Ordering::Relaxed)
     }

@@ -20,16 +20,16 @@ pub(crate) struct ReceiveContext {
     pub(crate) endpoint: Arc<EndpointContext>,
     pub(crate) trace: TraceContext,
     pub(crate) progress: Progress,
-    /// Its place among those that run.
+    /// Concurrency slot of the delivery.
     pub(crate) slot: Slot,
 }
 
-/// Where it is consumed: what all deliveries of an endpoint share.
+/// State that all deliveries of an endpoint share.
 pub(crate) struct EndpointContext {
     pub(crate) name: String,
     pub(crate) address: Arc<str>,
     pub(crate) codec: Codec,
-    /// A tap overhears: it must not answer the addresses of others.
+    /// `true` for a tap, which overhears and must not answer the addresses of others.
     pub(crate) is_tap: bool,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) requests: Arc<Requests>,

@@ -1,4 +1,6 @@
-//! Concurrency slots: how many deliveries of a lane run at once, beside those that only wait.
+//! Concurrency slots of a lane.
+//!
+//! They limit the deliveries that run at once, beside those that only wait.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,10 +14,14 @@ use tokio::sync::{Notify, watch};
 #[derive(Debug)]
 pub(crate) struct Slots {
     room: usize,
-    /// The endpoint handles one delivery at a time: who waits for its turn keeps its slot, and so the order.
+    /// `true` if the endpoint handles one delivery at a time.
+    ///
+    /// A delivery that waits for its turn keeps its slot then, and so the order.
     ordered: bool,
     taken: AtomicUsize,
-    /// Deliveries that stepped aside and want a slot again. They go before new ones.
+    /// Number of deliveries that stepped aside and want a slot again.
+    ///
+    /// They go before new ones.
     returning: AtomicUsize,
     freed: Notify,
     lane: AtomicWaker,
@@ -62,7 +68,9 @@ impl Slots {
         self.taken.load(Ordering::SeqCst) + self.returning.load(Ordering::SeqCst) < self.room
     }
 
-    /// Takes a slot for a new delivery, after [`room`](Self::room). Only the lane itself does.
+    /// Takes a slot for a new delivery, after [`room`](Self::room).
+    ///
+    /// Only the lane itself calls it.
     pub(crate) fn take(self: &Arc<Self>) -> Slot {
         self.taken.fetch_add(1, Ordering::SeqCst);
         Slot {
@@ -92,8 +100,9 @@ impl Slots {
 }
 
 impl Slot {
-    /// Lets another delivery run while this one waits, unless order is to be kept. [`enter`](Self::enter) takes a slot
-    /// again.
+    /// Lets another delivery run while this one waits, unless order is to be kept.
+    ///
+    /// [`enter`](Self::enter) takes a slot again.
     pub(crate) fn step_aside(&self) {
         if !self.slots.ordered {
             self.give_up();
@@ -128,7 +137,9 @@ impl Slot {
         &self.slots
     }
 
-    /// Frees the slot at the end of a delivery. The lane, which sees the end, need not be woken for it.
+    /// Frees the slot at the end of a delivery; returns `true` if it was held.
+    ///
+    /// The lane, which sees the end, need not be woken for it.
     pub(crate) fn free(&self) -> bool {
         let held = self.held.swap(false, Ordering::SeqCst);
         if held {
@@ -161,7 +172,7 @@ impl Drop for Returning<'_> {
     fn drop(&mut self) {
         self.0.returning.fetch_sub(1, Ordering::SeqCst);
         self.0.lane.wake();
-        // One that was woken and is dropped instead passes it on.
+        // A waiter that was woken but is dropped passes the notification on.
         self.0.freed.notify_one();
     }
 }

@@ -1,22 +1,24 @@
-//! What stands in the way of an endpoint's messages, for its health.
+//! Obstacles to the messages of an endpoint, reported in its health.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::Health;
 
-/// The troubles of one endpoint. Empty, and not looked at, as long as all goes well.
+/// The troubles of one endpoint.
+///
+/// Empty, and not looked at, as long as there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles(Mutex<BTreeMap<String, Suffering>>);
 
-/// How many messages suffer from a trouble, and the latest reason.
+/// Number of messages that suffer from a trouble, and the latest reason.
 #[derive(Debug)]
 struct Suffering {
     messages: usize,
     reason: String,
 }
 
-/// A message that is in trouble, as long as this lives.
+/// Mark of a message that is in trouble, as long as this lives.
 #[derive(Debug)]
 #[must_use = "the trouble is over when it is dropped"]
 pub(crate) struct Trouble {
@@ -26,7 +28,9 @@ pub(crate) struct Trouble {
 }
 
 impl Troubles {
-    /// Notes that one message suffers; `what` follows the number of messages, as in `cannot be moved to …`.
+    /// Notes that one message suffers from a trouble.
+    ///
+    /// `what` follows the number of messages, as in `cannot be moved to …`.
     pub(crate) fn note(self: &Arc<Self>, what: impl Into<String>, reason: String) -> Trouble {
         let what = what.into();
         let mut all = self.all();
@@ -46,7 +50,7 @@ impl Troubles {
         }
     }
 
-    /// Degraded if any message suffers, with how many and why.
+    /// Returns the health: degraded if any message suffers, with how many and why.
     pub(crate) fn health(&self) -> Health {
         let texts: Vec<_> = self
             .all()
@@ -73,12 +77,12 @@ impl Troubles {
 }
 
 impl Trouble {
-    /// Whether no other message had the same trouble when this one got it.
+    /// Returns `true` if no other message had the trouble when this one got it.
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Another reason for the same trouble.
+    /// Replaces the reason of the same trouble.
     pub(crate) fn because(&self, reason: String) {
         if let Some(suffering) = self.troubles.all().get_mut(&self.what) {
             suffering.reason = reason;

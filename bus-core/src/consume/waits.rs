@@ -16,7 +16,7 @@ pub(crate) struct Waits {
     cancelled: watch::Receiver<bool>,
 }
 
-/// The endpoint stops: nothing is tried again.
+/// End of all tries: the endpoint stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
@@ -27,7 +27,7 @@ impl From<Stopped> for ConsumeError {
 }
 
 impl Waits {
-    /// The first wait is about `first`, later ones double up to `cap`.
+    /// Creates waits: the first is about `first`, later ones double up to `cap`.
     pub(crate) fn new(received: &ReceiveContext, first: Duration, cap: Duration) -> Self {
         Self {
             backoff: Backoff::new(first, cap),
@@ -50,7 +50,7 @@ impl Waits {
     /// Waits before the next try, or until the worker gets no more deliveries.
     ///
     /// # Errors
-    /// [`Stopped`] then, too: for what need not be tried through the whole stop timeout.
+    /// [`Stopped`] in either case; for work that need not be tried through the whole stop timeout.
     pub(crate) async fn next_while_pulling(
         &mut self,
         received: &ReceiveContext,

@@ -24,18 +24,21 @@ pub(crate) use policy::{
 };
 pub(crate) use topology::EndpointTopology;
 
-/// How often a quorum queue returns a message before the broker itself moves it to the error queue. Large, as also
-/// messages that were only prefetched by a process that crashed are counted.
+/// Delivery limit of a quorum queue, past which the broker dead-letters a message.
+///
+/// The message then goes to the error queue. The limit is large because messages that were only
+/// prefetched by a process that crashed are counted, too.
 const DELIVERY_LIMIT: u32 = 1000;
 
 /// A queue with its consumers and what runs around them.
 ///
-/// Instances that run an endpoint of the same name compete for its messages; endpoints of different names each get a
-/// copy of what is published. Defaults: a durable classic queue, 16 messages at once, 32 prefetched, no retry, the
-/// outbox on.
+/// Instances that run an endpoint of the same name compete for its messages; endpoints of different
+/// names each get a copy of what is published. Defaults: a durable classic queue, 16 messages at
+/// once, 32 prefetched, no retry, the outbox on.
 ///
-/// Middleware runs in this order, whatever the order of the calls: the bus's and the endpoint's own middleware,
-/// idempotency, flush of the outbox, retry, `around_attempt`, timeout, consumer.
+/// Middleware runs in this order, independent of the order of the calls: the bus's and the
+/// endpoint's own middleware, idempotency, flush of the outbox, retry, `around_attempt`, timeout,
+/// consumer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,7 +81,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint on the queue `name`: letters, digits, `-`, `_`, `.` and `:`.
+    /// Creates an endpoint on the queue `name`.
+    ///
+    /// A name consists of letters, digits, `-`, `_`, `.` and `:`, does not begin with `amq.`, and
+    /// fits in 255 bytes with `_skipped`. Any other name is a configuration mistake.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -104,25 +110,33 @@ impl Endpoint {
         }
     }
 
-    /// An endpoint of this process alone, on a queue that goes away with it: every instance gets its own copy of what
-    /// is published. The queue's name starts with `name` and is unique.
+    /// Creates an endpoint of this process alone, on a temporary queue.
+    ///
+    /// Every instance gets its own copy of what is published. The queue's name starts with `name`
+    /// and is unique; the queue goes away with the process.
     pub fn per_instance(name: &str) -> Self {
         Self::new(crate::endpoint::names::unique(name)).temporary()
     }
 
-    /// The queue belongs to this process and goes away with it.
+    /// Makes the queue temporary: it belongs to this process and goes away with it.
+    ///
+    /// Classic queues only. Default: a durable queue.
     pub fn temporary(mut self) -> Self {
         self.lifetime = Lifetime::Temporary;
         self
     }
 
-    /// Adds a consumer; its type says what it consumes.
+    /// Adds a consumer; its type says which message it consumes.
+    ///
+    /// Two consumers of one wire name on one endpoint are a configuration mistake.
     pub fn consumer<M: Message, C: Consumer<M>>(mut self, consumer: C) -> Self {
         self.registrations.push(Registration::of::<M, C>(consumer));
         self
     }
 
-    /// Adds a function with its state: each call gets a clone of `state`, such as a handle or an `Arc`.
+    /// Adds a function with its state.
+    ///
+    /// Each call gets a clone of `state`, such as a handle or an `Arc`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -158,150 +172,196 @@ impl Endpoint {
         self.consumer::<M, _>(consumer)
     }
 
-    /// Adds a consumer of everything that no other consumer of the endpoint wants, whatever its type.
+    /// Adds a consumer of every message, of any type, that has no other consumer here.
+    ///
+    /// It also receives bodies that are no envelope. An endpoint has at most one such consumer.
     pub fn consume_any(mut self, consumer: impl Consumer<RawMessage>) -> Self {
         self.registrations.push(Registration::of_any(consumer));
         self
     }
 
-    /// How many messages are handled at once. Default: 16. With 1, order is kept.
+    /// Sets the number of messages that are handled at once.
+    ///
+    /// Default: that of the bus, else 16. With 1, the order of the queue is kept; 0 is a
+    /// configuration mistake.
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.policy.concurrency = Some(limit);
         self
     }
 
-    /// How many messages the broker hands out before one is acknowledged. Default: twice the concurrency.
+    /// Sets the number of messages that the broker hands out unacknowledged.
+    ///
+    /// Default: that of the bus, else twice the concurrency. 0, or less than the concurrency, is a
+    /// configuration mistake.
     pub fn prefetch(mut self, count: u16) -> Self {
         self.policy.prefetch = Some(count);
         self
     }
 
-    /// When failed messages are tried again. Default: what the bus says, else never.
+    /// Sets the retry policy for failed messages.
+    ///
+    /// Default: that of the bus, else no retry.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.policy.retry = Some(retry);
         self
     }
 
-    /// How long one attempt may take. Default: what the bus says, else for ever.
+    /// Sets the time limit of one attempt.
+    ///
+    /// Default: that of the bus, else no limit. An attempt that exceeds it fails and may be
+    /// retried. Zero is a configuration mistake.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = Some(timeout);
         self
     }
 
-    /// Sets how often a message may be delivered without an end. Default: what the bus says, else 10.
+    /// Sets how often a message may be delivered without coming to an end.
     ///
-    /// A message that is delivered more often has probably ended the process each time: it is moved to `<name>_error`
-    /// without its consumer being called. Counted are deliveries that other processes gave back, or earlier lives of
-    /// this one; retries within one delivery are not. From the third delivery on such messages are handled one at a
-    /// time, and one process sets aside one message, so that what was merely prefetched beside it is handled.
+    /// Default: that of the bus, else 10. 0 is a configuration mistake.
+    ///
+    /// A message that is delivered more often has probably ended the process each time: it is moved
+    /// to `<name>_error` without its consumer being called. Deliveries that other processes gave
+    /// back, or earlier runs of this one, are counted; retries within one delivery are not. From
+    /// the third delivery on, such messages are handled one at a time, and one process sets aside
+    /// one message only, so that messages that were merely prefetched beside it are handled.
     pub fn max_deliveries(mut self, count: u32) -> Self {
         self.policy.max_deliveries = Some(count);
         self
     }
 
-    /// Handles each message once, by its id or a key. A store alone means: by message id.
+    /// Handles each message once, by its id or a key.
+    ///
+    /// Default: as the bus does, else no deduplication. A store alone deduplicates by message id.
     pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
         self.policy.idempotency = Some(idempotency.into());
         self
     }
 
-    /// Lets what consumers send leave at once, even if they fail later. Replies to duplicates are then not stored.
+    /// Lets messages of consumers leave at once, even if the consumer fails later.
+    ///
+    /// Default: the outbox holds them until the consumer succeeds. Without it, replies to
+    /// duplicates are not stored.
     pub fn without_outbox(mut self) -> Self {
         self.policy.outbox = Some(false);
         self
     }
 
-    /// Runs around each delivery, outside of retry. The first one added is outermost.
+    /// Adds middleware that runs around each delivery, outside of retry.
+    ///
+    /// The first one added is outermost.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.policy.middleware.push(Arc::new(middleware));
         self
     }
 
-    /// Runs around each attempt, inside of retry. The first one added is outermost.
+    /// Adds middleware that runs around each attempt, inside of retry.
+    ///
+    /// The first one added is outermost.
     pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
         self.policy.around_attempt.push(Arc::new(middleware));
         self
     }
 
-    /// How bodies are read that do not say what they are, and how consumers write. Default: MassTransit's envelope.
+    /// Sets the codec of what consumers send, and of bodies without a content type.
+    ///
+    /// Default: that of the bus, else MassTransit's envelope.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.policy.codec = Some(codec);
         self
     }
 
-    /// Acknowledges each message before its consumer runs: it is never handled twice, and lost if the consumer fails.
-    /// No retry, no error queue: a failure is logged, and told to who asked.
+    /// Acknowledges each message before its consumer runs.
+    ///
+    /// A message is never handled twice, and is lost if the consumer fails: there is no retry and
+    /// no error queue. A failure is logged, and reported to the requester. Retry or idempotency on
+    /// such an endpoint is a configuration mistake; those of the bus do not apply to it.
     pub fn at_most_once(mut self) -> Self {
         self.guarantee = Guarantee::AtMostOnce;
         self
     }
 
-    /// A classic queue; the default.
+    /// Makes the queue a classic queue; the default.
     pub fn classic(mut self) -> Self {
         self.policy.queue_kind = Some(QueueShape::Classic);
         self
     }
 
-    /// A replicated queue whose messages can end only here or in the error queue: it has a high delivery limit and
+    /// Makes the queue a quorum queue, which is replicated.
+    ///
+    /// Its messages can end only here or in the error queue: it has a high delivery limit and
     /// dead-letters to `<name>_error`.
     pub fn quorum(mut self) -> Self {
         self.policy.queue_kind = Some(QueueShape::Quorum);
         self
     }
 
-    /// A replicated queue without further arguments, as MassTransit declares it: for a queue shared with .NET. Recent
-    /// brokers drop its messages after 20 returns.
+    /// Makes the queue a quorum queue without further arguments.
+    ///
+    /// MassTransit declares it like this: for a queue shared with .NET. Recent brokers drop its
+    /// messages after 20 returns.
     pub fn plain_quorum(mut self) -> Self {
         self.policy.queue_kind = Some(QueueShape::PlainQuorum);
         self
     }
 
-    /// A replicated log, read from `offset`; what was read stays.
+    /// Makes the queue a stream: a replicated log, read from `offset`.
+    ///
+    /// Messages that were read stay. A transport without streams makes it a configuration mistake.
     pub fn stream(mut self, offset: StreamOffset) -> Self {
         self.policy.queue_kind = Some(QueueShape::Stream);
         self.stream_offset = Some(offset);
         self
     }
 
-    /// How long a message may wait in the queue. Default, and `Duration::MAX`: without end.
+    /// Sets the time to live of a message in the queue.
+    ///
+    /// Default, and `Duration::MAX`: no limit. Zero is a configuration mistake.
     pub fn message_ttl(mut self, ttl: Duration) -> Self {
         self.queue.message_ttl = Some(ttl).filter(|ttl| *ttl != Duration::MAX);
         self
     }
 
-    /// How many messages may wait, and what happens beyond.
+    /// Limits the number of messages in the queue, and says what a full queue does.
+    ///
+    /// Default: no limit.
     pub fn max_length(mut self, length: u64, overflow: Overflow) -> Self {
         self.queue.max_length = Some(length);
         self.queue.overflow = Some(overflow);
         self
     }
 
-    /// The queue serves messages of higher priority first, up to `highest`; classic queues only. At most 255, and
-    /// better at most 10: each costs the broker.
+    /// Makes the queue serve messages of higher priority first, up to `highest`.
+    ///
+    /// Classic queues only. At most 255, and better at most 10: each priority costs the broker. 0
+    /// is a configuration mistake.
     pub fn max_priority(mut self, highest: u8) -> Self {
         self.queue.max_priority = Some(highest);
         self
     }
 
-    /// Only one instance gets messages at a time; the next takes over when it is gone.
+    /// Delivers to one instance at a time only; the next takes over when it is gone.
     pub fn single_active_consumer(mut self) -> Self {
         self.queue.single_active_consumer = true;
         self
     }
 
+    /// Sets the priority of this instance as a consumer of the queue.
+    ///
     /// Instances of higher priority are served first. Default: 0.
     pub fn consumer_priority(mut self, priority: i32) -> Self {
         self.consumer_priority = Some(priority);
         self
     }
 
-    /// No other consumer may share the queue.
+    /// Consumes the queue exclusively: no other consumer may share it.
+    ///
+    /// A stream cannot have an exclusive consumer: that is a configuration mistake.
     pub fn exclusive(mut self) -> Self {
         self.exclusive_consumer = true;
         self
     }
 
-    /// A further argument of the queue, as the broker knows it: `x-…`.
+    /// Adds a further argument of the queue, as the broker knows it: `x-…`.
     pub fn queue_argument(
         mut self,
         name: impl Into<String>,
@@ -311,8 +371,11 @@ impl Endpoint {
         self
     }
 
-    /// Receives a copy of everything that reaches another endpoint, sent or published. Such an endpoint overhears: it
-    /// answers nobody, and its failures raise no faults.
+    /// Receives a copy of everything that reaches another endpoint, sent or published.
+    ///
+    /// Such an endpoint overhears: a response fails with
+    /// [`Unsupported`](crate::error::SendErrorKind::Unsupported), and its failures raise no faults.
+    /// May be called several times.
     pub fn tap(mut self, endpoint: impl Into<String>) -> Self {
         self.taps.push(endpoint.into());
         self
@@ -324,8 +387,10 @@ impl Endpoint {
         self
     }
 
-    /// Subscribes to those `M` whose routing key matches; may be called several times. For contracts whose exchange is
-    /// direct or topic.
+    /// Subscribes to those `M` whose routing key matches.
+    ///
+    /// For contracts whose exchange is direct or topic; may be called several times. Without a
+    /// consumer of `M` on the endpoint, it is a configuration mistake.
     pub fn subscribe<M: Message>(mut self, key: impl Into<String>) -> Self {
         let subscription = Subscription {
             type_id: TypeId::of::<M>(),
@@ -336,7 +401,10 @@ impl Endpoint {
         self
     }
 
-    /// Subscribes to those `M` that have all of these header values. For contracts whose exchange is of kind headers.
+    /// Subscribes to those `M` that have all of these header values.
+    ///
+    /// For contracts whose exchange is of kind headers. An `x-match` among the values replaces the
+    /// default, `all`. Without a consumer of `M` on the endpoint, it is a configuration mistake.
     pub fn subscribe_where<M: Message>(
         mut self,
         headers: impl IntoIterator<Item = (String, HeaderValue)>,
@@ -359,25 +427,31 @@ impl Endpoint {
         self
     }
 
-    /// Subscribes to nothing: consumes only what is sent to the queue. For consumers of an error queue.
+    /// Subscribes to nothing: consumes only what is sent to the queue.
+    ///
+    /// For consumers of an error queue.
     pub fn without_subscriptions(mut self) -> Self {
         self.subscribes = false;
         self
     }
 
-    /// Drops messages that no consumer wants, instead of keeping them in `<name>_skipped`.
+    /// Drops messages that no consumer accepts.
+    ///
+    /// Default: they are kept in `<name>_skipped`.
     pub fn discard_skipped(mut self) -> Self {
         self.dead_lettering.keep_skipped = false;
         self
     }
 
-    /// Drops messages that failed, instead of keeping them in `<name>_error`.
+    /// Drops messages that failed.
+    ///
+    /// Default: they are kept in `<name>_error`.
     pub fn discard_faulted(mut self) -> Self {
         self.dead_lettering.keep_faulted = false;
         self
     }
 
-    /// Publishes no faults; requesters and fault addresses still get theirs.
+    /// Publishes no faults; requesters and fault addresses still receive theirs.
     pub fn without_published_faults(mut self) -> Self {
         self.dead_lettering.publish_faults = false;
         self
@@ -387,7 +461,7 @@ impl Endpoint {
         !self.taps.is_empty()
     }
 
-    /// The queue to declare, for the kind that endpoint or bus chose.
+    /// Builds the queue to declare, of the kind that the endpoint or the bus chose.
     pub(crate) fn queue(&self, shape: QueueShape) -> Queue {
         let mut queue = self.queue.clone();
         match shape {

@@ -6,17 +6,19 @@ use uuid::Uuid;
 
 use crate::codec::HostInfo;
 
-/// Where failed messages of an endpoint are kept.
+/// Returns the name of the queue that keeps failed messages of an endpoint.
 pub(crate) fn error(endpoint: &str) -> String {
     format!("{endpoint}_error")
 }
 
-/// Where messages are kept that no consumer of an endpoint wants.
+/// Returns the name of the queue that keeps messages without a consumer.
 pub(crate) fn skipped(endpoint: &str) -> String {
     format!("{endpoint}_skipped")
 }
 
-/// A name that no other process has: machine, process, purpose and 26 random characters, as MassTransit makes it.
+/// Returns a name that no other process has.
+///
+/// It consists of machine, process, purpose and 26 random characters, as MassTransit makes it.
 pub(crate) fn temporary(purpose: &str) -> String {
     static PREFIX: LazyLock<String> = LazyLock::new(|| {
         let host = HostInfo::current();
@@ -32,7 +34,7 @@ pub(crate) fn temporary(purpose: &str) -> String {
     unique(&format!("{}_{purpose}", *PREFIX))
 }
 
-/// `prefix` and 26 characters of z-base-32, which hold 128 bits.
+/// Returns `prefix` and 26 characters of z-base-32, which hold 128 bits.
 pub(crate) fn unique(prefix: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
     let id = Uuid::new_v4().as_u128();

@@ -1,4 +1,4 @@
-//! What an endpoint, or a whole bus, wants to happen around its consumers and to its queue.
+//! Settings of an endpoint, or of a whole bus, for its consumers and its queue.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use crate::codec::Codec;
 use crate::message::HeaderValue;
 use crate::middleware::{Idempotency, Middleware, Retry};
 
-/// How many messages an endpoint handles at once unless it says otherwise.
+/// Number of messages that an endpoint handles at once by default.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
 
-/// What runs around the consumers of one endpoint, or of all endpoints of a bus.
+/// Settings around the consumers of one endpoint, or of all endpoints of a bus.
 #[derive(Clone, Default)]
 pub(crate) struct Policy {
     pub(crate) concurrency: Option<usize>,
@@ -29,7 +29,9 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// The endpoint's own settings, else those of the bus; the middleware of both, that of the bus outside.
+    /// Merges the endpoint's own settings over those of the bus.
+    ///
+    /// The middleware of both runs, that of the bus outside.
     pub(crate) fn over(self, bus: &Self) -> Self {
         let both = |outer: &[Arc<dyn Middleware>], inner: Vec<_>| {
             outer.iter().cloned().chain(inner).collect()
@@ -50,7 +52,7 @@ impl Policy {
     }
 }
 
-/// Which kind of queue, with which of the arguments that belong to the kind.
+/// Kind of a queue, with some of the arguments that belong to the kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum QueueShape {
     #[default]
@@ -60,7 +62,7 @@ pub(crate) enum QueueShape {
     Stream,
 }
 
-/// Which deliveries are never lost, and which are never repeated.
+/// Guarantee of delivery: messages are never lost, or never repeated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Guarantee {
     #[default]
@@ -68,7 +70,7 @@ pub(crate) enum Guarantee {
     AtMostOnce,
 }
 
-/// Who may find the queue again.
+/// Lifetime of a queue: it outlives the process, or goes away with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Lifetime {
     #[default]
@@ -76,7 +78,7 @@ pub(crate) enum Lifetime {
     Temporary,
 }
 
-/// What becomes of messages that no consumer wants, or that failed.
+/// Treatment of messages that no consumer accepts, or that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DeadLettering {
     pub(crate) keep_skipped: bool,

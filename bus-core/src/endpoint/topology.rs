@@ -1,4 +1,4 @@
-//! From endpoints to what is declared for them.
+//! The topology that is declared for endpoints.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -10,17 +10,19 @@ use crate::topology::{
     Topology,
 };
 
-/// How often an error queue returns a message before the broker drops it: looking at one counts as a return.
+/// Delivery limit of an error queue, past which the broker drops a message.
+///
+/// It is very large because looking at a message counts as a return.
 const KEPT_DELIVERY_LIMIT: u32 = 1_000_000;
 
 /// Everything that an endpoint needs on the broker.
 #[derive(Clone, Debug)]
 pub(crate) struct EndpointTopology {
-    /// Declared at start, and again after a loss.
+    /// Topology declared at start, and again after a loss.
     pub(crate) main: Arc<Topology>,
-    /// Declared when the first message fails.
+    /// Topology declared when the first message fails.
     pub(crate) error: Arc<Topology>,
-    /// Declared when the first message is skipped.
+    /// Topology declared when the first message is skipped.
     pub(crate) skipped: Arc<Topology>,
 }
 
@@ -74,7 +76,9 @@ impl EndpointTopology {
     }
 }
 
-/// The endpoint's queue, and the exchange of the same name through which everything reaches it.
+/// Builds the endpoint's queue, and the exchange of the same name.
+///
+/// Everything reaches the queue through this exchange.
 fn own(endpoint: &Endpoint, shape: QueueShape) -> Topology {
     let name = &endpoint.name;
     let temporary = endpoint.lifetime == Lifetime::Temporary;
@@ -91,7 +95,9 @@ fn own(endpoint: &Endpoint, shape: QueueShape) -> Topology {
     }
 }
 
-/// A queue that keeps what the endpoint could not handle. One that exists is used as it is: MassTransit may have made it.
+/// Builds a queue that keeps what the endpoint could not handle.
+///
+/// A queue that exists is used as it is: MassTransit may have made it.
 fn kept(name: String, endpoint: &Endpoint, shape: QueueShape) -> Topology {
     let mut queue = Queue {
         presence: Presence::IfMissing,

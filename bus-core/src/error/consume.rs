@@ -1,4 +1,4 @@
-//! Why a message could not be consumed.
+//! Errors of consumers and middleware.
 
 use std::error::Error;
 use std::fmt;
@@ -6,17 +6,19 @@ use std::fmt;
 use super::panics::{Shown, caught};
 use super::send::{SendError, SendErrorKind};
 
-/// What a consumer or a middleware returns.
+/// Result of a consumer or a middleware.
 pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
 
-/// How far a chain of sources is followed.
+/// Maximal number of errors in a followed chain of sources.
 const MAX_CAUSES: usize = 100;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why consuming a message failed. Any error, or text, becomes one by `?` or `into()`.
+/// Error of a consumer or a middleware.
 ///
-/// It does not implement [`Error`] itself, as that would forbid the conversion from every other error.
+/// Any error, or text, becomes one by `?` or `into()`, with the kind
+/// [`Failed`](FailureKind::Failed). It does not implement [`Error`] itself, as that would forbid
+/// the conversion from every other error.
 ///
 /// ```
 /// use bus_core::{ConsumeError, ConsumeResult};
@@ -36,7 +38,9 @@ pub struct ConsumeError {
     type_name: &'static str,
 }
 
-/// How consuming failed.
+/// Kind of a [`ConsumeError`].
+///
+/// It decides whether the message is retried, goes to the error queue, or goes back to its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -48,14 +52,20 @@ pub enum FailureKind {
     Panicked,
     /// The consumer took longer than its timeout; retries may help.
     TimedOut,
-    /// Somebody else may be handling the same idempotency key: nothing was sent, the message goes back to its queue.
+    /// The claim on the idempotency key was lost: another consumer may handle the key.
+    ///
+    /// Nothing was sent; the message goes back to its queue.
     ClaimLost,
-    /// The endpoint stops: no attempt failed, the message goes back to its queue.
+    /// The endpoint stops: no attempt failed.
+    ///
+    /// The message goes back to its queue.
     Cancelled,
 }
 
 impl ConsumeError {
-    /// An error that no retry can cure: the message goes to the error queue at once.
+    /// Creates an error that no retry can cure: the message goes to the error queue.
+    ///
+    /// The message goes there at once, without a retry.
     pub fn permanent<E: Into<BoxError>>(error: E) -> Self {
         Self::of_kind(FailureKind::Permanent, error)
     }
@@ -81,38 +91,43 @@ impl ConsumeError {
         Self::of_kind(FailureKind::Cancelled, "the endpoint is stopping")
     }
 
-    /// How it failed.
+    /// The kind of the failure.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// Whether retries are pointless.
+    /// Returns `true` if the message is never retried: a permanent error or a panic.
     pub fn is_permanent(&self) -> bool {
         matches!(self.kind, FailureKind::Permanent | FailureKind::Panicked)
     }
 
-    /// The error itself.
+    /// The underlying error.
     pub fn cause(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.cause
     }
 
-    /// The Rust type of the error, for faults and headers.
+    /// The name of the error's Rust type, for faults and headers.
     pub fn type_name(&self) -> &'static str {
         self.type_name
     }
 
     /// The first error of type `E` in the error and its sources.
+    ///
+    /// `None` if there is none of this type.
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|error| error.downcast_ref())
     }
 
-    /// The error and its sources, outermost first; at most 100 of them, as an error may be its own source.
+    /// The error and its sources, outermost first.
+    ///
+    /// At most 100 of them, as an error may be its own source.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.cause;
         std::iter::successors(Some(first), |&error| error.source()).take(MAX_CAUSES)
     }
 
-    /// The texts of the same, also if the errors panic when they are asked.
+    /// The texts of the error and its sources, outermost first.
+    /// An error that panics in `source` ends them; one that panics in `Display` gets a placeholder.
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
         let first: &(dyn Error + 'static) = &*self.cause;
         std::iter::successors(Some(first), |&error| {
@@ -121,7 +136,8 @@ impl ConsumeError {
         .map(|error| Shown(error).to_string())
     }
 
-    /// Whether a message of the consumer was refused for good: another attempt would send it again.
+    /// Returns `true` if a message that the consumer sent was refused for good.
+    /// Another attempt would send it again.
     pub(crate) fn is_refused_send(&self) -> bool {
         let is_refused =
             |error: &SendError| !error.is_transient() && error.kind() != SendErrorKind::Closed;
@@ -129,7 +145,7 @@ impl ConsumeError {
         self.kind == FailureKind::Failed && caught(is_refused).unwrap_or(false)
     }
 
-    /// Whether the broker could not be reached: no fault of the message.
+    /// Returns `true` if the broker could not be reached: no fault of the message.
     pub(crate) fn is_broker_away(&self) -> bool {
         let is_away = || self.find().is_some_and(SendError::is_broker_away);
         self.kind == FailureKind::Failed && caught(is_away).unwrap_or(false)

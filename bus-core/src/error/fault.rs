@@ -1,4 +1,4 @@
-//! What is left when consuming failed: the fault message.
+//! Fault messages: reports that a message could not be consumed.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,10 +8,10 @@ use crate::codec::HostInfo;
 use crate::message::{Message, MessageType};
 use crate::serde_helpers::DateTime;
 
-/// Tells that a message of type `T` could not be consumed. Consume it like any message.
+/// Message that reports that a message of type `T` could not be consumed.
 ///
-/// It goes to the fault address of the failed message, else to its response address, else it is published. Members
-/// are MassTransit's.
+/// Consume it like any message. It goes to the fault address of the failed message, else to its
+/// response address, else it is published. Members are MassTransit's.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, ConsumeResult, Fault, Message};
@@ -29,21 +29,21 @@ use crate::serde_helpers::DateTime;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault<T> {
-    /// Identifies the fault.
+    /// Id of the fault.
     pub fault_id: Uuid,
-    /// The message that failed.
+    /// Id of the message that failed, if it had one.
     #[serde(default)]
     pub faulted_message_id: Option<Uuid>,
-    /// When.
+    /// Time of the failure.
     #[serde(default)]
     pub timestamp: Option<DateTime>,
-    /// Why; several where several errors came together.
+    /// The errors; several where several errors came together.
     #[serde(default = "Vec::new")]
     pub exceptions: Vec<ExceptionInfo>,
-    /// The process in which it failed.
+    /// The process in which the message failed.
     #[serde(default)]
     pub host: Option<HostInfo>,
-    /// The URNs of the message that failed.
+    /// URNs of the message that failed.
     #[serde(default)]
     pub fault_message_types: Option<Vec<String>>,
     /// The message that failed, if it could be read.
@@ -55,26 +55,28 @@ pub struct Fault<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExceptionInfo {
-    /// The type of the error.
+    /// Name of the error's type.
     pub exception_type: String,
-    /// What caused it.
+    /// The error that caused this one.
     pub inner_exception: Option<Box<ExceptionInfo>>,
-    /// Where, if known.
+    /// Stack trace, if known.
     pub stack_trace: Option<String>,
-    /// What happened.
+    /// Text of the error.
     pub message: String,
-    /// The program or library.
+    /// Program or library in which the error arose.
     pub source: Option<String>,
 }
 
-/// How much of an error's text travels, in characters.
+/// Maximal length of an error's text in a fault, in characters.
 const MAX_TEXT: usize = 2048;
 
-/// How deep a chain of causes is followed.
+/// Maximal depth of a followed chain of causes.
 const MAX_CAUSES: usize = 16;
 
 impl ExceptionInfo {
-    /// The error and its causes. Each text is cut after 2048 characters.
+    /// Describes the error and its causes.
+    ///
+    /// Each text is cut after 2048 characters, the chain after 16 errors.
     pub fn of(error: &ConsumeError) -> Self {
         let mut infos: Vec<Self> = Vec::new();
         for (depth, text) in error.texts().take(MAX_CAUSES).enumerate() {
@@ -127,28 +129,30 @@ impl<T: Message> Message for Fault<T> {
     }
 }
 
-/// Tells that a message could not even be read: its type is unknown.
+/// Message that reports that a message could not even be read: its type is unknown.
+///
+/// It takes the same way as a [`Fault`], which reports messages of known types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiveFault {
-    /// Identifies the fault.
+    /// Id of the fault.
     pub fault_id: Uuid,
-    /// The message that failed, if it had an id.
+    /// Id of the message that failed, if it had one.
     #[serde(default)]
     pub faulted_message_id: Option<Uuid>,
-    /// When.
+    /// Time of the failure.
     #[serde(default)]
     pub timestamp: Option<DateTime>,
-    /// Why.
+    /// The errors; several where several errors came together.
     #[serde(default)]
     pub exceptions: Vec<ExceptionInfo>,
-    /// The process in which it failed.
+    /// The process in which the message failed.
     #[serde(default)]
     pub host: Option<HostInfo>,
-    /// The URNs of the message that failed, if they could be read.
+    /// URNs of the message that failed, if they could be read.
     #[serde(default)]
     pub fault_message_types: Option<Vec<String>>,
-    /// The media type that the message claimed.
+    /// Media type that the message claimed.
     #[serde(default)]
     pub content_type: Option<String>,
 }

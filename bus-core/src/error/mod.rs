@@ -1,4 +1,6 @@
-//! Errors of consumers, senders and starts, and the fault that reports a failure to others.
+//! Errors of consumers, senders and starts.
+//!
+//! Also the fault that reports a failure to others.
 
 pub(crate) mod consume;
 pub(crate) mod fault;

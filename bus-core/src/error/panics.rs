@@ -1,4 +1,4 @@
-//! Panics of users' code, where they must not reach what runs beside it.
+//! Panics of users' code, caught where they must not reach what runs beside it.
 
 use std::any::Any;
 use std::fmt;
@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs code that may panic.
 ///
 /// # Errors
-/// With the panic's text.
+/// The text of the panic.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| text(&*panic).to_owned())
 }
 
-/// What a panic says.
+/// The text of a panic.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

@@ -1,10 +1,10 @@
-//! Why a message could not be sent.
+//! Errors of sending.
 
 use std::error::Error;
 
 use crate::transport::{TransportError, TransportErrorKind};
 
-/// What the sender can do about a [`SendError`].
+/// Kind of a [`SendError`], by what the sender can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendErrorKind {
@@ -12,23 +12,30 @@ pub enum SendErrorKind {
     Encode,
     /// No address is configured for the type, or the address cannot be read.
     NoRoute,
-    /// No queue took it.
+    /// No queue took the message, or the exchange or queue is not there.
     Unroutable,
-    /// The broker refused it now; another try may succeed.
+    /// The broker refused the message now; another try may succeed.
     Nacked,
-    /// The broker could not be reached before the deadline: it was not sent.
+    /// The broker could not be reached before the deadline: the message was not sent.
     Unreachable,
-    /// The broker did not confirm before the deadline: it may have arrived.
+    /// The broker did not confirm before the deadline: the message may have arrived.
     TimedOut,
-    /// The bus is shut down, or the consumer has ended through whose context it was sent.
+    /// The bus is shut down, or the consumer that sent the message has ended.
+    ///
+    /// A consumer's context sends nothing through its outbox once the consumer has returned.
     Closed,
-    /// The broker will not take it: permission, size or arguments.
+    /// The broker will not take the message: permission, size or arguments.
+    ///
+    /// Also used where the bus itself refuses it: a reply to an address that is not allowed, or a
+    /// send filter that panicked.
     Refused,
     /// The transport cannot do what was asked.
     Unsupported,
 }
 
-/// Why a message was not sent.
+/// Error of a message that was not sent, or whose confirm is missing.
+///
+/// [`kind`](Self::kind) says what the sender can do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SendError {
@@ -38,7 +45,7 @@ pub struct SendError {
 }
 
 impl SendError {
-    /// An error with words for people.
+    /// Creates an error with a text for people.
     pub fn new(kind: SendErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -47,24 +54,28 @@ impl SendError {
         }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause to the error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What the sender can do about it.
+    /// The kind: what the sender can do about the error.
     pub fn kind(&self) -> SendErrorKind {
         self.kind
     }
 
-    /// Whether the same message may go through later.
+    /// Returns `true` if the same message may go through later.
+    ///
+    /// True for [`Unreachable`](SendErrorKind::Unreachable), [`TimedOut`](SendErrorKind::TimedOut)
+    /// and [`Nacked`](SendErrorKind::Nacked). After `TimedOut` the message may have arrived
+    /// already: another send may duplicate it.
     pub fn is_transient(&self) -> bool {
         self.is_broker_away() || self.kind == SendErrorKind::Nacked
     }
 
-    /// Whether the broker did not answer at all.
+    /// Returns `true` if the broker did not answer at all.
     pub(crate) fn is_broker_away(&self) -> bool {
         matches!(
             self.kind,

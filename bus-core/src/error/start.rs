@@ -1,34 +1,36 @@
-//! Why a bus does not start.
+//! Errors of the start of a bus.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::transport::TransportError;
 
-/// Why a bus does not start.
+/// Error of the start of a bus.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The settings contradict each other; nothing was connected.
+    ///
+    /// Lists all mistakes at once.
     #[error("the bus is not configured right:{0}")]
     Configuration(Mistakes),
     /// The broker refused the connection, the credentials or the virtual host.
     #[error("the bus cannot connect: {0}")]
     Connect(#[from] TransportError),
-    /// The broker did not come up in time.
+    /// The broker did not come up within the start timeout.
     #[error("no broker answered at {address} within {after:?}")]
     Timeout {
-        /// Where was tried.
+        /// Address that was tried.
         address: String,
-        /// How long.
+        /// The start timeout.
         after: Duration,
     },
     /// The broker refused what an endpoint needs.
     #[error("endpoint `{endpoint}` cannot start: {source}")]
     Endpoint {
-        /// The endpoint.
+        /// Name of the endpoint.
         endpoint: String,
-        /// What the broker refused.
+        /// The refusal of the broker.
         source: TransportError,
     },
 }
@@ -42,7 +44,7 @@ impl Mistakes {
         Self(mistakes)
     }
 
-    /// Each mistake: what is wrong, where, and what to do.
+    /// The texts, one for each mistake: what is wrong, where, and what to do.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }

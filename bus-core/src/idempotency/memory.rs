@@ -1,4 +1,4 @@
-//! The store in the memory of a process.
+//! Idempotency store in the memory of a process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::{Begin, IdempotencyStore, StoreError, StoredReply, Token};
 
-/// Remembers in the memory of the process: duplicates that reach another instance are not recognized.
+/// Idempotency store in the memory of the process.
 ///
-/// Bounded: beyond its capacity the oldest done keys are forgotten early. Follows tokio's clock.
+/// Duplicates that reach another instance of the program are not recognized, nor those that come
+/// after a restart. Bounded: beyond its capacity the oldest done keys are forgotten early. Follows
+/// tokio's clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,7 +47,7 @@ struct State {
 struct Entry {
     fingerprint: Uuid,
     claim: Uuid,
-    /// None: without end.
+    /// End of the lease, or of the time to keep a done key; `None`: without end.
     until: Option<Instant>,
     replies: Option<Vec<StoredReply>>,
 }
@@ -57,12 +59,15 @@ impl Entry {
 }
 
 impl MemoryIdempotencyStore {
-    /// A store for 100,000 done keys.
+    /// Creates a store for 100,000 done keys.
     pub fn new() -> Self {
         Self::with_capacity(100_000)
     }
 
-    /// A store for this many done keys, at least one. Keys in progress come on top.
+    /// Creates a store for this many done keys, at least one.
+    ///
+    /// Keys in progress come on top. Beyond the capacity the oldest done keys are forgotten before
+    /// their time: a later duplicate of theirs is handled again.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -70,14 +75,14 @@ impl MemoryIdempotencyStore {
         }
     }
 
-    /// How many keys are known, expired ones excluded.
+    /// The number of known keys, done or in progress; expired ones are excluded.
     pub fn len(&self) -> usize {
         let mut state = self.state();
         state.forget_expired(Instant::now());
         state.entries.len()
     }
 
-    /// Whether no key is known.
+    /// Returns `true` if no key is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -124,7 +129,7 @@ impl State {
     }
 }
 
-/// The instant that far from now; none where that is beyond the clock.
+/// The instant that far from now; `None` if it is beyond the clock.
 fn from_now(duration: Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
 }
@@ -183,7 +188,8 @@ impl IdempotencyStore for MemoryIdempotencyStore {
         if state.done.len() > self.capacity {
             state.forget_oldest();
         }
-        // The oldest done keys expire first wherever all are kept equally long; the capacity bounds the rest.
+        // The oldest done keys expire first wherever all are kept equally long. The capacity bounds
+        // the rest.
         while let Some(oldest) = state.done.front() {
             match state.entries.get(&oldest.key) {
                 Some(entry) if entry.claim == oldest.claim && entry.lasts(now) => break,

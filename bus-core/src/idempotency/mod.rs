@@ -1,4 +1,4 @@
-//! Remembering what was done: the store behind idempotent consumers.
+//! Stores of idempotency keys, behind consumers that handle a message once.
 
 mod memory;
 
@@ -13,17 +13,19 @@ pub use memory::MemoryIdempotencyStore;
 
 use crate::message::Headers;
 
-/// The header that names the key of a message, where its sender wants to.
+/// Header that names the idempotency key of a message, where its sender sets one.
 pub(crate) const KEY_HEADER: &str = "Idempotency-Key";
 
-/// Remembers which messages were handled, by key.
+/// Store that remembers by key which messages were handled.
 ///
 /// A key is absent, in progress under a lease, or done until it expires. Implementations must make
-/// [`begin`](Self::begin) atomic: of racing callers with the same key exactly one gets [`Begin::Fresh`].
+/// [`begin`](Self::begin) atomic: of racing callers with the same key exactly one gets
+/// [`Begin::Fresh`].
 ///
-/// An answer that takes longer than ten seconds is not waited for: the call is dropped, and made again.
+/// An answer that takes longer than ten seconds is not waited for: the call is dropped, and made
+/// again.
 ///
-/// What a consumer does with it, step by step:
+/// A consumer uses the store in these steps:
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,16 +39,16 @@ pub(crate) const KEY_HEADER: &str = "Idempotency-Key";
 ///             // … the work; store.release(&claim) if it fails …
 ///             store.complete(&claim, Vec::new(), Duration::from_secs(3600)).await
 ///         }
-///         _ => Ok(false), // somebody does it, or did it
+///         _ => Ok(false), // another consumer does it, or did it
 ///     }
 /// }
 /// ```
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
-    /// Claims a key for `lease`, which `Duration::MAX` makes endless. A lease that has run out counts as absent: its
-    /// owner crashed.
+    /// Claims a key for `lease`, which `Duration::MAX` makes endless.
     ///
-    /// `fingerprint` identifies the content; a key that is known with another one is [`Begin::Mismatch`].
+    /// A lease that has run out counts as absent: its owner crashed. `fingerprint` identifies the
+    /// content; a key that is known with another one is [`Begin::Mismatch`].
     async fn begin(
         &self,
         key: &str,
@@ -54,11 +56,17 @@ pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
         lease: Duration,
     ) -> Result<Begin, StoreError>;
 
-    /// Prolongs a claim by `lease` from now; `false` if the claim is no longer ours. Also asked before what the consumer
-    /// sent leaves: it does not after a `false`.
+    /// Prolongs a claim by `lease` from now; `false` if the claim was lost.
+    ///
+    /// A claim is lost once its lease has run out and another claim has taken the key, or the store
+    /// has dropped it. Also asked before the consumer's outgoing messages leave: after a `false`
+    /// they do not.
     async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError>;
 
-    /// Marks a claimed key as done, to be remembered for `keep`, which `Duration::MAX` makes endless; `false` if the claim is no longer ours.
+    /// Marks a claimed key as done, to be remembered for `keep`.
+    ///
+    /// `Duration::MAX` makes that endless. Returns `false` if the claim was lost. `replies` are
+    /// given to the requesters of duplicates, see [`Begin::Done`].
     async fn complete(
         &self,
         token: &Token,
@@ -66,36 +74,38 @@ pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
         keep: Duration,
     ) -> Result<bool, StoreError>;
 
-    /// Gives a claim up, so that the key is absent again. A claim that is no longer ours is left alone.
+    /// Gives a claim up, so that the key is absent again.
+    ///
+    /// A claim that was lost is left alone: the key belongs to its new owner.
     async fn release(&self, token: &Token) -> Result<(), StoreError>;
 }
 
-/// What [`IdempotencyStore::begin`] found.
+/// Outcome of [`IdempotencyStore::begin`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Begin {
-    /// Nobody has handled the key: it is ours now.
+    /// The key was absent: the caller owns it now, under this claim.
     Fresh(Token),
-    /// Somebody is handling it.
+    /// Another claim on the key lasts: its owner is handling the message.
     InProgress,
-    /// It was handled, with these replies.
+    /// The key is done: the message was handled, with these replies.
     Done(Vec<StoredReply>),
-    /// The key belongs to another message.
+    /// The key is known with another fingerprint: it belongs to another message.
     Mismatch,
 }
 
-/// A claim on a key.
+/// Claim on a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Token {
-    /// The key.
+    /// The claimed key.
     pub key: String,
-    /// Tells this claim from later ones on the same key.
+    /// Id that distinguishes this claim from later ones on the same key.
     pub claim: Uuid,
 }
 
 impl Token {
-    /// A claim on `key` that no other claim equals.
+    /// Creates a claim on `key` that no other claim equals.
     pub fn new(key: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -104,24 +114,26 @@ impl Token {
     }
 }
 
-/// A reply that a consumer gave, for the requester of a duplicate.
+/// Reply of a consumer, kept for the requester of a duplicate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredReply {
-    /// Its URNs.
+    /// URNs of the reply.
     pub message_types: Vec<String>,
-    /// The message part, encoded.
+    /// Message part of the reply, encoded.
     pub message: Bytes,
-    /// Its headers.
+    /// Headers of the reply.
     pub headers: Headers,
 }
 
-/// The store could not answer. The delivery waits; nothing is acknowledged.
+/// Error of a store that could not answer.
+///
+/// The delivery waits and the store is asked again; nothing is acknowledged.
 #[derive(Debug, thiserror::Error)]
 #[error("the idempotency store failed: {0}")]
 pub struct StoreError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl StoreError {
-    /// An error with its cause.
+    /// Creates an error from its cause.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }

@@ -1,4 +1,4 @@
-//! What may travel: a type with a wire name.
+//! Contracts: types that may travel, each with a wire name.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -14,7 +14,8 @@ use super::name::MessageType;
 
 /// A contract: a type that can be sent, published, requested or answered.
 ///
-/// Derive it; the wire name is explicit, so that moving or renaming the Rust type does not change what travels.
+/// Derive it; the wire name is explicit, so that moving or renaming the Rust type does not change
+/// what travels.
 ///
 /// ```
 /// use bus_core::Message;
@@ -37,47 +38,56 @@ use super::name::MessageType;
     note = "add `#[derive(Serialize, Deserialize, Message)]` and `#[message(\"Namespace:Name\")]` to the type"
 )]
 pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The name under which the type travels.
+    /// Returns the name under which the type travels.
     fn message_type() -> MessageType;
 
-    /// The base contracts that the type fulfils: a consumer of one of them receives this type too.
+    /// Returns the base contracts that the type fulfils.
+    ///
+    /// A consumer of one of them receives this type too. Default: none.
     fn implements() -> Vec<MessageType> {
         Vec::new()
     }
 
-    /// Old names that consumers of this type still accept; publishing uses the present name only.
+    /// Returns old names that consumers of this type still accept.
+    ///
+    /// Publishing uses the present name only. Default: none.
     fn aliases() -> Vec<MessageType> {
         Vec::new()
     }
 
-    /// The correlation id that the message itself carries; zeros count as none.
+    /// Returns the correlation id that the message itself carries.
+    ///
+    /// Zeros count as none. Default: none.
     fn correlation_id(&self) -> Option<Uuid> {
         None
     }
 }
 
-/// What the framework keeps of a contract, made once for each type.
+/// Data that the framework keeps of a contract, made once for each type.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Contract {
-    /// The type's own name.
+    /// Name of the type itself.
     pub message_type: MessageType,
-    /// The URNs of the `messageType` list: the type itself, then its base contracts.
+    /// URNs of the `messageType` list: the type itself, then its base contracts.
     pub urns: Vec<Cow<'static, str>>,
-    /// The name of the type's exchange.
+    /// Name of the type's exchange.
     pub entity: String,
-    /// The exchanges of the base contracts.
+    /// Exchanges of the base contracts.
     pub base_entities: Vec<String>,
-    /// The URNs that a consumer of the type matches: its own and its aliases'.
+    /// URNs that a consumer of the type matches: its own and its aliases'.
     pub accepted_urns: Vec<String>,
-    /// The exchanges of the aliases.
+    /// Exchanges of the aliases.
     pub alias_entities: Vec<String>,
-    /// The Rust type's name, for messages to people.
+    /// Name of the Rust type, for texts that people read.
     pub rust_name: &'static str,
 }
 
 impl Contract {
-    /// The contract of `M`. Built at the first call, then looked up without a lock.
+    /// Returns the contract of `M`.
+    ///
+    /// It is built at the first call, then looked up without a lock; it lives as long as the
+    /// program.
     pub fn of<M: Message>() -> &'static Self {
         thread_local! {
             static NEAR: RefCell<HashMap<TypeId, &'static Contract>> = RefCell::default();
@@ -93,7 +103,8 @@ impl Contract {
         static ALL: LazyLock<RwLock<HashMap<TypeId, &'static Contract>>> =
             LazyLock::new(RwLock::default);
         let mut all = ALL.write().unwrap_or_else(PoisonError::into_inner);
-        // Leaked on purpose: one for each message type of the program, alive as long as the program.
+        // Leaked on purpose: one for each message type of the program, alive as long as the
+        // program.
         all.entry(TypeId::of::<M>())
             .or_insert_with(|| Box::leak(Box::new(Self::build::<M>())))
     }

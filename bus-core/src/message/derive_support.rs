@@ -1,4 +1,4 @@
-//! What the code that the derive writes leans on; no part of the public interface.
+//! Support for the code that the derive writes; no part of the public interface.
 
 pub use uuid::Uuid;
 
@@ -9,7 +9,7 @@ pub use uuid::Uuid;
     note = "the member must be a `Uuid` or an `Option<Uuid>`"
 )]
 pub trait CorrelationMember {
-    /// The id, if there is one.
+    /// Returns the id, if there is one.
     fn id(&self) -> Option<Uuid>;
 }
 

@@ -1,15 +1,15 @@
-//! The reason for which a message leaves.
+//! Reasons for which a message is sent.
 
-/// Why a message leaves.
+/// Reason for which a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Intent {
-    /// An event, to whoever subscribed.
+    /// An event, to all subscribers.
     Publish,
     /// A command or request, to one address.
     Send,
     /// The answer to a request.
     Respond,
-    /// The news that consuming failed.
+    /// The report that consuming failed.
     Fault,
 }

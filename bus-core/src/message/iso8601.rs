@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// 0001-01-01 and the last second of 9999, in seconds since 1970: what four digits of a year can say.
+/// Limits of a year of four digits, in seconds since 1970.
+///
+/// The first second of 0001-01-01 and the last one of 9999.
 const RANGE: (i64, i64) = (-62_135_596_800, 253_402_300_799);
 
 /// An instant as text, without an allocation.
@@ -21,7 +23,10 @@ impl Text {
     }
 }
 
-/// UTC with `Z` and up to seven fractional digits, without trailing zeros; years outside 1 to 9999 are clamped.
+/// Formats an instant in UTC with `Z`.
+///
+/// It has up to seven fractional digits, without trailing zeros; years outside 1 to 9999 are
+/// clamped.
 pub(crate) fn format(time: SystemTime) -> Text {
     let (seconds, nanos) = since_1970(time);
     let date = OffsetDateTime::from_unix_timestamp(seconds.clamp(RANGE.0, RANGE.1))
@@ -48,7 +53,9 @@ pub(crate) fn format(time: SystemTime) -> Text {
     }
 }
 
-/// An instant from ISO 8601 text with `Z`, an offset, or neither, which counts as UTC.
+/// Reads an instant from ISO 8601 text.
+///
+/// The text has `Z`, an offset, or neither, which counts as UTC.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     // The longest text that means anything has 33 bytes; foreign headers may hold megabytes.
     if text.len() > 40 {
@@ -60,7 +67,7 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
         .map(SystemTime::from)
 }
 
-/// The instant that is `seconds` away from 1970, if the platform can say it.
+/// Returns the instant `seconds` away from 1970, if the platform can represent it.
 pub(crate) fn from_seconds(seconds: i64) -> Option<SystemTime> {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 {
@@ -70,7 +77,7 @@ pub(crate) fn from_seconds(seconds: i64) -> Option<SystemTime> {
     }
 }
 
-/// Whole seconds, rounded down, and the nanoseconds on top.
+/// Returns the whole seconds since 1970, rounded down, and the nanoseconds on top.
 fn since_1970(time: SystemTime) -> (i64, u32) {
     let whole = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {

@@ -1,4 +1,4 @@
-//! Contracts, names, and what travels beside a message: envelope, headers, trace context.
+//! Contracts, their names, and metadata: envelope, headers, trace context.
 
 pub(crate) mod contract;
 #[doc(hidden)]

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest exchange or queue name that AMQP 0-9-1 can carry, in bytes.
+/// Maximum length of an exchange or queue name in AMQP 0-9-1, in bytes.
 pub const MAX_NAME: usize = 255;
 
-/// The structured wire name of a contract: `Namespace:Outer+Inner`, with type arguments.
+/// Structured wire name of a contract: `Namespace:Outer+Inner`.
 ///
-/// Syntax and the two spellings follow MassTransit: [`urn`](Self::urn) for the `messageType` list of an envelope,
-/// [`entity_name`](Self::entity_name) for the exchange.
+/// The name may have type arguments. Syntax and the two spellings follow MassTransit:
+/// [`urn`](Self::urn) for the `messageType` list of an envelope, [`entity_name`](Self::entity_name)
+/// for the exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MessageType {
     namespace: Option<Cow<'static, str>>,
@@ -18,11 +19,14 @@ pub struct MessageType {
 }
 
 impl MessageType {
-    /// A name from its text form, `Namespace:Name` or `Namespace:Outer+Inner`.
+    /// Creates a name from its text form.
+    ///
+    /// This is the form that [`parse`](Self::parse) reads: `Namespace:Name` or
+    /// `Namespace:Outer+Inner`.
     ///
     /// # Panics
-    /// If the name is not valid. The derive checks names at compile time; use [`parse`](Self::parse) for names
-    /// that are not literals.
+    /// If the name is not valid. The derive checks names at compile time; use
+    /// [`parse`](Self::parse) for names that are not literals.
     pub fn new(name: &'static str) -> Self {
         match Self::parse(name) {
             Ok(parsed) => parsed,
@@ -33,7 +37,8 @@ impl MessageType {
     /// Reads the text form, type arguments included: `Ns:Name[[Ns:A],[Ns:B]]`.
     ///
     /// # Errors
-    /// [`InvalidMessageType`] says what is wrong with which name.
+    /// [`InvalidMessageType`] names the text and the reason. An exchange name over [`MAX_NAME`]
+    /// bytes is also an error.
     pub fn parse(text: &str) -> Result<Self, InvalidMessageType> {
         let invalid = |reason: &'static str| InvalidMessageType {
             name: text.chars().take(300).collect(),
@@ -79,33 +84,42 @@ impl MessageType {
         Ok(parsed)
     }
 
-    /// The same name with type arguments, as for `Fault<T>`.
+    /// Returns the same name with type arguments, as for `Fault<T>`.
+    ///
+    /// They replace those that it has. The length of the exchange name is not checked again.
     #[must_use]
     pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = MessageType>) -> Self {
         self.arguments = arguments.into_iter().collect();
         self
     }
 
-    /// The namespace, if the name has one. A contract that .NET shall consume needs it.
+    /// Returns the namespace, if the name has one.
+    ///
+    /// A contract that .NET is to consume needs one.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// The text form without the URN prefix: `Acme:Fault[[Acme:Order]]`.
+    /// Returns the text form without the URN prefix.
+    ///
+    /// An example is `Acme:Fault[[Acme:Order]]`.
     pub fn qualified(&self) -> String {
         let mut text = String::new();
         self.write_qualified(&mut text);
         text
     }
 
-    /// `urn:message:` and the text form: what stands in the `messageType` list.
+    /// Returns `urn:message:` and the text form, as the `messageType` list holds it.
     pub fn urn(&self) -> String {
         let mut text = String::from("urn:message:");
         self.write_qualified(&mut text);
         text
     }
 
-    /// The name of the type's exchange: nested types joined by `-`, arguments as `--A::B--`.
+    /// Returns the name of the type's exchange.
+    ///
+    /// Nested types are joined by `-`, arguments written as `--A::B--`; an argument's namespace is
+    /// left out where it is the same as that of the type around it.
     pub fn entity_name(&self) -> String {
         let mut text = String::new();
         self.write_entity(&mut text, None);
@@ -160,7 +174,7 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// A wire name that cannot be used, and why.
+/// Error for a wire name that cannot be used; its text gives the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a message type name: {reason}; write it as Namespace:Name")]
 pub struct InvalidMessageType {

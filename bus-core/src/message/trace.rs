@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 use super::headers::Headers;
 
-/// The header that MassTransit reads and writes.
+/// Header that MassTransit reads and writes.
 const ACTIVITY_ID: &str = "MT-Activity-Id";
-/// The header of everybody else, from the W3C recommendation "Trace Context".
+/// Header of all other systems, from the W3C recommendation "Trace Context".
 const TRACEPARENT: &str = "traceparent";
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-/// How many bytes the text of a context has.
+/// Length of the text of a context, in bytes.
 const LENGTH: usize = 55;
-/// The bit of `flags` that says that the trace is recorded.
+/// Bit of `flags` that says that the trace is recorded.
 const SAMPLED: u8 = 1;
 
-/// One step of a distributed trace: which trace, which span, which flags.
+/// One step of a distributed trace: its trace id, span id and flags.
 ///
 /// ```
 /// use bus_core::message::TraceContext;
@@ -32,16 +32,18 @@ const SAMPLED: u8 = 1;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceContext {
-    /// The same for everything that one first cause led to; never all zeros.
+    /// Trace id, the same for everything that one first cause led to.
+    ///
+    /// Never all zeros: [`parse`](Self::parse) refuses them.
     pub trace_id: [u8; 16],
-    /// This step; never all zeros.
+    /// Span id of this step; never all zeros.
     pub span_id: [u8; 8],
-    /// Bit 0: the trace is recorded.
+    /// Flags; bit 0: the trace is recorded.
     pub flags: u8,
 }
 
 impl TraceContext {
-    /// A new trace, marked as recorded.
+    /// Starts a new trace, marked as recorded.
     pub fn root() -> Self {
         Self {
             trace_id: Uuid::new_v4().into_bytes(),
@@ -50,7 +52,7 @@ impl TraceContext {
         }
     }
 
-    /// The next step of the same trace.
+    /// Returns the next step of the same trace, with a new span id.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
@@ -59,9 +61,10 @@ impl TraceContext {
         }
     }
 
-    /// Reads `00-<trace>-<span>-<flags>`; `None` for anything that the recommendation calls invalid.
+    /// Reads `00-<trace>-<span>-<flags>`.
     ///
-    /// Of a later version the four parts known today are read.
+    /// `None` for anything that the recommendation calls invalid. Of a later version, the four
+    /// parts known today are read.
     pub fn parse(text: &str) -> Option<Self> {
         let (known, rest) = text.split_at_checked(LENGTH)?;
         let [version] = hex(known.get(0..2)?)?;
@@ -79,14 +82,16 @@ impl TraceContext {
             .then_some(context)
     }
 
-    /// The context that came with a message: of `MT-Activity-Id`, else of `traceparent`; malformed ones do not count.
+    /// Reads the context that came with a message.
+    ///
+    /// Taken from `MT-Activity-Id`, else from `traceparent`; a malformed one does not count.
     pub fn from_headers(headers: &Headers) -> Option<Self> {
         [ACTIVITY_ID, TRACEPARENT]
             .into_iter()
             .find_map(|name| Self::parse(headers.text(name)?))
     }
 
-    /// Writes both headers.
+    /// Writes both headers, `MT-Activity-Id` and `traceparent`.
     pub fn write(&self, headers: &mut Headers) {
         let text = self.text();
         let text = str::from_utf8(&text).expect("digits and dashes");
@@ -94,7 +99,9 @@ impl TraceContext {
         headers.insert(TRACEPARENT, text);
     }
 
-    /// `00-<trace>-<span>-<flags>`: written for every message, so without the machinery of `format!`.
+    /// Formats `00-<trace>-<span>-<flags>`.
+    ///
+    /// It is written for every message, so without the machinery of `format!`.
     fn text(&self) -> [u8; LENGTH] {
         let mut text = *b"00-tttttttttttttttttttttttttttttttt-ssssssssssssssss-ff";
         write_hex(&mut text[3..35], &self.trace_id);
@@ -129,7 +136,7 @@ fn new_span_id() -> [u8; 8] {
     span_id
 }
 
-/// Bytes from exactly so many lower-case hexadecimal digits.
+/// Reads `N` bytes from exactly `2 * N` lower-case hexadecimal digits.
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     let plain = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');

@@ -1,4 +1,4 @@
-//! Claims on keys: every question to the store has a deadline.
+//! Claims on idempotency keys: every call of the store has a deadline.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,18 +11,20 @@ use crate::consume::{ConsumeContext, ReceiveContext, Waits};
 use crate::error::{ConsumeError, Shown};
 use crate::idempotency::{Begin, IdempotencyStore, StoreError, StoredReply, Token};
 
-/// How long a store may take to answer. What it does later is found out by asking again.
+/// Time that a store has to answer.
+/// The effect of a call that takes longer is found out by the next call.
 const STORE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How a message is known to the store.
+/// Identity of a message in the store.
 pub(super) struct Key {
     pub(super) name: String,
-    /// Tells the use of one key for two things: the content. One message id means one message by itself: a sender that
-    /// runs again may write another time of day into it.
+    /// Content of the message, which detects one key used for two messages.
+    /// For a key from the message id it is the id itself: a sender that runs again may write
+    /// another time of day into the same message.
     pub(super) fingerprint: Uuid,
 }
 
-/// A store, and how long its claims and its memory last.
+/// A store, with the lease of its claims and the time for which done keys are kept.
 #[derive(Clone)]
 pub(crate) struct Claims {
     pub(crate) store: Arc<dyn IdempotencyStore>,
@@ -31,7 +33,8 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Claims a key, waiting for whoever holds it and for a store that fails; meanwhile others run.
+    /// Claims a key, waiting for the owner of another claim and for a store that fails.
+    /// Other deliveries run meanwhile.
     pub(crate) async fn begin(
         &self,
         ctx: &ConsumeContext,
@@ -49,7 +52,7 @@ impl Claims {
         }
     }
 
-    /// Keeps a claim alive for as long as it is polled, beside the work.
+    /// Prolongs a claim for as long as it is polled, beside the work.
     pub(crate) async fn keep_alive(&self, token: &Token) -> Infallible {
         let pause = (self.lease / 3).max(Duration::from_millis(1));
         loop {
@@ -67,10 +70,10 @@ impl Claims {
         }
     }
 
-    /// Waits for the store's word that a claim is still ours, and has its whole lease before it.
+    /// Waits until the store confirms that a claim still holds, and for a whole lease.
     ///
     /// # Errors
-    /// If it is not: somebody else may be doing the same work.
+    /// If the claim was lost: another consumer may be doing the same work.
     pub(crate) async fn confirm(
         &self,
         ctx: &ConsumeContext,
@@ -139,8 +142,9 @@ fn log_failure(ctx: &ConsumeContext, error: &StoreError, effect: &str) {
     tracing::warn!(endpoint = ctx.endpoint(), error = %Shown(error), "{effect}");
 }
 
-/// A claim of ours. Frees the key when the consumer failed, also when its future is dropped at shutdown; but not once
-/// something has left, as whoever got the key then would send it again: the lease frees it.
+/// Claim on a key while its message is handled, freed when the consumer failed.
+/// Also freed when the consumer's future is dropped at shutdown, but not once a message has left:
+/// the next owner of the key would send it again. The lease frees it then.
 pub(crate) struct Claim {
     claims: Claims,
     received: Arc<ReceiveContext>,
@@ -156,7 +160,7 @@ impl Claim {
         }
     }
 
-    /// The work is done: the key stays ours until it is marked so.
+    /// Ends the guard, as the work is done: the claim lasts until the key is marked.
     pub(crate) fn keep(mut self) {
         self.token = None;
     }

@@ -1,4 +1,4 @@
-//! Handling a message once, however often it comes.
+//! Settings of idempotency: handling a message once, however often it comes.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -18,19 +18,23 @@ const DEFAULT_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
 type KeyOf = dyn Fn(&AnyMessage) -> Option<String> + Send + Sync;
 
-/// How an endpoint recognizes duplicates.
+/// Settings by which an endpoint recognizes duplicates.
 ///
-/// The key is what [`by`](Self::by) says for the message's type, else the `Idempotency-Key` header, else the message
-/// id; always together with the endpoint's name. A message without any of them is not deduplicated.
+/// The key is what [`by`](Self::by) says for the message's type, else the `Idempotency-Key` header,
+/// else the message id; always together with the endpoint's name. A message without any of them is
+/// not deduplicated.
 ///
-/// Duplicates wait for the message that is being handled. They take none of the endpoint's concurrency meanwhile, but
-/// of its prefetch; with a concurrency of 1 they keep their place, and so the order.
+/// Duplicates wait for the message that is being handled. They take none of the endpoint's
+/// concurrency meanwhile, but of its prefetch; with a concurrency of 1 they keep their place, and
+/// so the order.
 ///
-/// A claim that is lost while the consumer runs, as the store was away for longer than the lease, is found out before
-/// anything leaves that the consumer has sent: the message goes back to its queue, without a fault.
+/// A claim that is lost while the consumer runs, as the store was away for longer than the lease,
+/// is found out before anything leaves that the consumer has sent: the message goes back to its
+/// queue, without a fault.
 ///
-/// Keys come from the sender, header and message id alike: who may send to the endpoint can use up the key of a message
-/// that is still to come. Where senders are not trusted, take the key from what they cannot choose, with `by`.
+/// Keys come from the sender, header and message id alike: a sender that may send to the endpoint
+/// can use up the key of a message that is still to come. Where senders are not trusted, take the
+/// key from what they cannot choose, with `by`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,12 +59,12 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// By message id, in this store.
+    /// Deduplicates by message id, in this store.
     pub fn new(store: impl IdempotencyStore) -> Self {
         Self::shared(Arc::new(store))
     }
 
-    /// By message id, in a store that others use too.
+    /// Deduplicates by message id, in a store that others use too.
     pub fn shared(store: Arc<dyn IdempotencyStore>) -> Self {
         Self {
             claims: Claims {
@@ -72,7 +76,9 @@ impl Idempotency {
         }
     }
 
-    /// The business key of messages of type `M`, which tells two sends of the same thing even with different ids.
+    /// Sets the business key of messages of type `M`.
+    ///
+    /// It recognizes two sends of the same thing even if their message ids differ.
     pub fn by<M: Message, K: Into<String>>(
         mut self,
         key: impl Fn(&M) -> K + Send + Sync + 'static,
@@ -86,20 +92,25 @@ impl Idempotency {
         self
     }
 
-    /// How long a claim survives the crash of its owner; prolonged while the consumer runs. `Duration::MAX` is without
-    /// end. Default: 60 s.
+    /// Sets the time for which a claim survives the crash of its owner.
+    ///
+    /// The claim is prolonged while the consumer runs. `Duration::MAX` is without end. Zero is a
+    /// configuration mistake. Default: 60 s.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.claims.lease = lease;
         self
     }
 
-    /// How long a handled message is remembered; `Duration::MAX` is without end. Default: 24 hours.
+    /// Sets the time for which a handled message is remembered.
+    ///
+    /// A duplicate that comes later is handled again. `Duration::MAX` is without end. Zero is a
+    /// configuration mistake. Default: 24 hours.
     pub fn keep(mut self, keep: Duration) -> Self {
         self.claims.keep = keep;
         self
     }
 
-    /// What is wrong with the settings.
+    /// The mistakes in the settings.
     pub(crate) fn mistakes(&self) -> impl Iterator<Item = &'static str> {
         let lease = "the lease of idempotency is zero, so no claim would last";
         let keep = "idempotency keeps handled messages for zero time, so it would know none";
@@ -118,7 +129,7 @@ impl Idempotency {
             .keys
             .get(&(**message).type_id())
             .and_then(|key| key(&**message));
-        // What is blank names nothing: all that came with it would pass for one message.
+        // A blank key names nothing: all messages that came with it would pass for one.
         let said = |text: &&str| !text.trim().is_empty();
         let header = || {
             ctx.headers()

@@ -1,4 +1,4 @@
-//! Sends what the successful attempt has left in the outbox.
+//! Flush of the outbox that the successful attempt has left.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,23 +12,24 @@ use crate::error::{ConsumeError, ConsumeResult, SendError, SendErrorKind};
 use crate::message::Intent;
 use crate::send::SealedMessage;
 
-/// What messages suffer from whose outbox cannot leave.
+/// The trouble of messages whose outbox cannot leave, for the endpoint's health.
 const WAITING: &str = "wait for the broker to take what their consumers sent";
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Sends the outbox once the consumer has succeeded, until the broker owns every message.
+/// Sends the outbox once the consumer has succeeded, until all is confirmed.
 ///
-/// All are handed to the transport at once and in order. Those that the broker cannot take for a while follow, and none
-/// overtakes an earlier one to the same target then.
+/// All messages are handed to the transport at once and in order. Those that the broker cannot take
+/// for a while follow, and none overtakes an earlier one to the same target then.
 ///
-/// One that is refused for good, which could not be known at the call, fails the delivery when the others have left.
+/// A message that is refused for good, which could not be known at the call, fails the delivery
+/// when the others have left.
 ///
-/// It stands outside of retry: a broker that cannot be reached is waited for with the same messages and ids, and the
-/// consumer is not run again.
+/// It stands outside of retry: a broker that cannot be reached is waited for with the same messages
+/// and ids, and the consumer is not run again.
 pub(crate) struct Flush {
-    /// Replies are kept for the requesters of duplicates.
+    /// `true` if replies are kept for the requesters of duplicates.
     pub(crate) keep_replies: bool,
 }
 
@@ -92,7 +93,8 @@ async fn flush(received: &ReceiveContext, mut messages: Vec<SealedMessage>) -> C
     }
 }
 
-/// Shows in the endpoint's health for as long as it lasts. The log says it once for all messages that wait at a time.
+/// Notes the wait in the endpoint's health, for as long as it lasts.
+/// The log says it once for all messages that wait at a time.
 fn note_wait(received: &ReceiveContext, error: &SendError, waiting: &mut Option<Trouble>) {
     let endpoint = &received.endpoint;
     if let Some(trouble) = waiting {
@@ -107,7 +109,7 @@ fn note_wait(received: &ReceiveContext, error: &SendError, waiting: &mut Option<
 
 type Outcome = Option<Result<(), SendError>>;
 
-/// All at once: the transport keeps the order in which they were handed over.
+/// Sends all at once: the transport keeps the order in which they were handed over.
 async fn send_all(received: &ReceiveContext, messages: &[SealedMessage]) -> Vec<Outcome> {
     let outbound = &received.endpoint.outbound;
     if let [only] = messages {
@@ -119,8 +121,8 @@ async fn send_all(received: &ReceiveContext, messages: &[SealedMessage]) -> Vec<
     join_all(sends).await
 }
 
-/// Those to the same target one after the other, so that none overtakes one that the broker still refuses; those after
-/// such a one are not tried.
+/// Sends messages to the same target one after the other.
+/// None overtakes one that the broker still refuses; those after such a one are not tried.
 async fn send_in_turn(received: &ReceiveContext, messages: &[SealedMessage]) -> Vec<Outcome> {
     let outbound = &received.endpoint.outbound;
     let mut by_target: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What runs around consumers: before, after, again, or not at all.
+//! Middleware around consumers: retry, timeout, outbox, idempotency, user-defined.
 
 mod claims;
 pub(crate) mod deduplicate;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use crate::consume::{ConsumeContext, Handler};
 use crate::error::{ConsumeError, ConsumeResult, panics};
 
-/// Runs around every message of an endpoint.
+/// Middleware that runs around every message of an endpoint.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, ConsumeResult, Middleware, Next, async_trait};
@@ -30,14 +30,18 @@ use crate::error::{ConsumeError, ConsumeResult, panics};
 /// ```
 #[async_trait]
 pub trait Middleware: Send + Sync + 'static {
-    /// Handles one message: calls `next.run(ctx)` once to go on, never to stop it here, again to repeat.
+    /// Handles one message, by running the rest of the chain with `next.run(ctx)`.
     ///
-    /// `Ok` without calling `next` acknowledges the message unhandled. The future may be dropped at any await when the
-    /// endpoint stops.
+    /// It runs the rest once to go on, not at all to stop the message here, again to repeat. `Ok`
+    /// without calling `next` acknowledges the message unhandled. The future may be dropped at any
+    /// await when the endpoint stops.
+    ///
+    /// # Errors
+    /// An error fails the message, as an error of the consumer does.
     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult;
 }
 
-/// A middleware from an async function.
+/// Makes a middleware from an async function.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, Next, middleware};
@@ -74,7 +78,9 @@ where
 /// All middleware of an endpoint, outermost first.
 pub(crate) type Chain = Arc<[Arc<dyn Middleware>]>;
 
-/// The rest of the way to the consumer. Cheap to clone; may be run again.
+/// The rest of the chain, up to the consumer.
+///
+/// Cheap to clone; may be run again.
 #[derive(Clone)]
 pub struct Next {
     chain: Chain,
@@ -91,7 +97,10 @@ impl Next {
         }
     }
 
-    /// Goes on to the next middleware, at last to the consumer. A panic in there comes back as an error.
+    /// Runs the next middleware, or at the end the consumer.
+    ///
+    /// # Errors
+    /// The error of what it runs; a panic in there comes back as an error too.
     pub async fn run(&self, ctx: ConsumeContext) -> ConsumeResult {
         let outcome = match self.chain.get(self.position) {
             Some(middleware) => {

@@ -1,4 +1,4 @@
-//! Runs the rest of the way once for each key.
+//! Steps that handle a message once for each idempotency key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,8 @@ use crate::message::Intent;
 use crate::send::SealedMessage;
 use crate::send::reply::address_reply;
 
-/// Runs the rest once for each key; duplicates wait, then are acknowledged, and answered if they ask.
+/// Runs the rest of the chain once for each key.
+/// Duplicates wait, then are acknowledged, and answered if they are requests.
 pub(crate) struct IdempotencyStep {
     settings: Idempotency,
     without_key: AtomicU64,
@@ -32,13 +33,13 @@ impl IdempotencyStep {
         self.settings.claims()
     }
 
-    /// Runs the consumer, beside what keeps its claim alive, and marks the key as done.
+    /// Runs the consumer while its claim is kept alive, and marks the key as done.
     async fn once(&self, ctx: ConsumeContext, next: Next, token: Token) -> ConsumeResult {
         let received = Arc::clone(ctx.received());
         let claim = Claim::new(self.claims().clone(), Arc::clone(&received), token.clone());
         received.progress.hold_claim(token.clone());
         let work = async {
-            // It may have stepped aside for the former owner of the key.
+            // The delivery may have stepped aside for the former owner of the key.
             received.slot.enter().await;
             next.run(ctx.clone()).await
         };
@@ -99,8 +100,8 @@ impl Middleware for IdempotencyStep {
     }
 }
 
-/// Between the consumer and the flush of what it sent: asks whether the claim is still ours, as what has left cannot
-/// be taken back.
+/// Checks that the claim still holds, between the consumer and the flush.
+/// Messages that have left cannot be taken back.
 pub(crate) struct ConfirmClaim(pub(crate) Idempotency);
 
 #[async_trait]
@@ -129,7 +130,8 @@ fn stored(sealed: SealedMessage) -> StoredReply {
     }
 }
 
-/// Gives a duplicate request the reply of the first one, at its own address and request id.
+/// Answers a duplicate request with the reply of the first one.
+/// The reply goes to the duplicate's own address, with its own request id.
 async fn answer(received: &ReceiveContext, replies: Vec<StoredReply>) -> ConsumeResult {
     let Some(address) = received
         .envelope

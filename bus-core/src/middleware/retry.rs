@@ -1,4 +1,4 @@
-//! Trying again: when, how often, and what for.
+//! Retries of failed messages: waits, limits and filters.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +13,13 @@ use crate::error::{ConsumeError, ConsumeResult, FailureKind, Shown};
 use crate::send::{Dispatch, Outbox};
 use crate::transport::backoff::exponential;
 
-/// When a failed message is tried again, in place: the delivery stays with this consumer and keeps its concurrency
-/// slot meanwhile, so that a concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
+/// Policy by which a failed message is retried in place.
 ///
-/// Permanent errors, panics and messages that cannot be decoded are never retried.
+/// The delivery stays with this consumer and keeps its concurrency slot meanwhile, so that a
+/// concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
+///
+/// Permanent errors, panics and messages that cannot be decoded are never retried, nor is a
+/// consumer that could not send because the broker is away: its message goes back to the queue.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,12 +35,14 @@ pub struct Retry {
     filters: Vec<Filter>,
 }
 
-/// Whether waits vary, so that failed messages do not come back all at once.
+/// Variation of waits, so that failed messages do not come back all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jitter {
     /// Each wait is exactly as configured.
     None,
-    /// Each wait is between half and one and a half of what is configured, never above the cap.
+    /// Each wait is between half and one and a half of the configured one.
+    ///
+    /// It is never above the cap.
     Half,
 }
 
@@ -65,32 +70,37 @@ enum Waits {
 type Filter = Arc<dyn Fn(&ConsumeError) -> bool + Send + Sync>;
 
 impl Retry {
-    /// No retry: the first failure is final.
+    /// Retries nothing: the first failure is final.
     pub fn none() -> Self {
         Self::of(Waits::None)
     }
 
-    /// `limit` retries without a wait.
+    /// Retries `limit` times without a wait.
     pub fn immediate(limit: u32) -> Self {
         Self::interval(limit, Duration::ZERO)
     }
 
-    /// `limit` retries, each after the same wait.
+    /// Retries `limit` times, each time after the same wait.
     pub fn interval(limit: u32, wait: Duration) -> Self {
         Self::of(Waits::Repeated { limit, wait })
     }
 
-    /// One retry after each of these waits.
+    /// Retries once after each of these waits, in order.
+    ///
+    /// No waits at all are a configuration mistake; see [`none`](Self::none).
     pub fn intervals(waits: impl IntoIterator<Item = Duration>) -> Self {
         Self::of(Waits::Fixed(waits.into_iter().collect()))
     }
 
-    /// `limit` retries, the first after `first`, each later one after `step` more.
+    /// Retries `limit` times: first after `first`, then after `step` more each time.
     pub fn incremental(limit: u32, first: Duration, step: Duration) -> Self {
         Self::of(Waits::Incremental { limit, first, step })
     }
 
-    /// `limit` retries, the first after about `first`, each later one after twice as long, at most `cap`; with jitter.
+    /// Retries `limit` times: after about `first`, then after twice as long each time.
+    ///
+    /// No wait is longer than `cap`. With jitter; [`jitter`](Self::jitter) switches it off. A
+    /// `first` longer than `cap` is a configuration mistake.
     pub fn exponential(limit: u32, first: Duration, cap: Duration) -> Self {
         Self::of(Waits::Exponential {
             limit,
@@ -108,6 +118,8 @@ impl Retry {
     }
 
     /// Sets the jitter of [`exponential`](Self::exponential) waits.
+    ///
+    /// Other waits have none. Default: [`Jitter::Half`].
     pub fn jitter(mut self, chosen: Jitter) -> Self {
         if let Waits::Exponential { jitter, .. } = &mut self.waits {
             *jitter = chosen;
@@ -125,13 +137,13 @@ impl Retry {
         self.when(|error| error.find::<E>().is_none())
     }
 
-    /// Retries only if `filter` says so; of several filters, all must.
+    /// Retries only if `filter` returns `true`; of several filters, all must.
     pub fn when(mut self, filter: impl Fn(&ConsumeError) -> bool + Send + Sync + 'static) -> Self {
         self.filters.push(Arc::new(filter));
         self
     }
 
-    /// How often a message is retried at most.
+    /// The maximal number of retries of a message; the first attempt is not counted.
     pub fn limit(&self) -> u32 {
         match &self.waits {
             Waits::None => 0,
@@ -149,7 +161,7 @@ impl Retry {
         retryable && self.filters.iter().all(|filter| filter(error))
     }
 
-    /// What cannot have been meant, in words that say what to do.
+    /// The mistake in the policy, with what to do about it.
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         match &self.waits {
             Waits::Fixed(waits) if waits.is_empty() => {
@@ -197,7 +209,8 @@ impl fmt::Debug for Retry {
     }
 }
 
-/// Runs the attempts, each with an outbox of its own: that of a failed attempt is thrown away.
+/// Runs the attempts, each with an outbox of its own.
+/// The outbox of a failed attempt is thrown away.
 pub(crate) struct RetryStep {
     pub(crate) retry: Retry,
     pub(crate) outbox: bool,
@@ -231,7 +244,8 @@ impl Middleware for RetryStep {
             Err(error) => error,
         };
         for (wait, number) in self.retry.waits().zip(2..) {
-            // An outbox refuses at the call what it could only have refused when it is flushed, outside of retry.
+            // An outbox refuses at the call what could else be refused at the flush only, outside
+            // of retry.
             if !self.retry.allows(&error) || self.outbox && error.is_refused_send() {
                 break;
             }
@@ -250,7 +264,7 @@ impl Middleware for RetryStep {
     }
 }
 
-/// The first retry is everyday business; from the second one on the message deserves a look.
+/// Logs a retry: the first one as usual, from the second one on as a warning.
 fn log_retry(ctx: &ConsumeContext, attempt: u32, wait: Duration, error: &ConsumeError) {
     let endpoint = ctx.endpoint();
     let message_id = ctx.message_id().map(tracing::field::display);

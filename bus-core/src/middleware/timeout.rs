@@ -1,4 +1,4 @@
-//! How long one attempt may take.
+//! Time limit of one attempt.
 
 use std::time::Duration;
 

@@ -1,14 +1,18 @@
-//! How a bus and its endpoints are, as known now.
+//! Health of a bus and its endpoints, as known now.
 
 use crate::transport::Health;
 
-/// How a bus is.
+/// Health of a bus.
+///
+/// A snapshot: it does not change after it was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusHealth {
-    /// The connections to the broker, and the queue on which replies come, once there was a request.
+    /// Health of the connections to the broker and of the reply queue.
+    ///
+    /// The reply queue counts once there was a request.
     pub transport: Health,
-    /// The endpoints, in the order in which they were added.
+    /// Health of the endpoints, in the order in which they were added.
     pub endpoints: Vec<EndpointHealth>,
 }
 
@@ -20,19 +24,21 @@ impl BusHealth {
         }
     }
 
-    /// Whether everything works.
+    /// Returns `true` if the transport and all endpoints are up.
+    ///
+    /// A paused endpoint is down.
     pub fn is_healthy(&self) -> bool {
         let is_up = |health: &Health| *health == Health::Up;
         is_up(&self.transport) && self.endpoints.iter().all(|one| is_up(&one.health))
     }
 
-    /// One of the endpoints.
+    /// The health of one endpoint, by name; `None` if the bus has no such endpoint.
     pub fn endpoint(&self, name: &str) -> Option<&EndpointHealth> {
         self.endpoints.iter().find(|one| one.name == name)
     }
 }
 
-/// How one endpoint is.
+/// Health of one endpoint.
 ///
 /// ```
 /// use bus_core::observe::BusHealth;
@@ -49,10 +55,12 @@ impl BusHealth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointHealth {
-    /// Its name.
+    /// Name of the endpoint.
     pub name: String,
-    /// Up: it takes and handles messages. Degraded: it does, but the text says what some of them suffer. Down: it takes
-    /// none, as it is paused or stopped, or as its queue cannot be consumed.
+    /// State of the endpoint.
+    ///
+    /// Up: it takes and handles messages. Degraded: it does, but the text says what some of them
+    /// suffer. Down: it takes none, as it is paused or stopped, or as its queue cannot be consumed.
     pub health: Health,
 }
 
@@ -64,13 +72,13 @@ impl EndpointHealth {
         }
     }
 
-    /// Whether it takes messages.
+    /// Returns `true` if the endpoint takes messages: its health is up or degraded.
     pub fn is_running(&self) -> bool {
         !matches!(self.health, Health::Down(_))
     }
 }
 
-/// The worse of two, with the words of both if they are equally bad.
+/// The worse of two, with the texts of both if they are equally bad.
 pub(crate) fn worse(one: Health, other: Health) -> Health {
     let join = |one, other| format!("{one}; {other}");
     match (one, other) {

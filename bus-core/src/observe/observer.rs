@@ -1,4 +1,4 @@
-//! Who watches: what was sent, consumed, failed.
+//! Observers of messages that were sent, were consumed or failed.
 
 use std::any::Any;
 use std::fmt;
@@ -9,10 +9,11 @@ use crate::error::panics::caught;
 use crate::message::Envelope;
 use crate::message::Intent;
 
-/// Is told what happened, after it happened. For test harnesses, metrics and audits.
+/// Callbacks after messages were sent, were consumed or failed.
 ///
-/// Called on the path of every message: an observer must be quick and must not block. It cannot change the outcome,
-/// also not by a panic.
+/// For test harnesses, metrics and audits. Called on the path of every message: an observer must be
+/// quick and must not block. It cannot change the outcome, also not by a panic, which is caught and
+/// logged.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,36 +30,41 @@ use crate::message::Intent;
 /// // Bus::builder(transport).observe(Sent::default())
 /// ```
 pub trait Observer: Send + Sync + fmt::Debug + 'static {
-    /// The broker owns a message of ours.
+    /// Called when the broker owns a message of this bus.
     fn sent(&self, envelope: &Envelope, intent: Intent) {
         let _ = (envelope, intent);
     }
 
-    /// A consumer has succeeded. Its delivery is acknowledged right after this, so that a broker without unsettled
-    /// deliveries means that everything was observed.
+    /// Called when a consumer has succeeded, or a duplicate was ignored.
+    ///
+    /// The delivery is acknowledged right after this, so that a broker without unsettled deliveries
+    /// means that everything was observed. One of an at-most-once endpoint was acknowledged before.
     fn consumed(&self, consumed: &Consumed<'_>) {
         let _ = consumed;
     }
 
-    /// A delivery has failed for good and was moved to the error queue. It is acknowledged right after this.
+    /// Called when a delivery has failed for good, after its move to the error queue.
+    ///
+    /// There is no move where the endpoint does not keep failed messages. The delivery is
+    /// acknowledged right after this.
     fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
         let _ = (consumed, error);
     }
 }
 
-/// A delivery that was handled.
+/// A delivery that was handled, or failed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Consumed<'a> {
-    /// The endpoint.
+    /// Name of the endpoint.
     pub endpoint: &'a str,
-    /// Its metadata; empty where it could not be read.
+    /// Metadata of the message; empty where it could not be read.
     pub envelope: &'a Envelope,
-    /// The decoded message; none where it could not be read.
+    /// The decoded message; `None` where it could not be read.
     pub message: Option<&'a (dyn Any + Send + Sync)>,
-    /// How often the consumer ran for this delivery.
+    /// Number of times the consumer ran for this delivery.
     pub attempts: u32,
-    /// The endpoint had handled the message before, and did not again.
+    /// `true` if the endpoint had handled the message before, and did not again.
     pub duplicate: bool,
 }
 
@@ -87,7 +93,8 @@ impl Observers {
         self.tell(|observer| observer.faulted(consumed, error));
     }
 
-    /// A panic ends here: it would take the publisher with it, or all that its endpoint is handling.
+    /// Calls every observer. A panic ends here.
+    /// It would take the publisher with it, or all that its endpoint is handling.
     fn tell(&self, news: impl Fn(&dyn Observer)) {
         for observer in self.0.iter() {
             if let Err(panic) = caught(|| news(&**observer)) {

@@ -1,4 +1,4 @@
-//! The consumers of one endpoint, and which of them a message is for.
+//! The consumers of one endpoint, and the choice of the one for a message.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,9 @@ impl Consumers {
         consumers
     }
 
-    /// The consumer of the most specific type: an envelope lists its types from the most specific on.
+    /// Finds the consumer of the most specific type.
+    ///
+    /// An envelope lists its types from the most specific on.
     pub(crate) fn find(
         &self,
         codec: Codec,
@@ -65,7 +67,7 @@ impl Consumers {
         Ok(typed.or(self.any.as_ref()))
     }
 
-    /// The consumer of everything that no other one wants.
+    /// Returns the consumer of everything that no other one accepts.
     pub(crate) fn any(&self) -> Option<&Registration> {
         self.any.as_ref()
     }

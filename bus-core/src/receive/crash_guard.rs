@@ -1,4 +1,4 @@
-//! What becomes of a message whose processes seem to die of it.
+//! Protection against messages that seem to end the process that handles them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,34 +7,35 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::consume::Slot;
 use crate::transport::{Incoming, Listener};
 
-/// From so many redeliveries on a message is handled while no other suspect is.
+/// Number of redeliveries from which a message is handled alone among suspects.
 const SUSPECT: u32 = 2;
 
-/// How often a message may be delivered by default.
+/// Number of times that a message may be delivered by default.
 pub(crate) const DEFAULT_MAX_DELIVERIES: u32 = 10;
 
 /// Sets a message aside that comes again and again without an end.
 ///
-/// A process that dies gives everything back that it had prefetched, so innocent messages come back with the culprit,
-/// as often as it does. Suspects are therefore handled one after the other, each until the broker knows of its end: those
-/// before the culprit are done before the process dies again. And one process sets aside one message only, the first that has come too often: what came with it
-/// is handled then.
+/// A process that crashes gives everything back that it had prefetched, so innocent messages come
+/// back with the culprit, as often as it does. Suspects are therefore handled one after the other,
+/// each until the broker knows of its end: those before the culprit are done before the process
+/// crashes again. One process sets aside one message only, the first that has come too often: the
+/// messages that came with it are handled then.
 #[derive(Debug)]
 pub(crate) struct CrashGuard {
     max_deliveries: u32,
     suspects: Mutex<()>,
-    /// This process has set a message aside.
+    /// `true` once this process has set a message aside.
     has_set_aside: AtomicBool,
 }
 
-/// How a delivery may be handled.
+/// Permission to handle a delivery.
 #[derive(Debug)]
 pub(crate) enum Admission<'a> {
-    /// Beside others.
+    /// Handled beside others.
     Free,
-    /// While this is held no other suspect is handled.
+    /// Handled while no other suspect is, as long as this guard is held.
     Alone(#[allow(dead_code)] MutexGuard<'a, ()>),
-    /// Not at all: it was delivered so often, this time included.
+    /// Not handled; holds the number of its deliveries, this one included.
     SetAside(u32),
 }
 

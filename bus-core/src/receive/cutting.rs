@@ -1,21 +1,22 @@
-//! Which headers a message loses when it can be kept without them only.
+//! The cut of headers from a message that can be kept without them only.
 
 use crate::message::{HeaderValue, Headers};
 
-/// Says what was cut, and how large it was.
+/// Header that says what was cut, and how large it was.
 const NOTE: &str = "MT-Fault-HeadersCut";
 const STACK_TRACE: &str = "MT-Fault-StackTrace";
 const MESSAGE: &str = "MT-Fault-Message";
 
-/// How much of the error's text is left, in characters.
+/// Length of the error's text that is left, in characters.
 const SHORT: usize = 256;
-/// How long the note may be, in characters.
+/// Maximum length of the note, in characters.
 const MAX_NOTE: usize = 1000;
-/// Less than this is not what makes a message too large.
+/// Weight in bytes below which headers are not what makes a message too large.
 const LIGHT: usize = 4 * 1024;
 
-/// Takes the next part away: first our own long texts, then the largest headers, half of the weight at a time. `false`
-/// if nothing is left that could help.
+/// Takes the next part away; returns `false` if nothing is left that could help.
+///
+/// Our own long texts go first, then the largest headers, half of the weight at a time.
 pub(crate) fn cut(headers: &mut Headers) -> bool {
     cut_texts(headers) || cut_largest(headers)
 }
@@ -58,7 +59,7 @@ fn cut_largest(headers: &mut Headers) -> bool {
     true
 }
 
-/// Whether a header says why a message was moved, and by whom.
+/// Returns `true` if a header says why, or by which process, a message was moved.
 pub(crate) fn is_reason(name: &str) -> bool {
     let starts = |prefix: &str| {
         name.get(..prefix.len())
@@ -69,7 +70,7 @@ pub(crate) fn is_reason(name: &str) -> bool {
         || starts("MT-Reason")
 }
 
-/// About how many bytes a value takes on the wire.
+/// Estimates the bytes that a value takes on the wire.
 fn weight(value: &HeaderValue) -> usize {
     match value {
         HeaderValue::Text(text) => text.len() + 5,

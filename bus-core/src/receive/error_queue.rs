@@ -14,7 +14,7 @@ use crate::message::{Headers, iso8601};
 use crate::topology::Topology;
 use crate::transport::{Outgoing, Target};
 
-/// The headers that say why a message is in the error queue.
+/// Builds the headers that say why a message is in the error queue.
 pub(crate) fn error_headers(failure: &Failure<'_>) -> Headers {
     let info = ExceptionInfo::of(failure.error);
     let innermost = std::iter::successors(Some(&info), |info| info.inner_exception.as_deref())
@@ -58,7 +58,7 @@ fn causes(info: &ExceptionInfo) -> String {
         .join("\n")
 }
 
-/// The headers that say why a message is in the skipped queue.
+/// Builds the headers that say why a message is in the skipped queue.
 pub(crate) fn skipped_headers() -> Headers {
     let mut headers = host_headers();
     headers.insert("MT-Reason", "dead-letter");
@@ -88,7 +88,7 @@ fn host_headers() -> Headers {
         .collect()
 }
 
-/// The delivery as it came, on its way to a queue that keeps it.
+/// Builds the message that takes a delivery, as it came, to a queue that keeps it.
 pub(crate) fn moved(
     received: &ReceiveContext,
     queue: String,

@@ -4,14 +4,14 @@ use crate::consume::ReceiveContext;
 use crate::error::ConsumeError;
 use crate::message::MessageType;
 
-/// When a message was moved to the error queue.
+/// Header with the time at which a message was moved to the error queue.
 pub(super) const TIMESTAMP: &str = "MT-Fault-Timestamp";
 
 /// A failed delivery and what is known of it.
 pub(crate) struct Failure<'a> {
     pub(crate) received: &'a ReceiveContext,
     pub(crate) error: &'a ConsumeError,
-    /// The types of the fault; none where the type of the message is not known.
+    /// Types of the fault; none where the type of the message is not known.
     pub(crate) fault_types: &'a [MessageType],
     pub(crate) consumer_type: Option<&'a str>,
     pub(crate) retries: u32,

@@ -19,17 +19,19 @@ use crate::serde_helpers::DateTime;
 use crate::topology::{Binding, Exchange, Node, Topology};
 use crate::transport::Target;
 
-/// How often it is tried to deliver a fault that the broker refuses.
+/// Number of further tries to deliver a fault that the broker refuses.
 const FAULT_TRIES: u32 = 3;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long at most it is tried to deliver a fault.
+/// Longest time spent on the delivery of a fault.
 const FAULT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Sends the fault to its address, else publishes it. One that cannot be delivered within its deadline, or a minute if
-/// that is shorter, is dropped and logged: it does not keep its message from the error queue.
+/// Sends the fault to its address, else publishes it.
+///
+/// A fault that cannot be delivered within its deadline, or a minute if that is shorter, is dropped
+/// and logged: it does not keep its message from the error queue.
 pub(crate) async fn raise(failure: &Failure<'_>, publish: bool) {
     let received = failure.received;
     if received.endpoint.is_tap || is_fault(received) {
@@ -92,7 +94,7 @@ async fn try_to_deliver(
     }
 }
 
-/// A fault of a fault would never end.
+/// Returns `true` for a fault: a fault of a fault would never end.
 fn is_fault(received: &ReceiveContext) -> bool {
     received.envelope.message_types.iter().any(|urn| {
         urn.starts_with("urn:message:MassTransit:Fault")
@@ -136,8 +138,10 @@ fn fault_context(failure: &Failure<'_>) -> Result<SendContext, SendError> {
     Ok(context)
 }
 
-/// A failure that is met again, as the process ended before the acknowledgement, raises the same fault; one of a message
-/// that was moved back from the error queue raises another.
+/// Derives the id of the fault of a delivery.
+///
+/// A failure that is met again, as the process ended before the acknowledgement, raises the same
+/// fault; a failure of a message that was moved back from the error queue raises another.
 fn fault_id(received: &ReceiveContext) -> Uuid {
     let Some(origin) = origin_id(&received.envelope, &received.incoming) else {
         return Uuid::now_v7();

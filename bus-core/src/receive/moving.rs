@@ -1,4 +1,4 @@
-//! Moves a delivery that failed, or that nobody wants, to the queue that keeps it.
+//! Moves a delivery that failed, or that no consumer accepts, to its queue.
 
 use std::time::Duration;
 
@@ -12,9 +12,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Receiver {
-    /// Moves a delivery, and tries until that has worked: it is acknowledged only then. `false` if it goes back instead.
+    /// Moves a delivery, and tries until that has worked.
     ///
-    /// One that cannot be moved gives up its concurrency slot, and shows in the endpoint's health.
+    /// It is acknowledged only then. Returns `false` if it goes back instead.
+    ///
+    /// A delivery that cannot be moved gives up its concurrency slot, and shows in the endpoint's
+    /// health.
     pub(crate) async fn move_out(&self, received: &ReceiveContext, outgoing: Outgoing) -> bool {
         let queue = outgoing.target.name();
         let mut waits = Waits::new(received, FIRST_WAIT, LONGEST_WAIT);
@@ -33,7 +36,7 @@ impl Receiver {
             trouble
                 .get_or_insert_with(|| self.endpoint.troubles.note(what(), String::new()))
                 .because(error.to_string());
-            // What may pass is worth the whole stop timeout.
+            // A transient error is worth the whole stop timeout.
             let next = if error.kind().is_transient() {
                 waits.next().await
             } else {
@@ -45,7 +48,7 @@ impl Receiver {
         }
     }
 
-    /// Whole, else with fewer headers: the body matters more.
+    /// Sends the message whole, else with fewer headers: the body matters more.
     async fn try_to_move(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
         let outbound = &self.endpoint.outbound;
         let mut headers = outgoing.headers.clone();

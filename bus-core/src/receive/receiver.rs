@@ -25,7 +25,9 @@ use crate::middleware::{Chain, Next};
 use crate::observe::Consumed;
 use crate::transport::{Delivery, Health, Incoming, Listener, Settlement};
 
-/// Everything that the deliveries of one endpoint share. The only place where deliveries are settled.
+/// State that the deliveries of one endpoint share.
+///
+/// The only place where deliveries are settled.
 pub(crate) struct Receiver {
     pub(crate) endpoint: Arc<EndpointContext>,
     pub(crate) chain: Chain,
@@ -36,14 +38,14 @@ pub(crate) struct Receiver {
     pub(crate) crash_guard: CrashGuard,
 }
 
-/// The trouble of messages that could not be consumed for a reason that is not theirs.
+/// Trouble of messages that could not be consumed for a reason that is not theirs.
 const GOING_BACK: &str = "wait to go back to their queue";
 
-/// The waits of a delivery that goes back once the broker is there.
+/// First wait of a delivery that goes back once the broker is there.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a delivery waits before it goes back when handling it panicked outside of its consumer.
+/// Wait before a delivery goes back, after a panic outside of its consumer.
 const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 
 /// Holds a slot until a delivery has ended, however it ends.
@@ -55,7 +57,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// How a delivery ended.
+/// Outcome of a delivery.
 enum Outcome {
     Done,
     Skipped,
@@ -67,7 +69,9 @@ enum Outcome {
 }
 
 impl Receiver {
-    /// Handles one delivery to its end. Dropped on the way, the delivery goes back to its queue.
+    /// Handles one delivery to its end.
+    ///
+    /// If this is dropped on the way, the delivery goes back to its queue.
     pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener, slot: Slot) {
         let Delivery { incoming, receipt } = delivery;
         let mut admission = match self.guarantee {
@@ -100,7 +104,7 @@ impl Receiver {
         }
     }
 
-    /// Whether the delivery is settled; otherwise it goes back.
+    /// Handles a delivery; returns `true` if it is settled, `false` if it goes back.
     async fn handle(&self, incoming: Incoming, admission: &mut Admission<'_>, slot: Slot) -> bool {
         let (received, codec) = self.read(incoming, slot);
         // Also when this is dropped: contexts that users keep outlive the delivery.
@@ -149,8 +153,9 @@ impl Receiver {
         }
     }
 
-    /// The framework itself, or what it was given, panicked while it handled a delivery. That goes back, but not in a
-    /// hot loop.
+    /// Gives back a delivery whose handling panicked, but not in a hot loop.
+    ///
+    /// The framework itself, or what it was given, panicked; not the consumer.
     async fn put_off(&self, panic: &str, slots: &Slots) -> bool {
         tracing::error!(endpoint = %self.endpoint.name, panic, "handling a message panicked; it goes back to its queue");
         let troubles = &self.endpoint.troubles;
@@ -164,7 +169,7 @@ impl Receiver {
         false
     }
 
-    /// Reads the metadata; what cannot be read has none.
+    /// Reads the metadata; a body that cannot be read has none.
     fn read(
         &self,
         incoming: Incoming,
@@ -278,7 +283,9 @@ impl Receiver {
         }
     }
 
-    /// Whether the stop ended the attempt, and not the message. A consumer that was told to end may do so with any error.
+    /// Returns `true` if the stop ended the attempt, and not the message.
+    ///
+    /// A consumer that was cancelled may end with any error.
     fn is_cut_short(&self, error: &ConsumeError) -> bool {
         match error.kind() {
             FailureKind::Cancelled => true,
@@ -287,9 +294,10 @@ impl Receiver {
         }
     }
 
-    /// A consumer could not send because the broker is away, or its claim was lost. That is no failed attempt: the
-    /// message goes back and is consumed again, not in a hot loop, and not before the broker is there: queues count what
-    /// goes back.
+    /// Gives back a message whose consumer met an absent broker, or lost its claim.
+    ///
+    /// That is no failed attempt: the message goes back and is consumed again, not in a hot loop,
+    /// and not before the broker is there: queues count what goes back.
     async fn give_back(&self, received: &ReceiveContext, error: &ConsumeError) -> bool {
         let troubles = &self.endpoint.troubles;
         let trouble = troubles.note(GOING_BACK, Shown(error).to_string());
@@ -326,7 +334,7 @@ impl Receiver {
         self.move_out(received, outgoing).await
     }
 
-    /// One line with everything that an operator searches for.
+    /// Logs one line with everything that an operator searches for.
     fn log_failure(&self, received: &ReceiveContext, error: &ConsumeError, attempts: u32) {
         let keeps = self.guarantee == Guarantee::AtLeastOnce && self.dead_lettering.keep_faulted;
         let envelope = &received.envelope;
@@ -360,7 +368,7 @@ impl Receiver {
         };
         let kept = self.guarantee == Guarantee::AtLeastOnce;
         self.log_failure(received, error, attempts);
-        // Who asked is told also where failures are not kept.
+        // The requester receives a fault also where failures are not kept.
         raise(&failure, kept && self.dead_lettering.publish_faults).await;
         if kept && self.dead_lettering.keep_faulted {
             let queue = names::error(&self.endpoint.name);

@@ -15,10 +15,10 @@ use crate::transport::{
     Health, ListenSpec, Listener, Transport, TransportError, TransportErrorKind,
 };
 
-/// How long cancelled consumers have to end, and then those that are dropped.
+/// Time for cancelled consumers to end, and then for those that are dropped.
 const WIND_DOWN: Duration = Duration::from_secs(1);
 
-/// How long a broker that no longer answers may hold up a stop, at each step.
+/// Longest time that a silent broker may hold up each step of a stop.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// An endpoint that can run, be paused and resumed, and stop.
@@ -27,7 +27,7 @@ pub(crate) struct EndpointRunner {
     transport: Arc<dyn Transport>,
     spec: ListenSpec,
     concurrency: usize,
-    /// No lock is held from one step to the next: a stop need not wait for anybody.
+    /// Current phase, without a lock from one step to the next: a stop need not wait.
     phase: watch::Sender<Phase>,
     starts: AtomicU64,
 }
@@ -35,12 +35,12 @@ pub(crate) struct EndpointRunner {
 #[derive(Clone)]
 enum Phase {
     Paused,
-    /// By the start of this number.
+    /// Starting, by the start of this number.
     Starting(u64),
     On(Arc<Workers>),
-    /// It takes no more messages; those that run end.
+    /// Takes no more messages; those that run end.
     Leaving(Arc<Workers>),
-    /// For good.
+    /// Stopped for good.
     Stopped,
 }
 
@@ -75,7 +75,7 @@ impl EndpointRunner {
         &self.receiver.endpoint.name
     }
 
-    /// How it is, as known now.
+    /// Returns the health of the endpoint, as currently known.
     pub(crate) fn health(&self) -> Health {
         let why = match &*self.phase.borrow() {
             Phase::On(lanes) => {
@@ -90,12 +90,14 @@ impl EndpointRunner {
         Health::Down(why.to_owned())
     }
 
-    /// Starts to consume a queue that was just declared; does nothing if it is consumed already.
+    /// Starts to consume a queue that was just declared.
+    ///
+    /// Does nothing if it is consumed already.
     pub(crate) async fn start(&self) -> Result<(), TransportError> {
         self.go(async { Ok(()) }).await
     }
 
-    /// The same after a pause, in which the queue may have gone.
+    /// Starts to consume after a pause, declaring the queue again in case it has gone.
     pub(crate) async fn resume(&self) -> Result<(), TransportError> {
         self.go(self.transport.declare(&self.spec.topology)).await
     }
@@ -145,7 +147,7 @@ impl EndpointRunner {
         self.overtaken()
     }
 
-    /// A pause or the stop came before it was consumed.
+    /// Returns the error of a start that a pause or the stop has interrupted.
     fn overtaken(&self) -> Result<(), TransportError> {
         match &*self.phase.borrow() {
             Phase::Stopped => Err(interrupted("the bus is shut down")),
@@ -155,10 +157,12 @@ impl EndpointRunner {
         }
     }
 
-    /// Takes no more messages and waits until those that run are done; they go on if the caller stops waiting.
+    /// Takes no more messages and waits until those that run are done.
+    ///
+    /// They go on if the caller stops waiting.
     pub(crate) async fn pause(self: &Arc<Self>) {
         let runner = Arc::clone(self);
-        // A pause that fails halfway leaves what it says to the stop.
+        // A pause that fails halfway leaves the rest to the stop.
         let _ = tokio::spawn(async move { runner.leave().await }).await;
     }
 
@@ -180,8 +184,10 @@ impl EndpointRunner {
         }
     }
 
-    /// Stops for good. Consumers have `limit`; then they are told by `cancel`, and soon after dropped, so that their
-    /// messages go back to the queue. Whether everything was done in time.
+    /// Stops for good; returns `true` if everything was done in time.
+    ///
+    /// Consumers have `limit`; then they are notified by `cancel`, and soon after dropped, so that
+    /// their messages go back to the queue.
     pub(crate) async fn stop(&self, limit: Duration, cancel: &watch::Sender<bool>) -> bool {
         let before = self.change(|_| Some(Phase::Stopped));
         let (Phase::On(lanes) | Phase::Leaving(lanes)) = before else {
@@ -213,14 +219,14 @@ impl EndpointRunner {
         in_time
     }
 
-    /// Gives back what is being handled, without a word to anybody.
+    /// Gives back what is being handled, at once and without a notification.
     pub(crate) fn abandon(&self) {
         if let Phase::On(lanes) | Phase::Leaving(lanes) = self.change(|_| Some(Phase::Stopped)) {
             lanes.abort();
         }
     }
 
-    /// Moves on to the phase that `next` chooses, if any; gives the one before.
+    /// Moves on to the phase that `next` chooses, if any; returns the one before.
     fn change(&self, next: impl FnOnce(&Phase) -> Option<Phase>) -> Phase {
         let mut before = Phase::Stopped;
         self.phase.send_if_modified(|phase| {

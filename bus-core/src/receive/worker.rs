@@ -1,4 +1,6 @@
-//! The loop of an endpoint: pulls deliveries and handles up to its concurrency of them at once, on a few tasks.
+//! The loop of an endpoint: pulls deliveries and handles them on a few tasks.
+//!
+//! Up to the endpoint's concurrency of them run at once.
 
 use std::sync::Arc;
 
@@ -11,7 +13,9 @@ use super::receiver::Receiver;
 use crate::consume::Slots;
 use crate::transport::{Delivery, Listener, TransportError};
 
-/// The lanes of an endpoint that is consumed. Dropped, they give back what they were handling.
+/// The lanes of an endpoint that is consumed.
+///
+/// Dropped, they give back what they were handling.
 pub(crate) struct Workers {
     listener: Arc<dyn Listener>,
     tasks: Vec<AbortHandle>,
@@ -46,13 +50,13 @@ impl Workers {
         &*self.listener
     }
 
-    /// Waits until none runs.
+    /// Waits until no lane runs.
     pub(crate) async fn gone(&self) {
         // The sender lives as long as `self`.
         let _ = self.alive.subscribe().wait_for(|alive| *alive == 0).await;
     }
 
-    /// Drops what they are handling, as soon as it waits for something.
+    /// Ends the lanes; each drops what it is handling as soon as it waits.
     pub(crate) fn abort(&self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
@@ -90,14 +94,16 @@ fn shares(concurrency: usize, lanes: usize) -> impl Iterator<Item = usize> {
     (0..lanes).map(move |lane| concurrency / lanes + usize::from(lane < concurrency % lanes))
 }
 
-/// Pulls whenever it has room. All its messages run in this one task, so that one costs no task of its own; a consumer
-/// that blocks its thread holds up the others of its lane.
+/// Runs one lane: pulls a delivery whenever it has room.
+///
+/// All its messages run in this one task, so that one costs no task of its own; a consumer that
+/// blocks its thread holds up the others of its lane.
 async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, slots: Arc<Slots>) {
     let mut running = FuturesUnordered::new();
     let mut open = true;
     while open || !running.is_empty() {
         tokio::select! {
-            // What runs is looked at first: it may make room.
+            // Running deliveries are polled first: they may make room.
             biased;
             Some(()) = running.next(), if !running.is_empty() => {}
             next = pull(&*listener, &slots), if open => match next {

@@ -1,4 +1,4 @@
-//! Why a request got no answer.
+//! Errors of requests.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,38 +10,42 @@ use crate::codec::{DecodeError, from_json};
 use crate::error::{ExceptionInfo, SendError};
 use crate::message::Envelope;
 
-/// The usual reason why no reply comes.
+/// The usual reason for a missing reply.
 const NOBODY: &str = "is a consumer of it running?";
 
-/// Why a request got no answer.
+/// Error of a request that got no usable reply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nobody answered in time, if anybody was there at all.
+    /// No reply came in time.
+    ///
+    /// The request may have been handled all the same, or no consumer of it is running.
     #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(NOBODY))]
     Timeout {
-        /// The URN of the request.
+        /// URN of the request.
         request: String,
-        /// How long was waited.
+        /// The timeout of the request.
         after: Duration,
-        /// The reason why none could come, where the bus knows one: its reply queue is not there.
+        /// The reason why no reply could come, where the bus knows one.
+        ///
+        /// It does if its reply queue is not there.
         reason: Option<String>,
     },
-    /// The other side failed.
+    /// The responder failed, and answered with a fault.
     #[error("the request failed at the other side: {0}")]
     Fault(Box<RemoteFault>),
     /// The request could not be sent.
     #[error("the request could not be sent: {0}")]
     Send(#[from] SendError),
-    /// The reply came, but it cannot be decoded.
+    /// The reply came, but cannot be decoded.
     #[error("the reply cannot be decoded: {0}")]
     Decode(#[from] DecodeError),
     /// The reply is of a type that the requester did not name.
     #[error("the reply is of type {replied:?}, accepted are {accepted:?}")]
     UnexpectedReply {
-        /// The URNs of the reply.
+        /// URNs of the reply.
         replied: Vec<String>,
-        /// The names of the types that were accepted.
+        /// Names of the accepted types.
         accepted: Vec<String>,
     },
     /// The bus was shut down while the reply was awaited.
@@ -49,23 +53,23 @@ pub enum RequestError {
     Stopped,
 }
 
-/// What the other side says about its failure.
+/// Fault with which the responder answered a request.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct RemoteFault {
-    /// Identifies the fault.
+    /// Id of the fault.
     pub fault_id: Option<Uuid>,
-    /// The request that failed.
+    /// Id of the request that failed.
     pub faulted_message_id: Option<Uuid>,
-    /// Why; several where several errors came together.
+    /// The errors; several where several errors came together.
     pub exceptions: Vec<ExceptionInfo>,
-    /// The URNs of the request.
+    /// URNs of the request.
     pub fault_message_types: Option<Vec<String>>,
 }
 
 impl RemoteFault {
-    /// Reads a reply that is a fault; `None` if it is none.
+    /// Reads a reply that is a fault; `None` if it is not one.
     pub(crate) fn from_envelope(envelope: &Envelope) -> Option<Result<Self, DecodeError>> {
         let is_fault = envelope.is_of_type("urn:message:MassTransit:Fault")
             || envelope

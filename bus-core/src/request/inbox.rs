@@ -1,4 +1,4 @@
-//! The queue of a process on which replies arrive.
+//! The reply queue of a process, and the requests that wait.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::transport::{
     Address, Delivery, Health, ListenSpec, Listener, Settlement, TransportError,
 };
 
-/// How long the broker keeps the reply queue of a process that lost its connection.
+/// Time for which the broker keeps a reply queue without its process's connection.
 const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(60);
 
 const REPLY_PREFETCH: u16 = 1000;
 
-/// The requests of a bus that wait for their reply.
+/// Requests of a bus that wait for their reply, and its reply queue.
 pub(crate) struct Requests {
     outbound: Arc<Outbound>,
     queue: String,
@@ -59,12 +59,13 @@ impl Requests {
         }
     }
 
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Why no reply can come at present; `None` if the reply queue is well, or not needed yet.
+    /// The reason why no reply can come at present.
+    /// `None` if the reply queue is up, or not needed yet.
     pub(crate) fn trouble(&self) -> Option<String> {
         match self.inbox.get()?.listener.health() {
             Health::Up => None,
@@ -74,7 +75,8 @@ impl Requests {
         }
     }
 
-    /// Opened by the first request: a process that only publishes owns no queue.
+    /// The reply queue, opened by the first request.
+    /// A process that only publishes owns no queue.
     pub(super) async fn inbox(&self) -> Result<&Inbox, TransportError> {
         let inbox = self.inbox.get_or_try_init(|| self.open()).await?;
         inbox.listener.ready().await;
@@ -113,7 +115,8 @@ impl Requests {
     }
 }
 
-/// Exactly what a MassTransit responder declares before it answers, else its declaration would be refused.
+/// The topology of a reply queue, exactly as a MassTransit responder declares it.
+/// It declares the same before it answers, and would be refused if this differed.
 fn reply_topology(name: &str) -> Topology {
     let queue = Queue {
         durable: false,

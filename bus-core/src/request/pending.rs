@@ -1,4 +1,4 @@
-//! The requests that wait for their reply, by id.
+//! Requests that wait for their reply, by id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 use crate::codec::DecodeError;
 use crate::message::Envelope;
 
-/// The reply, or why it cannot be read.
+/// The reply, or the error of decoding it.
 pub(super) type Answer = Result<Envelope, DecodeError>;
 
-/// Requests by id.
+/// Requests that wait, by request id.
 #[derive(Debug, Default)]
 pub(super) struct Pending(Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>);
 
@@ -60,7 +60,8 @@ impl Pending {
     }
 }
 
-/// Forgets the request when its waiter is gone, however it goes.
+/// Registration of a request, which ends when it is dropped.
+/// The future that waits owns it, so a cancelled wait ends it too.
 pub(super) struct Ticket {
     pub(super) id: Uuid,
     pending: Arc<Pending>,

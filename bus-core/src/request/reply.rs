@@ -1,9 +1,12 @@
-//! Which replies a requester accepts.
+//! Types of replies that a requester accepts.
 
 use crate::codec::{DecodeError, decode_message};
 use crate::message::{Contract, Envelope, HeaderValue, Headers, Message};
 
-/// What may answer a request: a message, or one of several by [`OneOf2`] and [`OneOf3`].
+/// Reply to a request: a message, or one of several types.
+///
+/// Several are named by [`OneOf2`] and [`OneOf3`]. A reply of another type ends the request with
+/// [`UnexpectedReply`](crate::RequestError::UnexpectedReply).
 ///
 /// ```
 /// # use bus_core::{Bus, Message, OneOf2, RequestError};
@@ -24,10 +27,10 @@ use crate::message::{Contract, Envelope, HeaderValue, Headers, Message};
     note = "derive `Message` for a message, or `Reply` for an enum whose variants each hold one"
 )]
 pub trait Reply: Sized + Send + 'static {
-    /// The contracts that are accepted.
+    /// The accepted contracts.
     fn contracts() -> Vec<&'static Contract>;
 
-    /// The reply, if it is of an accepted type.
+    /// Decodes the reply if it is of an accepted type; `None` if it is not.
     fn from_envelope(envelope: &Envelope) -> Option<Result<Self, DecodeError>>;
 
     /// The URNs of all accepted types, as they travel with the request.
@@ -61,7 +64,7 @@ macro_rules! one_of {
         #[allow(clippy::exhaustive_enums)]
         pub enum $name<$($type),+> {
             $(
-                /// This type answered.
+                /// The reply is of this type.
                 $variant($type),
             )+
         }
@@ -84,16 +87,16 @@ macro_rules! one_of {
 }
 
 one_of! {
-    /// One of two replies.
+    /// Reply of one of two types.
     OneOf2 { First(A), Second(B) }
 }
 
 one_of! {
-    /// One of three replies.
+    /// Reply of one of three types.
     OneOf3 { First(A), Second(B), Third(C) }
 }
 
-/// A reply with its metadata.
+/// Reply with its metadata.
 #[derive(Clone, Debug)]
 pub struct Response<R> {
     message: R,
@@ -115,7 +118,7 @@ impl<R> Response<R> {
         self.message
     }
 
-    /// Ids and addresses of the reply.
+    /// Metadata of the reply: ids and addresses.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }

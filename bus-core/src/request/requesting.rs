@@ -24,10 +24,12 @@ use crate::transport::{Address, InvalidAddress, Target};
 
 /// A request about to be sent: set options, then await the reply.
 ///
-/// Dropping it cancels the wait. The type of the reply is the type that the caller expects; see [`Reply`] for several.
+/// Nothing is sent unless it is awaited. Dropping the future cancels the wait. The type of the
+/// reply is the type that the caller expects; see [`Reply`] for several.
 ///
 /// # Errors
-/// Awaiting gives a [`RequestError`]: no answer in time, a fault of the other side, or a failure to send.
+/// Awaiting gives a [`RequestError`]: no reply in time, a fault of the responder, or a failure to
+/// send.
 #[must_use = "nothing is asked unless it is awaited"]
 pub struct Requesting<R> {
     context: Result<SendContext, SendError>,
@@ -60,8 +62,10 @@ impl<R: Reply> Requesting<R> {
         self
     }
 
-    /// How long to wait for the reply; also how long the request itself is of use. `Duration::MAX` is without end.
-    /// Default: 30 s.
+    /// Limits the wait for the reply; also the time to live of the request itself.
+    ///
+    /// `Duration::MAX` is without end. Default: the bus's
+    /// [`deadline`](crate::BusBuilder::deadline), 30 s unless set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -69,34 +73,42 @@ impl<R: Reply> Requesting<R> {
 
     /// Sets the message id, instead of a fresh or derived one.
     ///
-    /// A request of a consumer has the same id whenever its message is handled again, so that an idempotent service
-    /// answers it with the reply that it gave before. Give a fresh id where another attempt wants another answer.
+    /// A request of a consumer has the same id whenever its message is handled again, so that an
+    /// idempotent service answers it with the reply that it gave before. Give a fresh id where
+    /// another attempt wants another answer.
     pub fn message_id(self, id: Uuid) -> Self {
         self.set(|context| context.envelope.message_id = Some(id))
     }
 
-    /// Adds a header.
+    /// Adds a header; one with the same name, in any case of letters, is replaced.
     pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.set(|context| context.envelope.headers.insert(name, value))
     }
 
-    /// Served before lower ones on a queue with priorities.
+    /// Sets the priority: higher ones are served first on a queue with priorities.
+    ///
+    /// Default: that of the message being consumed, if any.
     pub fn priority(self, priority: u8) -> Self {
         self.set(|context| context.priority = Some(priority))
     }
 
-    /// Kept in the broker's memory only: lost when it restarts, so that the wait ends in a timeout. Takes the broker's disk
-    /// off the way of the question; for questions that are quickly asked again.
+    /// Keeps the request in the broker's memory only: lost when the broker restarts.
+    ///
+    /// The wait then ends in a timeout. Saves the broker's write to disk; for requests that are
+    /// cheap to repeat.
     pub fn transient(self) -> Self {
         self.set(|context| context.durable = false)
     }
 
-    /// Encoded otherwise than the endpoint or bus says.
+    /// Sets the encoding, instead of that of the endpoint or bus.
     pub fn codec(self, codec: Codec) -> Self {
         self.set(|context| context.codec = codec)
     }
 
-    /// To this address, instead of the configured route or whoever subscribed to the type.
+    /// Sends the request to this address, not to the route or to subscribers.
+    ///
+    /// An address that cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute)
+    /// when the request is awaited.
     pub fn to<A: TryInto<Address, Error: Into<InvalidAddress>>>(mut self, address: A) -> Self {
         match address.try_into().map_err(Into::into) {
             Ok(address) => {
@@ -119,6 +131,9 @@ impl<R: Reply> Requesting<R> {
     }
 
     /// Awaits the reply with its metadata.
+    ///
+    /// # Errors
+    /// As awaiting the request itself does.
     pub async fn response(self) -> Result<Response<R>, RequestError> {
         let Self {
             context,
@@ -165,7 +180,7 @@ async fn ask(
     mut reply: oneshot::Receiver<Answer>,
 ) -> Result<Envelope, RequestError> {
     let sealed = outbound.pack(context)?;
-    // Its confirm may come after its reply, when nobody waits for it any more.
+    // The confirm may come after the reply, when the request is over.
     let watched =
         (!outbound.observers.is_empty()).then(|| (sealed.envelope.clone(), sealed.intent));
     tokio::select! {

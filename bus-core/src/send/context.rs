@@ -1,4 +1,4 @@
-//! A message on its way out, before it is encoded.
+//! Outgoing messages, before they are encoded.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,30 +7,34 @@ use crate::codec::Codec;
 use crate::message::{Envelope, Intent};
 use crate::transport::Target;
 
-/// A message before it is encoded: everything about it can still be changed.
+/// Outgoing message before it is encoded: everything about it can be changed.
+///
+/// A [`SendFilter`](crate::send::SendFilter) receives it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SendContext {
     /// Ids, addresses, headers and the encoded message part.
     pub envelope: Envelope,
-    /// Where it goes.
+    /// Exchange or queue to which the message goes.
     pub target: Target,
-    /// Why it leaves.
+    /// Intent: publish, send, respond or fault.
     pub intent: Intent,
-    /// For direct and topic exchanges.
+    /// Routing key, for direct and topic exchanges.
     pub routing_key: Cow<'static, str>,
-    /// How it is encoded.
+    /// Encoding of the envelope.
     pub codec: Codec,
-    /// How long it is of use to the receiver.
+    /// Time to live: the broker drops the message after it. `None`: without end.
     pub ttl: Option<Duration>,
-    /// Served before lower ones, where the queue has priorities.
+    /// Priority, where the queue has priorities: higher ones are served first.
     pub priority: Option<u8>,
-    /// Survives a restart of the broker.
+    /// `true` if the message survives a restart of the broker.
     pub durable: bool,
-    /// An error if no queue takes it.
+    /// `true` if sending is an error when no queue takes the message.
     pub mandatory: bool,
-    /// Delivered no earlier than after this.
+    /// Minimal time before the delivery. `None`: without delay.
     pub delay: Option<Duration>,
-    /// How long sending may take.
+    /// Limit of the time that sending may take, waiting for an absent broker included.
+    ///
+    /// `Duration::MAX` is without end.
     pub deadline: Duration,
 }

@@ -1,4 +1,4 @@
-//! Where outgoing messages go: to the transport at once, or into an outbox.
+//! Ways of outgoing messages: to the transport at once, or into an outbox.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::observe::Observers;
 use crate::transport::Transport;
 use crate::transport::backoff::from_now;
 
-/// Takes messages that leave.
+/// Receiver of outgoing messages: the transport, or an outbox.
 ///
-/// `Ok` means that the message is safe: the broker owns it, or it is kept where the fate of the consumer's work
-/// decides about it.
+/// `Ok` means that the message is safe: the broker owns it, or it is kept where the outcome of the
+/// consumer's work decides about it.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -37,10 +37,13 @@ use crate::transport::backoff::from_now;
 #[async_trait]
 pub trait Dispatch: Send + Sync + fmt::Debug {
     /// Takes one message.
+    ///
+    /// # Errors
+    /// A [`SendError`] if the message is neither sent nor kept.
     async fn dispatch(self: Arc<Self>, sealed: SealedMessage) -> Result<(), SendError>;
 }
 
-/// Sends at once.
+/// Sends at once, past every outbox.
 #[derive(Debug)]
 pub(crate) struct Direct {
     transport: Arc<dyn Transport>,
@@ -69,7 +72,7 @@ impl Dispatch for Direct {
             deadline,
         } = sealed;
         outgoing.deadline = from_now(deadline);
-        // Kept while it is on its way only if somebody is told of it.
+        // Kept until the message is sent only if there is an observer.
         let observed = (!self.observers.is_empty()).then(|| Box::new(envelope));
         Box::pin(async move {
             self.transport.send(outgoing).await?;

@@ -1,11 +1,13 @@
-//! Hooks that change every message on its way out.
+//! Filters that change every outgoing message.
 
 use std::fmt;
 
 use super::context::SendContext;
 use crate::error::SendError;
 
-/// Changes every message that leaves, for headers such as a tenant. Closures are filters too.
+/// Filter that changes every outgoing message, for headers such as a tenant.
+///
+/// Closures are filters too.
 ///
 /// ```
 /// use bus_core::send::SendContext;
@@ -18,6 +20,8 @@ use crate::error::SendError;
 /// // Bus::builder(transport).on_send(tenant)
 /// ```
 pub trait SendFilter: Send + Sync + 'static {
+    /// Changes or refuses one message, before it is encoded.
+    ///
     /// Called once for each message, when it is published, before it is held by an outbox.
     ///
     /// # Errors

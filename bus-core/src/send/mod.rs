@@ -1,4 +1,4 @@
-//! Messages on their way out, and where they go: to the transport, or into an outbox.
+//! Outgoing messages on their way to the transport or into an outbox.
 
 pub(crate) mod context;
 pub(crate) mod dispatch;

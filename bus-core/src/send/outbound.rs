@@ -1,4 +1,4 @@
-//! From a message to a message: ids, addresses, headers, encoding.
+//! Steps from a contract to an outgoing message: ids, addresses, headers, encoding.
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use crate::observe::Observers;
 use crate::topology::PublishTopologies;
 use crate::transport::{Address, InvalidAddress, Outgoing, Target, Transport};
 
-/// What every sender of a bus shares.
+/// State that all senders of a bus share.
 pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
     direct: Arc<dyn Dispatch>,
@@ -33,7 +33,7 @@ pub(crate) struct Outbound {
     published: RwLock<HashMap<TypeId, PublishTarget>>,
 }
 
-/// What the builder of a bus says about sending.
+/// Settings of the bus builder for sending.
 pub(crate) struct OutboundSettings {
     pub(crate) source: Arc<str>,
     pub(crate) codec: Codec,
@@ -43,7 +43,7 @@ pub(crate) struct OutboundSettings {
     pub(crate) reply_addresses: Option<Arc<ReplyAddresses>>,
 }
 
-/// Says of an address that came with a message whether replies and faults may go there.
+/// Predicate on addresses that came with messages: may replies and faults go there.
 pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
 
 #[derive(Clone)]
@@ -52,7 +52,7 @@ struct PublishTarget {
     address: Arc<str>,
 }
 
-/// The message being consumed, to which what is sent owes its ids.
+/// The message being consumed, from which outgoing messages take ids and headers.
 pub(crate) struct Origin<'a> {
     pub(crate) envelope: &'a Envelope,
     pub(crate) address: &'a Arc<str>,
@@ -94,7 +94,7 @@ impl Outbound {
         &self.settings.source
     }
 
-    /// Past every outbox.
+    /// The dispatch past every outbox.
     pub(crate) fn direct(&self) -> Arc<dyn Dispatch> {
         Arc::clone(&self.direct)
     }
@@ -103,7 +103,7 @@ impl Outbound {
         self.settings.deadline
     }
 
-    /// Refuses an address that came with a message and that the bus was set not to answer.
+    /// Refuses an address that came with a message and is not allowed for answers.
     pub(crate) fn may_reply_to(&self, address: &Address) -> Result<(), SendError> {
         match &self.settings.reply_addresses {
             Some(allows) if !allows(address) => Err(SendError::new(
@@ -116,7 +116,7 @@ impl Outbound {
         }
     }
 
-    /// A send context to everybody who subscribed to `M`.
+    /// A send context to all subscribers of `M`.
     pub(crate) fn publish<M: Message>(
         &self,
         message: &M,
@@ -195,7 +195,8 @@ impl Outbound {
         Ok(context)
     }
 
-    /// A send context of an encoded message part, with a fresh message id and nothing of an origin.
+    /// A send context of an encoded message part.
+    /// It has a fresh message id and takes nothing from an origin.
     pub(crate) fn context_of(
         &self,
         message_types: Cow<'static, [Cow<'static, str>]>,
@@ -252,7 +253,7 @@ impl Outbound {
             .clone()
     }
 
-    /// Runs the filters and encodes.
+    /// Runs the filters and encodes the message.
     pub(crate) fn pack(&self, mut context: SendContext) -> Result<SealedMessage, SendError> {
         for filter in &self.settings.filters {
             caught(|| filter.prepare(&mut context)).unwrap_or_else(|panic| {
@@ -299,14 +300,14 @@ impl Outbound {
     }
 }
 
-/// As `to_string` gives it, without its detour.
+/// The id as `to_string` gives it, without the formatting machinery.
 fn text(id: Uuid) -> String {
     let mut buffer = Uuid::encode_buffer();
     id.hyphenated().encode_lower(&mut buffer).to_owned()
 }
 
 impl Origin<'_> {
-    /// Carries on what a consumed message hands to those it causes.
+    /// Passes ids, headers and trace of the consumed message on to one that it causes.
     pub(crate) fn apply(&self, context: &mut SendContext) {
         let (from, to) = (self.envelope, &mut context.envelope);
         to.conversation_id = from.conversation_id.or_else(|| Some(Uuid::now_v7()));
@@ -323,7 +324,8 @@ impl Origin<'_> {
     }
 }
 
-/// Whether a header belongs to the user and travels on; `MT-…` and the key of a message belong to that one only.
+/// Returns `true` if a header belongs to the user and is passed on.
+/// `MT-…`, `traceparent` and the idempotency key belong to their own message only.
 pub(crate) fn is_user_header(name: &str) -> bool {
     !name
         .get(..3)

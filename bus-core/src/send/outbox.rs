@@ -1,4 +1,4 @@
-//! Outboxes in memory: what an attempt sends, until it is known whether the attempt counts.
+//! Outboxes in memory: messages of an attempt, until it is known whether it counts.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::error::{SendError, SendErrorKind};
 use crate::message::Intent;
 use crate::transport::{Target, Transport};
 
-/// What is kept of a delivery until a later step takes it.
+/// Messages of a delivery that are kept until a later step takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Held(Mutex<Vec<SealedMessage>>);
 
@@ -32,8 +32,9 @@ impl Held {
     }
 }
 
-/// Holds what one attempt of a consumer sends, until it is known whether the attempt counts. `None` from then on: a
-/// task that outlives its consumer must not be told that its message is safe.
+/// Outbox that holds what one attempt of a consumer sends, until the attempt ends.
+/// `held` is `None` from then on: a task that outlives its consumer gets an error, as its message
+/// would not be safe.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     transport: Arc<dyn Transport>,
@@ -48,7 +49,7 @@ impl Outbox {
         }
     }
 
-    /// Takes what was sent, and nothing more.
+    /// Closes the outbox and takes the messages that it holds.
     pub(crate) fn close(&self) -> Vec<SealedMessage> {
         self.held
             .lock()
@@ -61,7 +62,7 @@ impl Outbox {
 #[async_trait]
 impl Dispatch for Outbox {
     async fn dispatch(self: Arc<Self>, sealed: SealedMessage) -> Result<(), SendError> {
-        // A requester who is gone costs nothing, and is no reason to fail.
+        // A reply to a requester who is gone is dropped later; it is no reason to fail.
         if sealed.intent != Intent::Respond {
             self.transport.check(&sealed.outgoing)?;
             if let Target::Exchange {

@@ -1,4 +1,4 @@
-//! The address of a reply, which comes from the wire.
+//! Addresses of replies, which come from the wire.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::error::{SendError, SendErrorKind};
 use crate::message::Envelope;
 use crate::transport::{Address, InvalidAddress};
 
-/// Turns a send context into a reply to an address that came with a message: it creates nothing, and lives no longer than
-/// the requester waits.
+/// Turns a send context into a reply to an address that came with a message.
+/// The reply declares nothing, and lives no longer than the requester waits, but at least a second.
 pub(crate) fn address_reply(
     context: &mut SendContext,
     address: &Arc<str>,

@@ -1,20 +1,24 @@
-//! A message that is encoded, with its ids fixed.
+//! Outgoing messages that are encoded, with their ids fixed.
 
 use std::time::Duration;
 
 use crate::message::{Envelope, Intent};
 use crate::transport::Outgoing;
 
-/// A message that is encoded and may be sent, now or later, any number of times, with the same ids.
+/// Outgoing message that is encoded, with its ids fixed.
+///
+/// It may be sent now or later, any number of times, always with the same ids.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SealedMessage {
-    /// What the transport sends.
+    /// The encoded message for the transport.
     pub outgoing: Outgoing,
-    /// What it says, for those who watch.
+    /// Metadata of the message, for observers.
     pub envelope: Envelope,
-    /// Why it leaves.
+    /// Intent: publish, send, respond or fault.
     pub intent: Intent,
-    /// How long each try to send it may take.
+    /// Limit of the time that each try to send it may take.
+    ///
+    /// `Duration::MAX` is without end.
     pub deadline: Duration,
 }

@@ -1,4 +1,4 @@
-//! A message about to leave, with its options.
+//! A message about to be sent, with its options.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,9 +22,9 @@ use crate::transport::{Address, InvalidAddress};
 
 /// A message about to be sent: set options, then await it.
 ///
-/// Owns everything it needs, so it can be spawned or kept. The message part is encoded already, the message id is
-/// fixed. Nothing is sent unless it is awaited. `Ok` means that the broker owns the message, or, inside a consumer,
-/// that the outbox holds it until the consumer succeeds.
+/// Owns everything it needs, so it can be spawned or kept. The message part is encoded already, the
+/// message id is fixed. Nothing is sent unless it is awaited. `Ok` means that the broker owns the
+/// message, or, inside a consumer, that the outbox holds it until the consumer succeeds.
 ///
 /// # Errors
 /// Awaiting gives a [`SendError`] that belongs to this message alone; by default within 30 s.
@@ -74,48 +74,61 @@ impl Sending {
         self
     }
 
-    /// Adds a header.
+    /// Adds a header; one with the same name, in any case of letters, is replaced.
     pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.set(|context| context.envelope.headers.insert(name, value))
     }
 
-    /// How long the message is of use: the broker drops it later. Default, and `Duration::MAX`: without
-    /// end.
+    /// Sets the time to live: the broker drops the message after it.
+    ///
+    /// Default, and `Duration::MAX`: without end.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.set(|context| context.ttl = Some(ttl))
     }
 
-    /// Served before lower ones on a queue with priorities. Default: that of the message being consumed, if any.
+    /// Sets the priority: higher ones are served first on a queue with priorities.
+    ///
+    /// Default: that of the message being consumed, if any.
     pub fn priority(self, priority: u8) -> Self {
         self.set(|context| context.priority = Some(priority))
     }
 
-    /// Kept in the broker's memory only: lost when it restarts.
+    /// Keeps the message in the broker's memory only: lost when the broker restarts.
+    ///
+    /// Default: durable.
     pub fn transient(self) -> Self {
         self.set(|context| context.durable = false)
     }
 
-    /// The key for direct and topic exchanges, instead of the contract's own.
+    /// Sets the key for direct and topic exchanges, instead of the contract's own.
     pub fn routing_key(self, key: impl Into<String>) -> Self {
         self.set(|context| context.routing_key = Cow::Owned(key.into()))
     }
 
-    /// The correlation id, instead of the contract's own.
+    /// Sets the correlation id, instead of the contract's own.
     pub fn correlation_id(self, id: Uuid) -> Self {
         self.set(|context| context.envelope.correlation_id = Some(id))
     }
 
-    /// The message id, instead of a fresh or derived one; for senders that may send the same message twice.
+    /// Sets the message id, instead of a fresh or derived one.
+    ///
+    /// For senders that may send the same message twice.
     pub fn message_id(self, id: Uuid) -> Self {
         self.set(|context| context.envelope.message_id = Some(id))
     }
 
-    /// The request id of the message that this answers; for replies that are sent outside of the request's consumer.
+    /// Sets the request id: that of the message that this one answers.
+    ///
+    /// For replies that are sent outside of the request's consumer.
     pub fn request_id(self, id: Uuid) -> Self {
         self.set(|context| context.envelope.request_id = Some(id))
     }
 
-    /// Where a fault of this message goes, instead of to the response address or to subscribers.
+    /// Sets the address to which a fault of this message goes.
+    ///
+    /// Without it, a fault goes to the response address, else to subscribers. An address that
+    /// cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute) when the message
+    /// is awaited.
     pub fn fault_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
         self,
         address: A,
@@ -125,7 +138,10 @@ impl Sending {
         })
     }
 
-    /// Where a reply to this message goes.
+    /// Sets the address to which a reply to this message goes.
+    ///
+    /// An address that cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute)
+    /// when the message is awaited.
     pub fn response_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
         self,
         address: A,
@@ -135,27 +151,38 @@ impl Sending {
         })
     }
 
-    /// An error if no queue takes the message. Default for sends to a queue, not for publishes.
+    /// Makes sending an error of kind `Unroutable` if no queue takes the message.
+    ///
+    /// Default for sends to a queue, not for publishes.
     pub fn mandatory(self) -> Self {
         self.set(|context| context.mandatory = true)
     }
 
-    /// How long sending may take, waiting for an absent broker included; `Duration::MAX` is without end. Default: 30 s.
+    /// Limits the time that sending may take, waiting for an absent broker included.
+    ///
+    /// `Duration::MAX` is without end. Default: the bus's
+    /// [`deadline`](crate::BusBuilder::deadline), 30 s unless set.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.set(|context| context.deadline = deadline)
     }
 
-    /// Delivered no earlier than after this; an error on transports that cannot delay.
+    /// Delays the delivery by at least this time.
+    ///
+    /// An error of kind [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot
+    /// delay.
     pub fn delay(self, delay: Duration) -> Self {
         self.set(|context| context.delay = Some(delay))
     }
 
-    /// Encoded otherwise than the endpoint or bus says.
+    /// Sets the encoding, instead of that of the endpoint or bus.
     pub fn codec(self, codec: Codec) -> Self {
         self.set(|context| context.codec = codec)
     }
 
-    /// Sent at once, even if the consumer that sends it fails later: past its outbox.
+    /// Sends at once, past the outbox of the consumer.
+    ///
+    /// The message leaves even if the consumer that sends it fails later. Each attempt sends it
+    /// again.
     pub fn immediately(mut self) -> Self {
         self.dispatch = self.outbound.direct();
         self
@@ -171,10 +198,16 @@ impl IntoFuture for Sending {
     }
 }
 
-/// A message on its way: the future of a [`Sending`]. Nothing is sent before it is polled.
+/// Future of a [`Sending`].
+///
+/// Nothing is sent before it is polled.
+///
+/// # Panics
+/// If it is polled after it was ready.
 #[must_use = "nothing is sent unless it is awaited"]
 pub struct SendFuture(State);
 
+/// States of a [`SendFuture`].
 /// The context lies in the future itself: one allocation less for each message.
 #[expect(clippy::large_enum_variant, reason = "a box is what it saves")]
 enum State {

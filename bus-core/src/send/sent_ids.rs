@@ -1,4 +1,4 @@
-//! The ids of what a consumer sends: the same whenever the same message is handled again.
+//! Ids of what a consumer sends: the same whenever its message is handled again.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -8,20 +8,21 @@ use uuid::Uuid;
 use crate::message::Envelope;
 use crate::transport::Incoming;
 
-/// Derives the id of each message that one attempt sends, or what runs around all attempts.
+/// Derives the ids of what one attempt sends, or what runs around all attempts.
 ///
-/// An id is the UUID of version 5 of the endpoint, the message's type and how many messages of that type the attempt has
-/// sent before it, in the namespace of the incoming message's id. An attempt that runs again, as the first one failed or
-/// was not acknowledged, so gives its messages the ids that they had, and whoever handles each id once handles them once.
+/// An id is the UUID of version 5 of the endpoint, the message's type and the number of messages of
+/// that type that the attempt has sent before it, in the namespace of the incoming message's id. An
+/// attempt that runs again, as the first one failed or was not acknowledged, so gives its messages
+/// the ids that they had, and a consumer that handles each id once handles them once.
 #[derive(Debug, Default)]
 pub(crate) struct SentIds {
-    /// Tells what runs around the attempts from them: both count on their own.
+    /// Distinguishes what runs around the attempts from them: both count on their own.
     is_around: bool,
     counts: Mutex<Vec<(Cow<'static, str>, u32)>>,
 }
 
 impl SentIds {
-    /// For what runs around all attempts.
+    /// The ids of what runs around all attempts.
     pub(crate) fn around() -> Self {
         Self {
             is_around: true,
@@ -45,7 +46,8 @@ impl SentIds {
     }
 }
 
-/// The id that ids are derived from: that of the envelope, else of the transport. Without any there is none.
+/// The id from which ids are derived: that of the envelope, else of the transport.
+/// `None` if the message has neither.
 pub(crate) fn origin_id(envelope: &Envelope, incoming: &Incoming) -> Option<Uuid> {
     envelope.message_id.or_else(|| {
         let text = incoming.identity()?;

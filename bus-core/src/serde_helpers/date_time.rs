@@ -10,13 +10,14 @@ use crate::message::iso8601;
 
 /// An instant: .NET's `DateTime` and `DateTimeOffset`, to 100 nanoseconds.
 ///
-/// Read with `Z`, with an offset, or with neither, which counts as UTC: .NET leaves the offset out where a time's kind
-/// is not set. Written in UTC; the offset that came is not kept. An unset .NET date is the year 1.
+/// Read with `Z`, with an offset, or with neither, which counts as UTC: .NET leaves the offset out
+/// where a time's kind is not set. Written in UTC, years outside 1 to 9999 clamped; the offset that
+/// came is not kept. An unset .NET date is the year 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime(pub SystemTime);
 
 impl DateTime {
-    /// This moment.
+    /// Returns the present instant.
     pub fn now() -> Self {
         Self(SystemTime::now())
     }

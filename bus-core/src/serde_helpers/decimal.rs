@@ -28,24 +28,26 @@ use serde::{Serialize, Serializer};
 pub struct Decimal(String);
 
 impl Decimal {
-    /// From text that is known to be a decimal number.
+    /// Wraps text that is known to be a decimal number.
     pub(crate) fn of_digits(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The digits.
+    /// Returns the text that travels, digit for digit.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The nearest floating point number; for display and statistics, not for money.
+    /// Returns the nearest floating point number.
+    ///
+    /// It is for display and statistics, not for money.
     pub fn to_f64(&self) -> f64 {
         self.0.parse().unwrap_or(f64::NAN)
     }
 }
 
 impl Default for Decimal {
-    /// Zero.
+    /// Returns zero.
     fn default() -> Self {
         Self("0".to_owned())
     }
@@ -63,7 +65,9 @@ impl FromStr for Decimal {
     }
 }
 
-/// `[-+]digits[.digits][e[-+]digits]`, with a digit on at least one side of the point.
+/// Returns `true` for `[-+]digits[.digits][e[-+]digits]`.
+///
+/// At least one side of the point must have a digit.
 fn is_decimal(text: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = |text: &str| text.strip_prefix(['-', '+']).unwrap_or(text).to_owned();
@@ -91,7 +95,7 @@ impl Serialize for Decimal {
     }
 }
 
-/// A text that is no decimal number.
+/// Error for a text that is no decimal number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a decimal number; write it as 129.90")]
 pub struct InvalidDecimal(String);

@@ -1,4 +1,6 @@
-//! Values that .NET writes in its own way, for the members of contracts shared with .NET services.
+//! Values that .NET writes in its own way.
+//!
+//! They are for the members of contracts shared with .NET services:
 //!
 //! | .NET | JSON | here |
 //! |---|---|---|
@@ -7,8 +9,9 @@
 //! | `TimeSpan` | `"1.02:03:04.5000000"` | [`TimeSpan`] |
 //! | `byte[]` | `"AQID/w=="` | [`Base64`] |
 //!
-//! A GUID is a [`Uuid`](uuid::Uuid), an enum a number, a 64-bit integer a plain number. Newtonsoft's serializer leaves
-//! out `null`, zero, `false` and unset dates: give such members `#[serde(default)]`.
+//! A GUID is a [`Uuid`](uuid::Uuid), an enum a number, a 64-bit integer a plain number.
+//! Newtonsoft's serializer leaves out `null`, zero, `false` and unset dates: give such members
+//! `#[serde(default)]`.
 //!
 //! ```
 //! use bus_core::Message;

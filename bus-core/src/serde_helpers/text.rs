@@ -1,4 +1,4 @@
-//! Reading values that are text.
+//! Values that are read from text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, Visitor};
 
 /// A value with a text form.
 pub(super) trait FromText: Sized {
-    /// What the text should have been, for the error.
+    /// Description of the text that was expected, for the error.
     const EXPECTED: &'static str;
 
     fn from_text(text: &str) -> Option<Self>;

@@ -13,7 +13,9 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A span of time, also a negative one: .NET's `TimeSpan`, written `[-][d.]hh:mm:ss[.fffffff]`.
+/// A span of time, also a negative one: .NET's `TimeSpan`.
+///
+/// Written as `[-][d.]hh:mm:ss[.fffffff]`, in steps of 100 nanoseconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,12 +32,12 @@ pub struct TimeSpan {
 }
 
 impl TimeSpan {
-    /// From ticks of 100 nanoseconds.
+    /// Creates a span from ticks of 100 nanoseconds.
     pub const fn from_ticks(ticks: i64) -> Self {
         Self { ticks }
     }
 
-    /// Ticks of 100 nanoseconds.
+    /// Returns the ticks of 100 nanoseconds.
     pub const fn ticks(self) -> i64 {
         self.ticks
     }
@@ -81,7 +83,7 @@ impl FromStr for TimeSpan {
     }
 }
 
-/// `[d.]hh:mm:ss[.fffffff]` in ticks.
+/// Reads `[d.]hh:mm:ss[.fffffff]` as ticks.
 fn read(text: &str) -> Option<u64> {
     let (hours, rest) = text.split_once(':')?;
     let (minutes, seconds) = rest.split_once(':')?;
@@ -148,7 +150,7 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
-/// A span of time that cannot be read, or not be said in the other type.
+/// Error for a span of time that cannot be read, or not represented in the target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a span of time here; .NET writes [-][d.]hh:mm:ss[.fffffff], a Duration is not negative"

@@ -1,4 +1,4 @@
-//! The broker's entities, as plain data: what a transport declares.
+//! The broker's entities, as plain data for a transport to declare.
 
 mod publish;
 
@@ -22,7 +22,9 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Adds the entities of another topology; what is there already stays once.
+    /// Adds the entities of another topology; equal ones are kept once.
+    ///
+    /// Entities of one name with different settings are both kept.
     pub fn merge(&mut self, other: Topology) {
         for exchange in other.exchanges {
             if !self.exchanges.contains(&exchange) {
@@ -42,56 +44,68 @@ impl Topology {
     }
 }
 
-/// How the declaration of an entity treats one that exists.
+/// Treatment of an entity that exists already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
     /// Declared with our arguments; one that exists with others is an error.
     #[default]
     Declare,
-    /// Looked up, and declared only if it is not there; one that exists is used as it is.
+    /// Looked up, and declared only if it is missing.
+    ///
+    /// One that exists is used as it is.
     IfMissing,
-    /// Looked up only; one that is missing is an error. For entities that somebody else owns.
+    /// Looked up only; one that is missing is an error.
+    ///
+    /// For entities that another service owns.
     Existing,
 }
 
-/// How an exchange routes.
+/// Routing rule of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ExchangeKind {
-    /// To everything bound.
+    /// Routes to everything bound.
     #[default]
     Fanout,
-    /// To bindings with the same key.
+    /// Routes to bindings with the same key.
     Direct,
-    /// To bindings whose pattern matches: `*` is one word, `#` any number of words.
+    /// Routes to bindings whose pattern matches the key.
+    ///
+    /// `*` is one word, `#` any number of words.
     Topic,
-    /// To bindings whose arguments match the headers (`x-match` all or any).
+    /// Routes to bindings whose arguments match the headers.
+    ///
+    /// The argument `x-match` is all or any.
     Headers,
 }
 
 /// A router of messages to queues and other exchanges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// At most 255 bytes.
+    /// Name; at most 255 bytes.
     pub name: String,
-    /// How it routes.
+    /// Routing rule.
     pub kind: ExchangeKind,
-    /// Survives a restart of the broker.
+    /// Durability: the exchange survives a restart of the broker.
     pub durable: bool,
-    /// Deleted after its last binding is gone.
+    /// Automatic deletion after its last binding is gone.
     pub auto_delete: bool,
-    /// Receives what this exchange cannot route.
+    /// Name of the exchange that receives what this one cannot route.
+    ///
+    /// `None`: such a message is dropped, or returned to its sender if it is mandatory.
     pub alternate: Option<String>,
-    /// What to do if it exists.
+    /// Treatment of an exchange that exists already.
     pub presence: Presence,
 }
 
 impl Exchange {
-    /// A durable fanout exchange.
+    /// Creates a durable fanout exchange.
     pub fn fanout(name: impl Into<String>) -> Self {
         Self::new(name, ExchangeKind::Fanout)
     }
 
-    /// A durable exchange.
+    /// Creates a durable exchange of a kind.
+    ///
+    /// It is not deleted automatically and has no alternate exchange.
     pub fn new(name: impl Into<String>, kind: ExchangeKind) -> Self {
         Self {
             name: name.into(),
@@ -104,19 +118,19 @@ impl Exchange {
     }
 }
 
-/// How a queue stores.
+/// Storage of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum QueueKind {
-    /// One node; deletes what is acknowledged.
+    /// Storage on one node; deletes what is acknowledged.
     #[default]
     Classic,
-    /// Replicated; deletes what is acknowledged.
+    /// Replicated storage; deletes what is acknowledged.
     Quorum,
     /// Replicated log; keeps what is read.
     Stream,
 }
 
-/// What a full queue does.
+/// Behaviour of a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Overflow {
     /// Drops the oldest message.
@@ -125,12 +139,14 @@ pub enum Overflow {
     RejectPublish,
 }
 
-/// Where messages go that a queue gives up.
+/// Destination of the messages that a queue gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The exchange; the empty name is the default exchange, which routes to the queue named by the key.
+    /// Exchange that receives them.
+    ///
+    /// The empty name is the default exchange, which routes to the queue named by the key.
     pub exchange: String,
-    /// The routing key, else the message's own.
+    /// Routing key; `None` keeps the message's own.
     pub routing_key: Option<String>,
 }
 
@@ -138,40 +154,42 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // the broker's own flags
 pub struct Queue {
-    /// At most 255 bytes.
+    /// Name; at most 255 bytes.
     pub name: String,
-    /// How it stores.
+    /// Kind of storage.
     pub kind: QueueKind,
-    /// Survives a restart of the broker.
+    /// Durability: the queue survives a restart of the broker.
     pub durable: bool,
-    /// Only its connection may use it; deleted with that connection.
+    /// Exclusive use by its connection; the queue is deleted with that connection.
     pub exclusive: bool,
-    /// Deleted after its last consumer is gone.
+    /// Automatic deletion after its last consumer is gone.
     pub auto_delete: bool,
-    /// Deleted when unused for this long, with its messages.
+    /// Time of disuse after which the queue is deleted, with its messages.
     pub expires: Option<Duration>,
-    /// How long a message may wait.
+    /// Maximum time that a message may wait.
     pub message_ttl: Option<Duration>,
-    /// How many messages may wait.
+    /// Maximum number of messages that may wait.
     pub max_length: Option<u64>,
-    /// What happens beyond `max_length`.
+    /// Behaviour beyond `max_length`; `None` is the broker's default.
     pub overflow: Option<Overflow>,
-    /// The highest priority, 1 to 255; classic queues only.
+    /// Highest priority, 1 to 255; classic queues only.
     pub max_priority: Option<u8>,
-    /// Only one of its consumers gets messages, the next takes over.
+    /// Single active consumer: one of its consumers gets messages.
+    ///
+    /// If that one goes, the next takes over.
     pub single_active_consumer: bool,
-    /// After how many returns a message is given up; quorum queues only.
+    /// Number of returns after which a message is given up; quorum queues only.
     pub delivery_limit: Option<u32>,
-    /// Where messages go that it gives up.
+    /// Destination of the messages that it gives up.
     pub dead_letter: Option<DeadLetter>,
-    /// Further `x-` arguments, as they are.
+    /// Further `x-` arguments, passed as they are.
     pub arguments: BTreeMap<String, HeaderValue>,
-    /// What to do if it exists.
+    /// Treatment of a queue that exists already.
     pub presence: Presence,
 }
 
 impl Queue {
-    /// A durable classic queue without arguments: what MassTransit declares.
+    /// Creates a durable classic queue without arguments, as MassTransit declares.
     pub fn classic(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -193,7 +211,7 @@ impl Queue {
     }
 }
 
-/// One end of a binding that receives.
+/// Receiving end of a binding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// A queue by name.
@@ -205,18 +223,18 @@ pub enum Node {
 /// A route from an exchange to a queue or another exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
-    /// The exchange that routes.
+    /// Exchange that routes.
     pub source: String,
-    /// What receives.
+    /// Queue or exchange that receives.
     pub destination: Node,
-    /// The key or pattern; empty for fanout and headers exchanges.
+    /// Routing key or pattern; empty for fanout and headers exchanges.
     pub routing_key: String,
-    /// The header match of a headers exchange.
+    /// Header match of a headers exchange.
     pub arguments: BTreeMap<String, HeaderValue>,
 }
 
 impl Binding {
-    /// A binding without a routing key.
+    /// Creates a binding without a routing key.
     pub fn new(source: impl Into<String>, destination: Node) -> Self {
         Self {
             source: source.into(),
@@ -226,7 +244,7 @@ impl Binding {
         }
     }
 
-    /// The same binding with a routing key or pattern.
+    /// Returns the same binding with a routing key or pattern.
     #[must_use]
     pub fn routing_key(mut self, key: impl Into<String>) -> Self {
         self.routing_key = key.into();

@@ -1,4 +1,4 @@
-//! How one contract's exchange is declared, and with which key its messages are published.
+//! Declaration of one contract's exchange, and routing keys of its messages.
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use crate::topology::{Binding, Exchange, ExchangeKind, Node, Topology};
 
 type KeyOf = dyn Fn(&(dyn Any + Send + Sync)) -> String + Send + Sync;
 
-/// The exchange of `M`, where a durable fanout exchange is not what is wanted.
+/// Exchange of `M`, where a durable fanout exchange is not what is wanted.
 ///
 /// Publishers and consumers of a type must agree on its exchange: give both buses the same setting.
 ///
@@ -33,25 +33,25 @@ pub struct PublishTopology<M> {
 }
 
 impl<M: Message> PublishTopology<M> {
-    /// A fanout exchange: every subscriber gets every message.
+    /// Chooses a fanout exchange: every subscriber gets every message.
     #[must_use]
     pub fn fanout() -> Self {
         Self::of(ExchangeKind::Fanout)
     }
 
-    /// A direct exchange: subscribers name the key.
+    /// Chooses a direct exchange: subscribers name the key.
     #[must_use]
     pub fn direct() -> Self {
         Self::of(ExchangeKind::Direct)
     }
 
-    /// A topic exchange: subscribers name a pattern of words joined by `.`.
+    /// Chooses a topic exchange: subscribers name a pattern of words joined by `.`.
     #[must_use]
     pub fn topic() -> Self {
         Self::of(ExchangeKind::Topic)
     }
 
-    /// A headers exchange: subscribers name header values.
+    /// Chooses a headers exchange: subscribers name header values.
     #[must_use]
     pub fn headers() -> Self {
         Self::of(ExchangeKind::Headers)
@@ -68,7 +68,9 @@ impl<M: Message> PublishTopology<M> {
         }
     }
 
-    /// The key of each message that is published without one. Default: the empty key.
+    /// Sets the routing key of each message that is published without one.
+    ///
+    /// Default: the empty key.
     #[must_use]
     pub fn routing_key(mut self, key: impl Fn(&M) -> String + Send + Sync + 'static) -> Self {
         self.settings.key = Some(Arc::new(move |message| {
@@ -77,15 +79,17 @@ impl<M: Message> PublishTopology<M> {
         self
     }
 
-    /// The exchange that receives what nobody subscribed to; declared as a durable fanout exchange. An endpoint of
-    /// that name consumes it.
+    /// Sets the exchange that receives messages for which there is no subscription.
+    ///
+    /// It is declared as a durable fanout exchange. An endpoint of that name consumes it. Default:
+    /// none.
     #[must_use]
     pub fn alternate_exchange(mut self, name: impl Into<String>) -> Self {
         self.settings.alternate = Some(name.into());
         self
     }
 
-    /// Another name for the exchange than the contract's own.
+    /// Sets another name for the exchange than the contract's own.
     #[must_use]
     pub fn entity_name(mut self, name: impl Into<String>) -> Self {
         self.settings.entity = Cow::Owned(name.into());
@@ -103,7 +107,7 @@ impl<M> fmt::Debug for PublishTopology<M> {
     }
 }
 
-/// The same, without the type.
+/// Settings of a [`PublishTopology`], without the type.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) entity: Cow<'static, str>,
@@ -139,7 +143,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// The settings of all contracts of a bus.
+/// Settings of all contracts of a bus.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PublishTopologies {
     by_type: HashMap<TypeId, Settings>,
@@ -160,13 +164,15 @@ impl PublishTopologies {
             .unwrap_or_else(|| Settings::fanout(contract))
     }
 
-    /// What makes the routing key of a message of the type.
+    /// Returns the function that makes the routing key of a message of the type.
     pub(crate) fn key_of(&self, type_id: TypeId) -> Option<&KeyOf> {
         self.by_type.get(&type_id)?.key.as_deref()
     }
 
-    /// What a publisher of the type declares: its exchange, those of its base contracts, and the bindings between
-    /// them, which nobody else makes.
+    /// Returns the entities that a publisher of the type declares.
+    ///
+    /// These are its exchange, those of its base contracts, and the bindings between them, which
+    /// only publishers make.
     pub(crate) fn publisher(&self, type_id: TypeId, contract: &'static Contract) -> Topology {
         let settings = self.settings_of(type_id, contract);
         let mut topology = Self::exchange(&settings);
@@ -184,7 +190,7 @@ impl PublishTopologies {
         topology
     }
 
-    /// What both a publisher and a consumer declare of the type itself.
+    /// Returns the entities that publishers and consumers of the type both declare.
     pub(crate) fn exchange(settings: &Settings) -> Topology {
         let alternate = settings.alternate.iter().map(Exchange::fanout);
         Topology {

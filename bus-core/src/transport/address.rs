@@ -1,4 +1,6 @@
-//! Where messages go, as text: `queue:orders`, `exchange:orders`, `rabbitmq://host/orders?bind=true`.
+//! Addresses of queues and exchanges, as text.
+//!
+//! Forms: `queue:orders`, `exchange:orders`, `rabbitmq://host/orders?bind=true`.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -10,7 +12,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::message::MAX_NAME;
 use crate::transport::Target;
 
-/// The longest address that is read, in bytes; addresses arrive from strangers.
+/// Maximum length of an address that is read, in bytes.
+///
+/// Addresses arrive from untrusted senders.
 const MAX_ADDRESS: usize = 2048;
 
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -20,10 +24,10 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'~');
 
-/// The address of a queue or an exchange on the bus's own broker.
+/// Address of a queue or an exchange on the bus's own broker.
 ///
-/// Host, virtual host and most options of a full address are ignored when it is read, so that an address that came
-/// with a message can never lead to another broker or create anything.
+/// Host, virtual host and most options of a full address are ignored when it is read, so that an
+/// address that came with a message can never lead to another broker or create anything.
 ///
 /// ```
 /// use bus_core::Address;
@@ -43,7 +47,7 @@ pub struct Address {
 enum Kind {
     Queue,
     Exchange,
-    /// The exchange and queue of a process, gone with it.
+    /// The exchange and queue of a process, deleted with it.
     Temporary,
 }
 
@@ -60,7 +64,9 @@ pub fn queue(name: impl Into<Cow<'static, str>>) -> Address {
 }
 
 impl Address {
-    /// A queue with its exchange; sending to it creates both if they are missing.
+    /// Creates the address of a queue with its exchange.
+    ///
+    /// Sending to it creates both if they are missing. The name is not checked here.
     pub fn queue(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
@@ -68,7 +74,9 @@ impl Address {
         }
     }
 
-    /// An exchange, which must exist.
+    /// Creates the address of an exchange, which must exist.
+    ///
+    /// Sending to it never declares it. The name is not checked here.
     pub fn exchange(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
@@ -76,7 +84,10 @@ impl Address {
         }
     }
 
-    /// The queue of one process, such as its reply queue.
+    /// Creates the address of the queue of one process, such as its reply queue.
+    ///
+    /// Sending to it declares nothing: a queue that is gone is
+    /// [`Unroutable`](super::TransportErrorKind::Unroutable). The name is not checked here.
     pub fn temporary(name: impl Into<Cow<'static, str>>) -> Self {
         Self {
             name: name.into(),
@@ -84,12 +95,14 @@ impl Address {
         }
     }
 
-    /// The name of the queue or exchange.
+    /// Returns the name of the queue or exchange, not percent-encoded.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The address as it travels: `base` is the transport's base address, ending in `/`.
+    /// Returns the full address, as it travels in an envelope.
+    ///
+    /// `base` is the transport's base address, ending in `/`; the name is percent-encoded.
     pub fn to_uri(&self, base: &str) -> String {
         let mut uri = String::with_capacity(base.len() + self.name.len() + 16);
         uri.push_str(base);
@@ -102,7 +115,9 @@ impl Address {
         uri
     }
 
-    /// Where to send to an address that our own side chose: a missing queue is created.
+    /// Returns the target of a send to an address that our own side chose.
+    ///
+    /// A missing queue is created.
     pub(crate) fn target(&self) -> Target {
         match self.kind {
             Kind::Queue => Target::Queue(self.name.clone()),
@@ -114,7 +129,9 @@ impl Address {
         }
     }
 
-    /// Where to send to an address that came with a message: nothing is ever created.
+    /// Returns the target of a send to an address that came with a message.
+    ///
+    /// Nothing is ever created.
     pub(crate) fn reply_target(&self) -> Target {
         match self.kind {
             Kind::Exchange => Target::Exchange {
@@ -202,7 +219,7 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// As an envelope holds it.
+/// Reads an address in the form in which an envelope holds it.
 impl TryFrom<Arc<str>> for Address {
     type Error = InvalidAddress;
 
@@ -217,7 +234,7 @@ impl From<std::convert::Infallible> for InvalidAddress {
     }
 }
 
-/// The short form; read again, it is the same address.
+/// Writes the short form; read again, it is the same address.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, options) = match self.kind {
@@ -237,7 +254,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// An address that cannot be read, and why.
+/// Error for an address that cannot be read; its text gives the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{address}` is not an address: {reason}; write queue:name, exchange:name or scheme://host/name"

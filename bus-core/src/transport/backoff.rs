@@ -1,4 +1,4 @@
-//! Waits that grow, for what must be tried until it works.
+//! Growing waits between attempts that go on until one succeeds.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use tokio::time::Instant;
 
-/// Waits for what must be tried until it works: exponential, with jitter and a cap, without end. Follows tokio's clock.
+/// Exponential waits between attempts that go on until one succeeds.
+///
+/// Each wait has jitter and a cap; their number is not limited. Follows tokio's clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +28,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first wait is about `first`, each later one about twice as long, none longer than `cap`.
+    /// Creates a backoff whose first wait is about `first`, and none exceeds `cap`.
+    ///
+    /// Each later wait is about twice as long as the one before; jitter varies it by up to half.
     pub fn new(first: Duration, cap: Duration) -> Self {
         Self {
             policy: exponential(first, cap, 0.5),
@@ -34,12 +38,16 @@ impl Backoff {
         }
     }
 
-    /// Begins again with the first wait.
+    /// Starts again with the first wait.
+    ///
+    /// Call it once an attempt has succeeded.
     pub fn reset(&mut self) {
         self.policy.reset();
     }
 
-    /// Waits. Cancel-safe.
+    /// Waits until the next attempt is due.
+    ///
+    /// Cancel-safe: a wait that is dropped counts, so that the next one is longer.
     pub async fn wait(&mut self) {
         let next = self.policy.next_backoff().unwrap_or(self.cap);
         tokio::time::sleep(next.min(self.cap)).await;
@@ -54,13 +62,17 @@ impl fmt::Debug for Backoff {
     }
 }
 
-/// The instant that far from now; none where that is beyond the clock, as `Duration::MAX` is: without end.
+/// Returns the instant that far from now.
+///
+/// `None` where that is beyond the clock, as for `Duration::MAX`, which means without limit.
 pub(crate) fn from_now(duration: Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
 }
 
-/// The policy of the `backoff` crate with the settings that we rely on: no limit of total time, which it would measure
-/// by its own clock. It applies jitter after its cap, so callers cap what it returns.
+/// Builds the policy of the `backoff` crate with the settings that we rely on.
+///
+/// It has no limit of total time, which it would measure by its own clock. It applies jitter after
+/// its cap, so callers cap what it returns.
 pub(crate) fn exponential(first: Duration, cap: Duration, jitter: f64) -> ExponentialBackoff {
     ExponentialBackoff {
         current_interval: first,

@@ -10,13 +10,15 @@ use super::Incoming;
 /// One delivery: the message and the right to settle it once.
 #[derive(Debug)]
 pub struct Delivery {
-    /// What came.
+    /// The message that came.
     pub incoming: Incoming,
-    /// Settles it.
+    /// Receipt that settles it, once.
     pub receipt: Receipt,
 }
 
-/// The right to settle one delivery, once. Dropped unsettled, it requeues.
+/// The right to settle one delivery, once.
+///
+/// Dropped unsettled, it requeues the delivery.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -42,7 +44,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// A receipt for the delivery that `acker` knows as `tag`.
+    /// Creates a receipt for the delivery that `acker` knows as `tag`.
     pub fn new(acker: Arc<dyn Acker>, tag: u64) -> Self {
         Self {
             acker: Some(acker),
@@ -50,16 +52,17 @@ impl Receipt {
         }
     }
 
-    /// Settles; never waits.
+    /// Settles the delivery; never waits.
     pub fn settle(mut self, settlement: Settlement) {
         if let Some(acker) = self.acker.take() {
             acker.settle(self.tag, settlement);
         }
     }
 
-    /// Acknowledges and waits until the broker knows. `false` if it cannot be told any more: the message comes again.
+    /// Acknowledges, and waits until the broker has processed it.
     ///
-    /// For at-most-once handling, which must not begin before.
+    /// Returns `false` if the acknowledgement can no longer reach the broker: the message is
+    /// redelivered. For at-most-once handling, which must not begin before.
     pub async fn acknowledge(mut self) -> bool {
         match self.acker.take() {
             Some(acker) => acker.acknowledge(self.tag).await,
@@ -76,25 +79,30 @@ impl Drop for Receipt {
     }
 }
 
-/// Takes settlements; a transport's side of a [`Receipt`].
+/// A transport's side of a [`Receipt`], which takes settlements.
 #[async_trait]
 pub trait Acker: Send + Sync + fmt::Debug {
-    /// Queues the settlement and returns at once. Called at most once for each tag. A tag of a channel that is gone is
-    /// dropped, never applied to a newer channel.
+    /// Queues the settlement and returns at once.
+    ///
+    /// Called at most once for each tag. A tag of a channel that is gone is dropped, never applied
+    /// to a newer channel.
     fn settle(&self, tag: u64, settlement: Settlement);
 
-    /// Acknowledges, and waits until the broker has processed it; `false` if the channel is gone. An acker whose [`settle`](Self::settle) takes effect at once needs nothing else.
+    /// Acknowledges, and waits until the broker has processed it.
+    ///
+    /// Returns `false` if the channel is gone. Default: calls [`settle`](Self::settle) and returns
+    /// `true`; an acker whose `settle` takes effect at once needs nothing else.
     async fn acknowledge(&self, tag: u64) -> bool {
         self.settle(tag, Settlement::Ack);
         true
     }
 }
 
-/// What becomes of a delivery.
+/// Outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Done: the broker forgets it.
+    /// Acknowledges the message; a classic or quorum queue deletes it.
     Ack,
-    /// Back to the queue, marked as redelivered.
+    /// Returns the message to the queue, marked as redelivered.
     Requeue,
 }

@@ -1,18 +1,22 @@
-//! Why a transport could not do what was asked.
+//! Errors of a transport, by what the caller can do about them.
 
-/// What the caller can do about a [`TransportError`].
+/// Kind of a [`TransportError`], by which the caller decides what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// The broker cannot be reached now; trying again may help.
     Unreachable,
-    /// The deadline passed without the broker's word: the message may or may not have arrived.
+    /// The deadline passed without a confirm.
+    ///
+    /// The message may or may not have arrived: sending it again may deliver it twice.
     TimedOut,
     /// The transport was closed.
     Closed,
     /// No queue took a mandatory message, or the exchange or queue is not there.
     Unroutable,
-    /// The broker refused the message (negative acknowledgement); a queue was full, or failed.
+    /// The broker refused the message with a negative acknowledgement.
+    ///
+    /// A queue was full, or failed.
     Nacked,
     /// Wrong credentials, unknown virtual host or missing permission.
     AccessRefused,
@@ -21,19 +25,24 @@ pub enum TransportErrorKind {
     /// The message, its headers or a name is larger than the broker takes.
     TooLarge,
     /// The transport cannot do what was asked.
+    ///
+    /// An example is a delay without [`delayed_delivery`](super::Capabilities::delayed_delivery).
     Unsupported,
-    /// The broker broke the protocol, or we did.
+    /// The broker or this client violated the protocol.
     Protocol,
 }
 
 impl TransportErrorKind {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
+    ///
+    /// These are [`Unreachable`](Self::Unreachable), [`TimedOut`](Self::TimedOut) and
+    /// [`Nacked`](Self::Nacked).
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Nacked)
     }
 }
 
-/// An error of the transport: the kind, and words that name the entity concerned.
+/// Error of a transport: its kind, and a text that names the entity concerned.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct TransportError {
@@ -43,7 +52,9 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// An error with words for people: what failed, for which entity, what to do.
+    /// Creates an error with a text for people.
+    ///
+    /// The text says what failed, for which entity, and what to do.
     pub fn new(kind: TransportErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -52,7 +63,7 @@ impl TransportError {
         }
     }
 
-    /// The same error with its cause.
+    /// Returns the same error with its cause.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -62,7 +73,7 @@ impl TransportError {
         self
     }
 
-    /// What the caller can do about it.
+    /// Returns the kind, by which the caller decides what to do.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }

@@ -13,26 +13,31 @@ use uuid::Uuid;
 use crate::message::Headers;
 use crate::topology::Topology;
 
-/// Where a message goes.
+/// Destination of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// An exchange. With a topology, that is declared before the first send; without one, the exchange must exist and
-    /// is never declared: that is how an address from the wire is used.
+    /// An exchange, with or without a topology to declare.
+    ///
+    /// With a topology, that is declared before the first send; without one, the exchange must
+    /// exist and is never declared: that is how an address from the wire is used.
     Exchange {
-        /// Its name.
+        /// Name of the exchange.
         name: Cow<'static, str>,
-        /// What to declare before the first send.
+        /// Entities to declare before the first send.
         topology: Option<Arc<Topology>>,
     },
-    /// The exchange of a queue, with the same name. Both are declared, durable and classic, only if the queue is not there.
+    /// The exchange of a queue, with the same name.
+    ///
+    /// Both are declared, durable and classic, only if the queue is not there.
     Queue(Cow<'static, str>),
-    /// A queue itself, past every exchange, never declared. A queue that is gone is
-    /// [`Unroutable`](super::TransportErrorKind::Unroutable).
+    /// A queue itself, past every exchange; never declared.
+    ///
+    /// A queue that is gone is [`Unroutable`](super::TransportErrorKind::Unroutable).
     Inbox(Cow<'static, str>),
 }
 
 impl Target {
-    /// The name of the exchange or queue.
+    /// Returns the name of the exchange or queue.
     pub fn name(&self) -> &str {
         match self {
             Self::Exchange { name, .. } | Self::Queue(name) | Self::Inbox(name) => name,
@@ -43,38 +48,52 @@ impl Target {
 /// One message on its way to the broker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// Where it goes.
+    /// Destination of the message.
     pub target: Target,
-    /// For direct and topic exchanges; at most 255 bytes.
+    /// Routing key, for direct and topic exchanges; at most 255 bytes.
     pub routing_key: Cow<'static, str>,
-    /// The bytes to move.
+    /// Body, moved byte for byte.
     pub body: Bytes,
-    /// The media type of the body.
+    /// Media type of the body.
     pub content_type: Option<Cow<'static, str>>,
-    /// The id as text; ids of foreign producers need not be UUIDs.
+    /// Message id as text; ids of foreign producers need not be UUIDs.
     pub message_id: Option<String>,
-    /// The correlation id as text.
+    /// Correlation id as text.
     pub correlation_id: Option<String>,
     /// Transport headers.
     pub headers: Headers,
-    /// How long the broker may keep it waiting.
+    /// Time to live in a queue; `None` leaves it to the queue.
+    ///
+    /// A transport may round it up to whole milliseconds, as RabbitMQ's does.
     pub ttl: Option<Duration>,
-    /// Served before lower ones, where the queue has priorities.
+    /// Priority; served before lower ones, where the queue has priorities.
     pub priority: Option<u8>,
-    /// Written to disk.
+    /// Persistence: the broker writes the message to disk.
     pub durable: bool,
-    /// An error if no queue takes it.
+    /// Demand that a queue takes the message.
+    ///
+    /// [`Unroutable`](super::TransportErrorKind::Unroutable) if no queue does; without the demand,
+    /// such a message is dropped.
     pub mandatory: bool,
-    /// Delivered no earlier than after this; needs [`delayed_delivery`](super::Capabilities::delayed_delivery).
+    /// Delay before which the message is not delivered.
+    ///
+    /// Needs [`delayed_delivery`](super::Capabilities::delayed_delivery).
     pub delay: Option<Duration>,
-    /// When the sender gives up; `send` returns by then.
+    /// Instant at which the sender gives up; `send` returns by then.
+    ///
+    /// `None` waits without limit.
     pub deadline: Option<Instant>,
-    /// The message in the form in which the same transport delivered it, where it is moved to another queue.
+    /// Message in the form in which the same transport delivered it.
+    ///
+    /// Set where a message is moved to another queue.
     pub original: Option<Original>,
 }
 
 impl Outgoing {
-    /// A durable message without properties.
+    /// Creates a durable message without properties.
+    ///
+    /// It is not mandatory and has no deadline: sending it while the broker is away waits without
+    /// limit.
     pub fn new(target: Target, body: Bytes) -> Self {
         Self {
             target,
@@ -95,39 +114,41 @@ impl Outgoing {
     }
 }
 
-/// One message as it came.
+/// One message as it came from the broker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incoming {
-    /// The bytes, untouched.
+    /// Body, byte for byte.
     pub body: Bytes,
-    /// The media type of the body.
+    /// Media type of the body.
     pub content_type: Option<String>,
-    /// The id as text.
+    /// Message id as text.
     pub message_id: Option<String>,
-    /// The correlation id as text.
+    /// Correlation id as text.
     pub correlation_id: Option<String>,
     /// Transport headers, without the transport's own bookkeeping.
     pub headers: Headers,
-    /// The exchange it was published to.
+    /// Exchange it was published to.
     pub exchange: String,
-    /// The key it was published with.
+    /// Routing key it was published with.
     pub routing_key: String,
-    /// It was delivered before, perhaps to somebody else.
+    /// Mark of a redelivery: it was delivered before, perhaps to another consumer.
     pub redelivered: bool,
-    /// How often it was delivered before, where the queue counts.
+    /// Number of earlier deliveries, where the queue counts them.
     pub delivery_count: Option<u32>,
-    /// Its priority.
+    /// Priority of the message.
     pub priority: Option<u8>,
-    /// How long the broker might have kept it waiting.
+    /// Time to live that the message had in its queue.
     pub ttl: Option<Duration>,
-    /// It was written to disk.
+    /// Persistence: the message was written to disk.
     pub durable: bool,
-    /// The transport's own form, where it says more than the fields above.
+    /// Form of the transport's own, where it holds more than the fields above.
     pub original: Option<Original>,
 }
 
 impl Incoming {
-    /// The message id, unless it is blank or a UUID of zeros: those name no message.
+    /// Returns the message id, unless it is blank or a UUID of zeros.
+    ///
+    /// Such ids identify no message.
     ///
     /// ```
     /// use bus_core::transport::Incoming;
@@ -147,9 +168,10 @@ impl Incoming {
 
 /// A transport's own form of a message, for a move that changes nothing else.
 ///
-/// The fields of [`Incoming`] are what a bus reads. A foreign message may say more: properties of other names, headers
-/// of kinds that are read as one. A transport keeps these here, and takes them from [`Outgoing::original`] again: what
-/// the fields there say wins, and a header that is no longer among them is gone. Means nothing to another transport.
+/// The fields of [`Incoming`] are what a bus reads. A foreign message may hold more: properties of
+/// other names, headers of kinds that are read as one. A transport keeps these here, and takes them
+/// from [`Outgoing::original`] again: the fields there take precedence, and a header that is no
+/// longer among them is gone. It has no meaning for another transport.
 ///
 /// ```
 /// use bus_core::transport::Original;
@@ -162,19 +184,21 @@ impl Incoming {
 pub struct Original(Arc<dyn Any + Send + Sync>);
 
 impl Original {
-    /// Keeps a form of the transport's own type.
+    /// Wraps a form of the transport's own type.
     pub fn new(form: impl Any + Send + Sync) -> Self {
         Self(Arc::new(form))
     }
 
-    /// Gives the form back to the transport that knows its type; `None` for one of another type.
+    /// Returns the form to the transport that knows its type.
+    ///
+    /// `None` for a form of another type.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
 }
 
 impl PartialEq for Original {
-    /// Equal are clones only.
+    /// Returns `true` for clones of one form only.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -1,4 +1,6 @@
-//! The seam to a broker: declare, send, listen, settle. Bytes and headers; nothing here reads an envelope.
+//! Interface to a broker: declare, send, listen, settle.
+//!
+//! Moves bytes and headers; nothing here reads an envelope.
 
 pub(crate) mod address;
 pub(crate) mod backoff;
@@ -20,13 +22,14 @@ pub use message::{Incoming, Original, Outgoing, Target};
 
 use crate::topology::Topology;
 
-/// A broker, seen by the framework.
+/// A broker, as the framework sees it.
 ///
-/// An implementation moves bodies byte for byte, keeps headers and properties, and owns everything about connections:
-/// it reconnects by itself, declares again what it needs, and resumes its listeners.
+/// An implementation moves bodies byte for byte, keeps headers and properties, and owns everything
+/// about connections: it reconnects by itself, declares again what it needs, and resumes its
+/// listeners.
 ///
-/// A transport that wraps another one changes what happens at the seam, here to see what a service does when its
-/// messages get lost:
+/// A transport that wraps another one changes its behaviour, here to see what a service does when
+/// its messages get lost:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -60,15 +63,19 @@ use crate::topology::Topology;
 /// ```
 #[async_trait]
 pub trait Transport: Send + Sync + fmt::Debug + 'static {
-    /// Connects, and waits for a broker that is not up yet, saying in the log for what.
+    /// Connects; waits for a broker that is not up yet, and logs what it waits for.
     ///
-    /// Cancel-safe: the caller bounds the wait. Calling it again on a connected transport does nothing.
+    /// Cancel-safe: the caller bounds the wait. Calling it again on a connected transport does
+    /// nothing.
     ///
     /// # Errors
-    /// At once for what waiting cannot cure: wrong credentials, an unknown virtual host, a missing permission.
+    /// Returned at once for what waiting cannot change: wrong credentials, an unknown virtual host,
+    /// a missing permission.
     async fn connect(&self) -> Result<(), TransportError>;
 
-    /// Declares entities: exchanges, then queues, then bindings. Declaring twice changes nothing.
+    /// Declares entities: exchanges, then queues, then bindings.
+    ///
+    /// Declaring twice changes nothing.
     ///
     /// # Errors
     /// [`TransportErrorKind::Mismatch`] for an entity that exists with other arguments.
@@ -78,56 +85,66 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// Waits while the broker is away, at most until [`Outgoing::deadline`]; may try again until
     /// then what the broker refuses for now. Safe to call from many tasks at once, and fastest so.
-    /// A caller that drops the future does not know whether the message went.
+    /// A caller that drops the future does not know whether the message was sent.
     ///
     /// # Errors
-    /// One that belongs to this message alone; see [`TransportErrorKind`].
+    /// An error of this message alone; see [`TransportErrorKind`].
     async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError>;
 
-    /// Refuses a message that could never be sent, before it is held in an outbox. Default: `Ok`.
+    /// Refuses a message that could never be sent, before an outbox holds it.
     ///
-    /// An outbox accepts what [`send`](Self::send) gets later, after the consumer's effects; a refusal is of use only
-    /// before. Looks at names and sizes.
+    /// An outbox accepts what [`send`](Self::send) gets later, after the consumer's effects, when a
+    /// refusal comes too late. Looks at names and sizes. Default: `Ok`.
     ///
     /// # Errors
-    /// What `send` would say.
+    /// The error that `send` would return.
     fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
         let _ = outgoing;
         Ok(())
     }
 
-    /// Finds an exchange that is never declared, before a message to it is held in an outbox. Default: `Ok`.
+    /// Looks for an exchange, before an outbox holds a message to it.
+    ///
+    /// Called for an exchange that is never declared. Default: `Ok`.
     ///
     /// # Errors
-    /// [`TransportErrorKind::Unroutable`] if it is not there. A broker that is away refuses nothing.
+    /// [`TransportErrorKind::Unroutable`] if it is not there. A broker that is away refuses
+    /// nothing.
     async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
         let _ = name;
         Ok(())
     }
 
-    /// Starts to receive from a queue. Its topology has been declared and is declared again after a loss.
+    /// Starts to receive from a queue.
+    ///
+    /// Its topology has been declared and is declared again after a loss.
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError>;
 
-    /// The address of the broker, ending in `/`, without credentials: `rabbitmq://localhost/`.
+    /// Returns the broker's address, ending in `/`, without credentials.
+    ///
+    /// An example is `rabbitmq://localhost/`.
     fn base_address(&self) -> String;
 
-    /// What this transport can do.
+    /// Returns the features of this transport beyond the common contract.
     fn capabilities(&self) -> Capabilities;
 
-    /// What is wrong with its settings, in words that say what to do; told with the bus's own mistakes before anything
-    /// is connected.
+    /// Returns the mistakes in its settings, each as a text that says what to do.
+    ///
+    /// They are reported with the bus's own mistakes, before anything is connected. Default: none.
     fn mistakes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether the broker can be reached, as known now; never blocks.
+    /// Returns whether the broker can be reached, as known now; never blocks.
     fn health(&self) -> Health;
 
-    /// Ends all connections after what was handed over is written. Further calls fail with [`TransportErrorKind::Closed`].
+    /// Closes all connections after everything handed over is written.
+    ///
+    /// Further calls fail with [`TransportErrorKind::Closed`].
     async fn close(&self);
 }
 
-/// Messages of one queue, pulled.
+/// Subscription to one queue, whose messages are pulled.
 ///
 /// ```
 /// use bus_core::transport::{Listener, Settlement};
@@ -146,89 +163,96 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 /// ```
 #[async_trait]
 pub trait Listener: Send + Sync + fmt::Debug {
-    /// The next delivery; `None` after [`stop`](Self::stop).
+    /// Returns the next delivery; `None` after [`stop`](Self::stop).
     ///
-    /// Cancel-safe, and may be called from several tasks at once, each delivery going to one of them. A lost
-    /// connection is the transport's to mend: `next` waits meanwhile. An error is a fact to report; pulling goes on.
+    /// Cancel-safe, and may be called from several tasks at once, each delivery going to one of
+    /// them. The transport restores a lost connection: `next` waits meanwhile. An error is only a
+    /// report; pulling goes on.
     async fn next(&self) -> Option<Result<Delivery, TransportError>>;
 
-    /// Waits while the subscription is being mended: until then, what is sent to a queue that goes away with its
-    /// connection would find nothing.
+    /// Waits until the subscription is in place, also after a loss.
+    ///
+    /// Until then, a message sent to a queue that is deleted with its connection would find no
+    /// queue. Default: returns at once.
     async fn ready(&self) {}
 
-    /// Whether the queue is consumed, as known now; never blocks. What concerns all queues, such as a broker that is
-    /// away, is said by [`Transport::health`]. Default: up.
+    /// Returns whether the queue is consumed, as known now; never blocks.
     ///
-    /// A queue that cannot be consumed at present is down, with the reason; the listener goes on trying.
+    /// A queue that cannot be consumed at present is down, with the reason; the listener goes on
+    /// trying. [`Transport::health`] reports what concerns all queues, such as a broker that is
+    /// away. Default: up.
     fn health(&self) -> Health {
         Health::Up
     }
 
-    /// Counts how often a message was handed out before, to this process or to others.
+    /// Counts earlier deliveries of a message, to this process or to others.
     ///
-    /// Asked once for each delivery that is [`redelivered`](Incoming::redelivered), so that a message whose processes
-    /// die of it is set aside at last. Returns that come from the loss of this process's own connection need not count.
-    /// Default: [`Incoming::delivery_count`], or none.
+    /// Called once for each delivery that is [`redelivered`](Incoming::redelivered), so that a
+    /// message that crashes its processes is set aside in the end. Returns that come from the loss
+    /// of this process's own connection need not count. Default: [`Incoming::delivery_count`], or
+    /// 0.
     async fn redeliveries(&self, incoming: &Incoming) -> u32 {
         incoming.delivery_count.unwrap_or(0)
     }
 
-    /// Ends the subscription: deliveries that nobody pulled go back to the queue. Those that were pulled can still be
-    /// settled.
+    /// Ends the subscription; deliveries that were not pulled go back to the queue.
+    ///
+    /// Those that were pulled can still be settled.
     async fn stop(&self);
 
-    /// Waits until every settlement handed over is written, then lets go of the channel; what is still unsettled goes
-    /// back to the queue. Implies [`stop`](Self::stop).
+    /// Waits until every settlement handed over is written, then closes the channel.
+    ///
+    /// Deliveries that are still unsettled go back to the queue. Implies [`stop`](Self::stop).
     async fn close(&self);
 }
 
-/// What to receive from, and how.
+/// Settings of a subscription to one queue.
 #[derive(Clone, Debug)]
 pub struct ListenSpec {
-    /// The queue.
+    /// Name of the queue.
     pub queue: String,
-    /// What to declare again when the queue is gone.
+    /// Entities to declare again when the queue is gone.
     pub topology: Arc<Topology>,
-    /// How many deliveries may be unsettled at once; at least 1.
+    /// Maximum number of unsettled deliveries at once; at least 1.
     pub prefetch: u16,
-    /// Consumers with a higher priority are served first.
+    /// Consumer priority: consumers with a higher one are served first.
     pub priority: Option<i32>,
-    /// No other consumer may share the queue.
+    /// Exclusive consumption: no other consumer may share the queue.
     pub exclusive: bool,
-    /// Where in a stream to begin; streams only.
+    /// Start position in a stream; streams only.
     pub stream_offset: Option<StreamOffset>,
 }
 
-/// Where in a stream to begin.
+/// Start position in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamOffset {
-    /// At the oldest message.
+    /// The oldest message.
     First,
-    /// At the newest chunk.
+    /// The newest chunk.
     Last,
-    /// At what comes from now on.
+    /// The messages that arrive from now on.
     Next,
-    /// At this offset.
+    /// The message at this offset.
     At(u64),
 }
 
-/// What a transport can do beyond the contract.
+/// Features of a transport beyond the common contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(clippy::struct_excessive_bools)]
 pub struct Capabilities {
-    /// Honours [`Outgoing::delay`].
+    /// Support for [`Outgoing::delay`].
     pub delayed_delivery: bool,
-    /// Messages survive the end of the process.
+    /// Persistence: messages survive the end of the process.
     pub persistent: bool,
-    /// Has quorum queues and their delivery limit.
+    /// Support for quorum queues and their delivery limit.
     pub quorum_queues: bool,
-    /// Has streams.
+    /// Support for streams.
     pub streams: bool,
 }
 
 impl Capabilities {
-    /// None of them.
+    /// None of the features.
     pub const NONE: Self = Self {
         delayed_delivery: false,
         persistent: false,
@@ -237,14 +261,14 @@ impl Capabilities {
     };
 }
 
-/// Whether the broker can be reached.
+/// Availability of a broker, or of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// Yes.
+    /// Available.
     Up,
-    /// Partly, or not for publishers; the text says what.
+    /// Partly available, or not for publishers; the text gives the reason.
     Degraded(String),
-    /// No; the text says why.
+    /// Not available; the text gives the reason.
     Down(String),
 }

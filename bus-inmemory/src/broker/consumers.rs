@@ -1,4 +1,4 @@
-//! The consumers of one queue, and whose turn it is.
+//! Consumers of one queue, and the choice of the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 use super::flow::Flow;
 use super::message::Entry;
 
-/// Identifies a connection of a broker.
+/// Identifier of a connection of a broker.
 pub(crate) type ConnectionId = u64;
 
-/// Identifies a consumer of a broker; never used again.
+/// Identifier of a consumer of a broker; never used again.
 pub(crate) type ConsumerId = u64;
 
-/// One consumer: what was handed to it.
+/// One consumer, with the messages that were handed to it.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     pub(crate) id: ConsumerId,
@@ -22,11 +22,11 @@ pub(crate) struct Consumer {
     pub(crate) priority: i32,
     pub(crate) exclusive: bool,
     prefetch: usize,
-    /// It still gets messages; otherwise it only settles.
+    /// `true` while it gets messages; otherwise it only settles.
     pub(crate) subscribed: bool,
-    /// Handed to it, but nobody pulled them yet.
+    /// Messages that were handed to it and not pulled yet.
     buffer: VecDeque<Entry>,
-    /// Pulled and unsettled, by tag.
+    /// Pulled and unsettled messages, by tag.
     unsettled: BTreeMap<u64, Entry>,
     next_tag: u64,
     signal: Arc<Notify>,
@@ -48,7 +48,7 @@ impl Consumer {
         }
     }
 
-    /// Woken when there is something to pull, or nothing any more.
+    /// Signal that wakes when there is something to pull, or nothing any more.
     pub(crate) fn signal(&self) -> Arc<Notify> {
         Arc::clone(&self.signal)
     }
@@ -61,8 +61,11 @@ impl Consumer {
         self.subscribed && self.load() < self.prefetch
     }
 
-    /// Takes a message over. All who wait are woken, not one: a waiter may be part of a task that is busy elsewhere, and
-    /// would keep the news from those that are idle. Only the first message of a buffer can find any.
+    /// Takes a message over.
+    ///
+    /// All waiters are woken, not one: a waiter may be part of a task that is busy elsewhere, and
+    /// would keep the signal from those that are idle. Only the first message of a buffer can find
+    /// any.
     pub(crate) fn hand(&mut self, entry: Entry, flow: &mut Flow) {
         if self.buffer.is_empty() {
             flow.wakes.push(self.signal());
@@ -85,7 +88,7 @@ impl Consumer {
         Some(entry)
     }
 
-    /// Ends the subscription; returns what nobody pulled.
+    /// Ends the subscription; returns the messages that were not pulled.
     pub(crate) fn unsubscribe(&mut self, flow: &mut Flow) -> VecDeque<Entry> {
         self.subscribed = false;
         flow.wakes.push(self.signal());
@@ -93,18 +96,18 @@ impl Consumer {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Gives up what was pulled and not settled.
+    /// Gives up the messages that were pulled and not settled.
     pub(crate) fn abandon(&mut self, flow: &mut Flow) -> impl Iterator<Item = Entry> + use<> {
         flow.in_flight -= self.unsettled.len();
         std::mem::take(&mut self.unsettled).into_values()
     }
 
-    /// What was pulled and not settled, oldest first.
+    /// Messages that were pulled and not settled, oldest first.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Entry> {
         self.unsettled.values()
     }
 
-    /// What nobody pulled yet, oldest first.
+    /// Messages that were not pulled yet, oldest first.
     pub(crate) fn buffered(&self) -> impl Iterator<Item = &Entry> {
         self.buffer.iter()
     }
@@ -114,7 +117,7 @@ impl Consumer {
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
     all: Vec<Consumer>,
-    /// Where the search for the next one begins, so that equals take turns.
+    /// Index at which the search for the next one begins, so that equals take turns.
     turn: usize,
 }
 
@@ -140,13 +143,15 @@ impl Consumers {
         self.all.iter_mut()
     }
 
-    /// Those that get messages.
+    /// Consumers that get messages.
     pub(crate) fn subscribed(&self) -> impl Iterator<Item = &Consumer> {
         self.all.iter().filter(|consumer| consumer.subscribed)
     }
 
-    /// Who gets the next message: of those with room the one of the highest priority, in turn; or only the first that
-    /// subscribed, if it has room.
+    /// Chooses the consumer of the next message.
+    ///
+    /// Of those with room it is the one of the highest priority, in turn; with a single active
+    /// consumer only the first that subscribed, if it has room.
     pub(crate) fn next(&mut self, single_active: bool) -> Option<&mut Consumer> {
         let index = if single_active {
             let active = self.all.iter().position(|consumer| consumer.subscribed)?;

@@ -1,4 +1,4 @@
-//! Declarations: what is missing is made, what is there is compared.
+//! Declarations: missing entities are made, existing ones are compared.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,9 @@ use super::settings::{self, Arguments};
 use super::state::State;
 
 impl State {
-    /// Declares exchanges, then queues, then bindings. What was declared before an error stays.
+    /// Declares exchanges, then queues, then bindings.
+    ///
+    /// Entities that were declared before an error stay.
     pub(crate) fn declare(
         &mut self,
         connection: ConnectionId,
@@ -118,7 +120,9 @@ impl State {
         Ok(())
     }
 
-    /// Removes all bindings to what is gone, and the auto-delete exchanges that have none left.
+    /// Removes all bindings to a node that is gone.
+    ///
+    /// Auto-delete exchanges that have no binding left are removed too.
     pub(crate) fn unbind(&mut self, gone: &Node) {
         self.routes.forget();
         let mut over: Vec<Name> = Vec::new();
@@ -195,7 +199,7 @@ fn kind_name(kind: ExchangeKind) -> &'static str {
     }
 }
 
-/// The value of an argument as people read it.
+/// Value of an argument, formatted as people read it.
 #[derive(PartialEq)]
 struct Argument<'a>(Option<&'a HeaderValue>);
 

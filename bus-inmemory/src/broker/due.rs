@@ -1,4 +1,4 @@
-//! What is done when its time has come.
+//! Execution of scheduled jobs.
 
 use tokio::time::Instant;
 
@@ -6,7 +6,7 @@ use super::schedule::{Job, Timed};
 use super::state::State;
 
 impl State {
-    /// Does everything that is due.
+    /// Runs every job that is due.
     pub(crate) fn run_due(&mut self) {
         let Some(next) = self.schedule.next() else {
             return;
@@ -20,7 +20,8 @@ impl State {
                 Job::Deliver(message) => self.publish_due(&message),
                 Job::Expire(name) => {
                     self.change(&name, |queue, flow| {
-                        // Another job took this one's place, or it belongs to an earlier queue of the name.
+                        // Another job took this one's place, or it belongs to an earlier queue of
+                        // the name.
                         if queue.expiry_at == Some(due) {
                             queue.expiry_at = None;
                             queue.expire(flow);

@@ -1,10 +1,10 @@
-//! What the broker refuses, in words that name the entity.
+//! Errors of the broker, with texts that name the entity.
 
 use std::fmt;
 
 use bus_core::transport::{TransportError, TransportErrorKind as Kind};
 
-/// The longest name or routing key of AMQP 0-9-1, in bytes.
+/// Length of the longest name or routing key of AMQP 0-9-1, in bytes.
 const MAX_NAME: usize = 255;
 
 pub(crate) fn closed() -> TransportError {
@@ -87,7 +87,9 @@ pub(crate) fn no_runtime() -> TransportError {
     )
 }
 
-/// An entity exists with another value. RabbitMQ's words, so that what people know of it helps them here.
+/// Creates an error for an entity that exists with another value.
+///
+/// The text is RabbitMQ's own, so that knowledge of it helps here too.
 pub(crate) fn inequivalent(
     entity: &Entity<'_>,
     argument: &str,
@@ -109,7 +111,7 @@ pub(crate) fn invalid_argument(queue: &str, argument: &str, why: &str) -> Transp
     )
 }
 
-/// An exchange or a queue, named as RabbitMQ names it.
+/// Exchange or queue, named as RabbitMQ names it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Entity<'a> {
     Exchange(&'a str),
@@ -125,7 +127,7 @@ impl fmt::Display for Entity<'_> {
     }
 }
 
-/// Refuses what AMQP could not carry.
+/// Refuses a name that AMQP could not carry.
 pub(crate) fn check_length(what: &str, name: &str) -> Result<(), TransportError> {
     if name.len() <= MAX_NAME {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Exchanges: what they are bound to, and which bindings a message matches.
+//! Exchanges, with their bindings and the rules by which a message matches.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use bus_core::topology::{self, ExchangeKind, Node};
 
 use crate::broker::topic;
 
-/// A router of messages.
+/// Router of messages.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) settings: topology::Exchange,
     pub(crate) bindings: Vec<Binding>,
 }
 
-/// A binding, seen from its source.
+/// Binding, seen from its source.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Binding {
     pub(crate) destination: Node,
@@ -31,7 +31,7 @@ impl Exchange {
         }
     }
 
-    /// Where a message goes from here.
+    /// Destinations of a message from this exchange.
     pub(crate) fn destinations<'a>(
         &'a self,
         key: &'a str,
@@ -50,9 +50,11 @@ impl Exchange {
     }
 }
 
-/// Whether headers fulfil the arguments of a binding. `x-match` is `all` (the default) or `any`, which both skip
-/// arguments that begin with `x-`, or one of them `-with-x`. An argument without a value asks for presence only.
-/// Names keep their case here, as on RabbitMQ.
+/// Returns `true` if headers fulfil the arguments of a binding.
+///
+/// `x-match` is `all` (the default) or `any`, which both skip arguments that begin with `x-`, or
+/// one of them `-with-x`. An argument without a value asks for presence only. Names keep their case
+/// here, as on RabbitMQ.
 fn headers_match(arguments: &BTreeMap<String, HeaderValue>, headers: &Headers) -> bool {
     let rule = arguments.get("x-match").and_then(HeaderValue::as_str);
     let with_x = rule.is_some_and(|rule| rule.ends_with("-with-x"));

@@ -1,4 +1,6 @@
-//! What an operation on queues causes elsewhere: tasks to wake, messages to dead-letter, the count of work in flight.
+//! Effects of queue operations on other parts.
+//!
+//! These are tasks to wake, messages to dead-letter, and the count of work in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,18 +10,22 @@ use tokio::sync::Notify;
 
 use super::message::{Entry, Name};
 
-/// Collected while the broker is locked, so that queues need not know each other; worked off afterwards.
+/// Effects, collected while the broker is locked and worked off afterwards.
+///
+/// With it, queues need not know each other.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// Whoever waits here may have something to do. Woken after the lock is released, as waking can cost a system call.
+    /// Waiters that may have something to do.
+    ///
+    /// They are woken after the lock is released, as waking can cost a system call.
     pub(crate) wakes: Vec<Arc<Notify>>,
     /// Messages that queues gave up and that go elsewhere.
     pub(crate) given_up: VecDeque<GivenUp>,
-    /// Deliveries handed to consumers and not settled.
+    /// Number of deliveries handed to consumers and not settled.
     pub(crate) in_flight: usize,
 }
 
-/// A message that a queue gave up.
+/// Message that a queue gave up.
 #[derive(Debug)]
 pub(crate) struct GivenUp {
     pub(crate) by: Name,

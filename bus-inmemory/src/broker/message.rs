@@ -1,4 +1,4 @@
-//! A message as the broker keeps it: written once, shared by all queues that hold it.
+//! Message as the broker keeps it: written once, shared by all queues that hold it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,20 +6,26 @@ use std::sync::Arc;
 use bus_core::transport::{Incoming, Outgoing};
 use tokio::time::Instant;
 
-/// The name of an exchange or queue.
+/// Name of an exchange or queue.
 pub(crate) type Name = Arc<str>;
 
-/// One message. Queues share it behind an [`Arc`]: a fan-out copies neither body nor headers.
+/// One message.
+///
+/// Queues share it behind an [`Arc`]: a fan-out copies neither body nor headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// What receivers get a copy of; the broker's own stays, as they may give theirs back.
+    /// Content, of which each receiver gets a copy.
+    ///
+    /// The broker's own stays, as receivers may give theirs back.
     pub(crate) content: Incoming,
-    /// The queues that gave it up, so that dead-lettering in a circle ends.
+    /// Queues that gave it up, so that dead-lettering in a circle ends.
     pub(crate) given_up_by: Vec<Name>,
 }
 
 impl Message {
-    /// The message that goes to `exchange` with `routing_key`, whatever its target said.
+    /// Creates the message that goes to `exchange` with `routing_key`.
+    ///
+    /// The target of `outgoing` is ignored.
     pub(crate) fn new(exchange: String, routing_key: String, outgoing: Outgoing) -> Self {
         let content = Incoming {
             body: outgoing.body,
@@ -34,7 +40,7 @@ impl Message {
             priority: outgoing.priority,
             ttl: outgoing.ttl,
             durable: outgoing.durable,
-            // A message is moved with all that it says as it is.
+            // A message is moved as it is, with all its properties.
             original: None,
         };
         Self {
@@ -43,8 +49,9 @@ impl Message {
         }
     }
 
-    /// The same message on its way to a dead letter exchange. Its own TTL stays behind, as on RabbitMQ: it would end
-    /// the message again in the next queue.
+    /// Creates the same message on its way to a dead letter exchange.
+    ///
+    /// Its own TTL stays behind, as on RabbitMQ: it would end the message again in the next queue.
     pub(crate) fn dead_lettered(&self, by: &Name, exchange: &str, routing_key: &str) -> Self {
         let mut message = self.clone();
         exchange.clone_into(&mut message.content.exchange);
@@ -55,17 +62,17 @@ impl Message {
     }
 }
 
-/// A message in one queue.
+/// Message in one queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) message: Arc<Message>,
-    /// Its place in the queue, which it keeps when it comes back.
+    /// Place in the queue, which it keeps when it comes back.
     pub(crate) position: u64,
-    /// When the queue gives it up.
+    /// Time at which the queue gives it up.
     pub(crate) expires: Option<Instant>,
-    /// It was handed to somebody before.
+    /// `true` if it was handed to a consumer before.
     pub(crate) redelivered: bool,
-    /// How often it came back.
+    /// Number of times that it came back.
     pub(crate) returns: u32,
 }
 

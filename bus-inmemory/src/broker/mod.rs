@@ -1,4 +1,4 @@
-//! The broker: its state, its lock, and what happens when the lock is released.
+//! Broker: its state, its lock, and the effects once the lock is released.
 
 mod consumers;
 mod declare;
@@ -29,7 +29,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// A broker in the process. Gone with its last handle, whatever is scheduled.
+/// Broker in the process.
+///
+/// It is gone with its last handle, even if messages are scheduled.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     inner: Mutex<Inner>,
@@ -42,17 +44,19 @@ struct Inner {
     timer: Option<Timer>,
 }
 
-/// The one task that waits for what is scheduled; there only while something is.
+/// Task that waits for scheduled jobs; there only while there are any.
 #[derive(Debug)]
 struct Timer {
     task: JoinHandle<()>,
-    /// Until when it sleeps.
+    /// Time until which it sleeps.
     until: Instant,
     earlier: Arc<Notify>,
 }
 
 impl Broker {
-    /// Works on the state, then wakes whoever that concerns. Never across an await.
+    /// Works on the state, then wakes the waiters that are concerned.
+    ///
+    /// The lock is never held across an await.
     pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State) -> T) -> T {
         let mut inner = self.lock();
         let was_busy = inner.state.flow.in_flight > 0;
@@ -70,7 +74,7 @@ impl Broker {
         result
     }
 
-    /// Told whenever the last delivery in flight was settled.
+    /// Notified whenever the last delivery in flight was settled.
     pub(crate) fn idle(&self) -> &Notify {
         &self.idle
     }
@@ -108,7 +112,9 @@ impl Broker {
         }
     }
 
-    /// Does what is due, and says until when to sleep; nothing ends the timer.
+    /// Runs the due jobs; returns the time until which to sleep.
+    ///
+    /// `None` ends the timer.
     fn tick(self: &Arc<Self>) -> Option<Instant> {
         self.with(State::run_due);
         let mut inner = self.lock();
@@ -121,7 +127,9 @@ impl Broker {
     }
 }
 
-/// Holds the broker only while it works, so that a broker that is dropped meanwhile is gone.
+/// Runs the timer.
+///
+/// It holds the broker only while it works, so that a broker that is dropped meanwhile is gone.
 async fn tick(broker: Weak<Broker>, earlier: Arc<Notify>) {
     loop {
         let Some(next) = broker.upgrade().and_then(|broker| broker.tick()) else {

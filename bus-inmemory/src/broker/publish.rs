@@ -13,7 +13,7 @@ use super::flow::GivenUp;
 use super::message::{Message, Name};
 use super::state::State;
 
-/// A message that is ready to be published, and what must be there first.
+/// Message that is ready to be published, and the topology that it needs.
 #[derive(Debug)]
 pub(crate) struct Publication {
     message: Arc<Message>,
@@ -22,18 +22,20 @@ pub(crate) struct Publication {
     delay: Option<Duration>,
 }
 
-/// What is declared before a message is sent.
+/// Topology that is declared before a message is sent.
 #[derive(Debug)]
 enum Needs {
     Nothing,
-    /// A queue with the exchange of the same name.
+    /// Queue with the exchange of the same name.
     Queue,
     Topology(Arc<Topology>),
 }
 
 impl Publication {
+    /// Prepares a message.
+    ///
     /// # Errors
-    /// For a name or key that AMQP could not carry.
+    /// Fails for a name or key that AMQP could not carry.
     pub(crate) fn new(mut outgoing: Outgoing) -> Result<Self, TransportError> {
         check(&outgoing)?;
         let target = std::mem::replace(&mut outgoing.target, Target::Inbox(Cow::Borrowed("")));
@@ -73,8 +75,8 @@ impl State {
     /// Publishes for a connection.
     ///
     /// # Errors
-    /// As [`Transport::send`](bus_core::transport::Transport::send). A message that one of several queues refuses is
-    /// in the others all the same, as on RabbitMQ.
+    /// The errors of [`Transport::send`](bus_core::transport::Transport::send). A message that one
+    /// of several queues refuses is in the others all the same, as on RabbitMQ.
     pub(crate) fn publish(
         &mut self,
         connection: ConnectionId,
@@ -97,7 +99,8 @@ impl State {
             return Err(errors::no_exchange(exchange));
         }
         let route = self.route(exchange, routing_key, headers);
-        // The default exchange is only used to reach one queue, by its name: its absence is always an error.
+        // The default exchange is only used to reach one queue, by its name: its absence is always
+        // an error.
         if route.is_empty() && (mandatory || exchange.is_empty()) {
             return Err(errors::unroutable(exchange, routing_key));
         }
@@ -107,7 +110,7 @@ impl State {
         }
     }
 
-    /// Publishes what was delayed. Nobody waits for the outcome any more.
+    /// Publishes a delayed message, whose sender no longer waits for the outcome.
     pub(crate) fn publish_due(&mut self, message: &Arc<Message>) {
         let Incoming {
             exchange,
@@ -137,14 +140,17 @@ impl State {
         outcome
     }
 
-    /// Sends what queues gave up where it goes; that may make other queues give up something.
+    /// Sends messages that queues gave up to their dead letter exchanges.
+    ///
+    /// That may make other queues give up messages.
     pub(crate) fn forward_given_up(&mut self) {
         while let Some(GivenUp { by, entry, to }) = self.flow.given_up.pop_front() {
             let content = &entry.message.content;
             let key = to.routing_key.as_ref().unwrap_or(&content.routing_key);
             let route = self.route(&to.exchange, key, &content.headers);
             let message = Arc::new(entry.message.dead_lettered(&by, &to.exchange, key));
-            // Nobody but the broker moves a message here, so one that came back would go round for ever.
+            // Only the broker moves a message here, so one that came back would circulate without
+            // end.
             let onward = route
                 .iter()
                 .filter(|queue| !message.given_up_by.contains(queue));
@@ -158,7 +164,7 @@ impl State {
         }
     }
 
-    /// Declares what a message needs, the first time that its connection sends there.
+    /// Declares the topology of a message when its connection first sends there.
     fn provide(
         &mut self,
         connection: ConnectionId,
@@ -183,7 +189,9 @@ impl State {
         }
     }
 
-    /// The exchange and the queue that a sender to a queue expects. A queue that is there may be bound otherwise.
+    /// Declares the exchange and the queue that a sender to a queue expects.
+    ///
+    /// An existing queue may be bound otherwise.
     fn provide_queue(
         &mut self,
         connection: ConnectionId,

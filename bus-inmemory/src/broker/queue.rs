@@ -1,4 +1,4 @@
-//! A queue: what waits, who consumes, what is given up.
+//! Queue: waiting messages, consumers, and messages that are given up.
 
 use std::sync::Arc;
 
@@ -13,23 +13,25 @@ use super::ready::Ready;
 use super::settings::{Arguments, Overflow, Settings};
 use crate::broker::errors;
 
-/// One queue. Between operations, messages wait only while no consumer has room.
+/// One queue.
+///
+/// Between operations, messages wait only while no consumer has room.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) name: Name,
     pub(crate) durable: bool,
     pub(crate) auto_delete: bool,
-    /// The connection to which it is exclusive.
+    /// Connection to which it is exclusive.
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) arguments: Arguments,
     pub(crate) settings: Settings,
     pub(crate) ready: Ready,
     pub(crate) consumers: Consumers,
-    /// Since when it has no consumer.
+    /// Time since which it has no consumer.
     pub(crate) unused_since: Instant,
-    /// When the timer looks for expired messages.
+    /// Time at which the timer looks for expired messages.
     pub(crate) expiry_at: Option<Instant>,
-    /// When the timer looks whether it is unused.
+    /// Time at which the timer checks that it is still used.
     pub(crate) deletion_at: Option<Instant>,
     next_position: u64,
 }
@@ -60,7 +62,7 @@ impl Queue {
     /// Takes a message in.
     ///
     /// # Errors
-    /// If the queue is full and refuses.
+    /// Fails if the queue is full and refuses.
     pub(crate) fn put(
         &mut self,
         message: Arc<Message>,
@@ -105,7 +107,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives up what has waited too long.
+    /// Gives up messages that have waited too long.
     pub(crate) fn expire(&mut self, flow: &mut Flow) {
         while let Some(entry) = self.ready.pop_expired() {
             self.give_up(entry, flow);
@@ -119,7 +121,7 @@ impl Queue {
         }
     }
 
-    /// Hands out what waits, and is not too old, to those that have room.
+    /// Hands out waiting messages that are not expired to consumers with room.
     fn serve(&mut self, flow: &mut Flow) {
         loop {
             self.expire(flow);
@@ -138,7 +140,7 @@ impl Queue {
     /// Adds a consumer.
     ///
     /// # Errors
-    /// If it or the one that is there wants the queue for itself.
+    /// Fails if it, or the one that is there, wants the queue for itself.
     pub(crate) fn subscribe(
         &mut self,
         consumer: Consumer,
@@ -153,13 +155,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Ends a subscription. What nobody pulled was seen by nobody: it goes back unmarked.
+    /// Ends a subscription.
+    ///
+    /// A message that was not pulled was seen by no consumer: it goes back unmarked.
     pub(crate) fn unsubscribe(&mut self, id: ConsumerId, flow: &mut Flow) {
         self.take_leave(id, flow);
         self.serve(flow);
     }
 
-    /// Forgets a consumer; what it had pulled and not settled goes back.
+    /// Forgets a consumer; its pulled and unsettled messages go back.
     pub(crate) fn remove(&mut self, id: ConsumerId, flow: &mut Flow) {
         self.take_leave(id, flow);
         if let Some(mut consumer) = self.consumers.remove(id) {
@@ -202,7 +206,7 @@ impl Queue {
         self.serve(flow);
     }
 
-    /// Takes back what somebody has seen, at its old place.
+    /// Takes back a message that a consumer has seen, at its old place.
     fn give_back(&mut self, mut entry: Entry, flow: &mut Flow) {
         entry.redelivered = true;
         if self.settings.quorum {
@@ -219,12 +223,12 @@ impl Queue {
         self.ready.put(entry);
     }
 
-    /// Whether its last consumer was the reason for it to be there.
+    /// Returns `true` if it is auto-delete and has no consumer.
     pub(crate) fn is_over(&self) -> bool {
         self.auto_delete && self.consumers.subscribed().next().is_none()
     }
 
-    /// When it is deleted unless somebody uses it; none while somebody does.
+    /// Time at which it is deleted, unless it is used before; `None` while it is used.
     pub(crate) fn unused_until(&self) -> Option<Instant> {
         if self.consumers.subscribed().next().is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! The messages of a queue that wait, in the order in which they are served.
+//! Waiting messages of a queue, in the order in which they are served.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::message::Entry;
 
-/// Entries by priority, each priority first in, first out. A queue without priorities has one level.
+/// Entries by priority, each priority first in, first out.
+///
+/// A queue without priorities has one level.
 #[derive(Debug)]
 pub(crate) struct Ready {
     levels: Vec<VecDeque<Entry>>,
@@ -29,7 +31,9 @@ impl Ready {
         self.len == 0
     }
 
-    /// Puts an entry where its position belongs: at the end if it is new, at its old place if it comes back.
+    /// Puts an entry at its position.
+    ///
+    /// That is at the end if it is new, at its old place if it comes back.
     pub(crate) fn put(&mut self, entry: Entry) {
         let highest = self.levels.len() - 1;
         let level = usize::from(entry.message.content.priority.unwrap_or(0)).min(highest);
@@ -46,7 +50,7 @@ impl Ready {
         self.len += 1;
     }
 
-    /// The next one to serve: the oldest of the highest priority.
+    /// Takes the next entry to serve: the oldest of the highest priority.
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         if self.len == 0 {
             return None;
@@ -55,7 +59,9 @@ impl Ready {
         self.levels.iter_mut().rev().find_map(VecDeque::pop_front)
     }
 
-    /// An entry whose time is over. Only the head of each priority is looked at, as on RabbitMQ.
+    /// Takes an expired entry.
+    ///
+    /// Only the head of each priority is looked at, as on RabbitMQ.
     pub(crate) fn pop_expired(&mut self) -> Option<Entry> {
         let is_expired =
             |level: &&mut VecDeque<Entry>| level.front().is_some_and(Entry::is_expired);
@@ -64,7 +70,7 @@ impl Ready {
         entry
     }
 
-    /// When the first head expires.
+    /// Time at which the first head expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.levels
             .iter()

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::message::Name;
 
-/// How many keys of one exchange are remembered; keys may be made of data, and without end.
+/// Number of keys that are remembered for one exchange.
+///
+/// Keys may be made of data, and without end.
 const REMEMBERED_KEYS: usize = 1024;
 
-/// The queues that get a message, each once.
+/// Queues that get a message, each once.
 pub(crate) type Route = Arc<[Name]>;
 
 /// Routes that were found, until anything about the topology changes.

@@ -1,4 +1,4 @@
-//! From an exchange and a key to queues.
+//! Routing from an exchange and a key to queues.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::routes::Route;
 use super::state::State;
 
 impl State {
-    /// The queues that a message reaches; none if the exchange is not there.
+    /// Queues that a message reaches; none if the exchange does not exist.
     pub(crate) fn route(&mut self, exchange: &str, key: &str, headers: &Headers) -> Route {
         if exchange.is_empty() {
             let queue = self.queues.get_key_value(key);
@@ -38,14 +38,16 @@ impl State {
     }
 }
 
-/// One walk over the bindings. Each exchange is visited once, so that circles end and diamonds deliver once.
+/// One walk over the bindings.
+///
+/// Each exchange is visited once, so that circles end and diamonds deliver once.
 struct Walk<'a> {
     state: &'a State,
     key: &'a str,
     headers: &'a Headers,
     seen: HashSet<&'a str>,
     queues: Vec<Name>,
-    /// The headers of the message mattered.
+    /// `true` if the headers of the message mattered.
     by_headers: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What happens later: delayed messages, expiring messages, unused queues.
+//! Scheduled work: delayed messages, expiring messages, unused queues.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -12,7 +12,7 @@ use super::message::{Message, Name};
 use super::queue::Queue;
 use crate::broker::errors;
 
-/// Jobs by the time at which they are due; those of one time in the order in which they came.
+/// Jobs by the time at which they are due; those of one time in order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     jobs: BinaryHeap<Timed>,
@@ -37,10 +37,10 @@ pub(super) struct Timed {
 }
 
 impl Schedule {
-    /// Keeps a message until its time has come.
+    /// Keeps a message until its delay is over.
     ///
     /// # Errors
-    /// Without a runtime nothing would ever deliver it.
+    /// Fails without a tokio runtime, as nothing would ever deliver the message.
     pub(crate) fn deliver_after(
         &mut self,
         delay: Duration,
@@ -57,7 +57,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Looks after the messages of a queue that expire, unless that is done already.
+    /// Schedules the expiry of a queue's messages, unless that is done already.
     pub(crate) fn look_after(&mut self, queue: &mut Queue) {
         let Some(due) = queue.ready.next_expiry() else {
             return;
@@ -68,8 +68,10 @@ impl Schedule {
         }
     }
 
-    /// Sees to it that an unused queue goes when it says so. One that is used meanwhile is looked at again then, so
-    /// that consumers that come and go leave no trail of jobs.
+    /// Schedules the deletion of an unused queue.
+    ///
+    /// A queue that is used meanwhile is looked at again then, so that consumers that come and go
+    /// leave no trail of jobs.
     pub(crate) fn delete_if_unused(&mut self, queue: &mut Queue) {
         if queue.deletion_at.is_none()
             && let Some(due) = queue.unused_until()
@@ -85,12 +87,12 @@ impl Schedule {
         self.jobs.push(Timed { due, sequence, job });
     }
 
-    /// When the next job is due.
+    /// Time at which the next job is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.jobs.peek().map(|timed| timed.due)
     }
 
-    /// How many messages wait for their time.
+    /// Number of messages that wait for the end of their delay.
     pub(crate) fn delayed(&self) -> usize {
         self.delayed
     }
@@ -109,7 +111,7 @@ impl Schedule {
 }
 
 impl Ord for Timed {
-    /// The earliest is the greatest, as the heap gives out the greatest.
+    /// Orders the earliest as the greatest, as the heap gives out the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.due, other.sequence).cmp(&(self.due, self.sequence))
     }

@@ -1,4 +1,4 @@
-//! The arguments of a queue, in the one form that RabbitMQ compares, and what they mean.
+//! Arguments of a queue, in the one form that RabbitMQ compares, and their meaning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use bus_core::transport::TransportError;
 
 use crate::broker::errors;
 
-/// How often a quorum queue that says nothing returns a message: RabbitMQ's own default since 4.0.
+/// Default delivery limit of a quorum queue: RabbitMQ's own since 4.0.
 const DEFAULT_DELIVERY_LIMIT: u32 = 20;
 
 /// `x-` arguments by name.
 pub(crate) type Arguments = BTreeMap<String, HeaderValue>;
 
-/// The arguments under which a queue is declared: its typed settings and the further ones, which win.
+/// Collects the arguments under which a queue is declared.
+///
+/// These are its typed settings and its further arguments, which win.
 pub(crate) fn arguments(queue: &topology::Queue) -> Arguments {
     let mut arguments = Arguments::new();
     let mut set = |name: &str, value: Option<HeaderValue>| {
@@ -60,7 +62,7 @@ fn millis(duration: Duration) -> HeaderValue {
     u64::try_from(duration.as_millis()).map_or(HeaderValue::Int(i64::MAX), HeaderValue::from)
 }
 
-/// What the arguments of a queue mean.
+/// Meaning of the arguments of a queue.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) quorum: bool,
@@ -74,12 +76,12 @@ pub(crate) struct Settings {
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
-/// What a full queue does.
+/// Reaction of a full queue to a further message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overflow {
     DropHead,
     RejectPublish,
-    /// Refuses, and dead-letters what it refuses.
+    /// Refuses, and dead-letters the refused message.
     RejectPublishDeadLetter,
 }
 
@@ -87,7 +89,7 @@ impl Settings {
     /// Reads the arguments of the queue `name`.
     ///
     /// # Errors
-    /// For values that RabbitMQ would refuse, and for streams.
+    /// Fails for values that RabbitMQ would refuse, and for streams.
     pub(crate) fn read(name: &str, arguments: &Arguments) -> Result<Self, TransportError> {
         let read = Reader { name, arguments };
         let quorum = match read.text("x-queue-type")? {
@@ -165,6 +167,8 @@ impl<'a> Reader<'a> {
             .unwrap_or(false)
     }
 
+    /// Delivery limit; `None` if there is none.
+    ///
     /// Only quorum queues count; any negative number means that there is no limit.
     fn delivery_limit(&self, quorum: bool) -> Result<Option<u32>, TransportError> {
         if !quorum {

@@ -1,4 +1,4 @@
-//! Everything a broker knows, behind its one lock.
+//! State of a broker, behind its one lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::schedule::Schedule;
 use crate::broker::errors;
 
-/// The broker's entities and connections.
+/// Entities and connections of the broker.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) exchanges: HashMap<Name, Exchange>,
@@ -27,10 +27,12 @@ pub(crate) struct State {
     next_id: u64,
 }
 
-/// What an open connection remembers.
+/// State of an open connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// What was declared before sending, by exchange, so that it is not compared for each message.
+    /// Topology declared before sending, by exchange.
+    ///
+    /// It is kept so that it is not compared for each message.
     pub(crate) declared: HashMap<Name, Arc<Topology>>,
 }
 
@@ -54,8 +56,10 @@ impl State {
         self.connections.contains_key(&connection)
     }
 
+    /// Returns an open connection.
+    ///
     /// # Errors
-    /// If it was closed.
+    /// Fails if the connection was closed.
     pub(crate) fn connection(
         &mut self,
         id: ConnectionId,
@@ -63,7 +67,9 @@ impl State {
         self.connections.get_mut(&id).ok_or_else(errors::closed)
     }
 
-    /// Ends a connection: its consumers and exclusive queues go, its unsettled deliveries go back.
+    /// Ends a connection.
+    ///
+    /// Its consumers and exclusive queues are removed, its unsettled deliveries go back.
     pub(crate) fn disconnect(&mut self, id: ConnectionId) {
         if self.connections.remove(&id).is_none() {
             return;
@@ -87,7 +93,7 @@ impl State {
         }
     }
 
-    /// Changes a queue, if it is there, and does what follows from that.
+    /// Changes a queue, if it exists, and applies the effects of the change.
     pub(crate) fn change<T>(
         &mut self,
         name: &str,

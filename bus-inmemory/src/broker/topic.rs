@@ -1,11 +1,13 @@
-//! Patterns of topic exchanges: words joined by `.`, where `*` is one word and `#` any number of them.
+//! Patterns of topic exchanges.
+//!
+//! They are words joined by `.`, where `*` is one word and `#` any number of them.
 
-/// Whether `key` matches `pattern`.
+/// Returns `true` if `key` matches `pattern`.
 pub(crate) fn matches(pattern: &str, key: &str) -> bool {
     let pattern: Vec<&str> = words(pattern).collect();
     let key: Vec<&str> = words(key).collect();
-    // `star` remembers the last `#` and where its match began, so that only that one is ever widened again: linear
-    // memory, and no exponential patterns.
+    // `star` remembers the last `#` and where its match began, so that only that one is ever
+    // widened again: linear memory, and no exponential patterns.
     let (mut p, mut k, mut star) = (0, 0, None);
     while k < key.len() {
         match pattern.get(p) {
@@ -30,6 +32,8 @@ pub(crate) fn matches(pattern: &str, key: &str) -> bool {
     pattern[p..].iter().all(|word| *word == "#")
 }
 
+/// Splits a pattern or key into words.
+///
 /// The empty key has no words, as on RabbitMQ: `#` matches it and `*` does not.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('.').filter(move |_| !text.is_empty())

@@ -8,7 +8,7 @@ use bus_core::transport::Incoming;
 
 use super::journal::type_name;
 
-/// A delivery that was handed to a consumer and is not settled, or still being handled.
+/// Delivery that was handed to a consumer, and is unsettled or still being handled.
 ///
 /// ```
 /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -60,22 +60,24 @@ impl InFlight {
         }
     }
 
-    /// The queue that it came from.
+    /// Name of the queue that the delivery came from.
     pub fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// Its most specific type, as in `#[message("…")]`.
+    /// Most specific type of the message, as in `#[message("…")]`.
+    ///
+    /// It is `(no type)` if the message names none, or cannot be read.
     pub fn message_type(&self) -> &str {
         &self.message_type
     }
 
-    /// Its id, if it has one.
+    /// Id of the message, if it has one.
     pub fn message_id(&self) -> Option<&str> {
         self.message_id.as_deref()
     }
 
-    /// Whether a consumer has taken it; otherwise it is prefetched.
+    /// Returns `true` if a consumer has taken it, `false` if it is only prefetched.
     pub fn is_running(&self) -> bool {
         self.running
     }
@@ -93,7 +95,9 @@ impl fmt::Display for InFlight {
     }
 }
 
-/// Work was still in flight after the harness's timeout; says which. A test that returns it prints that too.
+/// Error for work that was still in flight after the harness's timeout.
+///
+/// Its text lists that work, and a test that returns the error prints the list.
 ///
 /// ```
 /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -121,7 +125,7 @@ pub struct NotQuiescent {
 }
 
 impl NotQuiescent {
-    /// What was in flight.
+    /// Deliveries that were in flight when the timeout had passed.
     pub fn in_flight(&self) -> &[InFlight] {
         &self.in_flight
     }
@@ -137,7 +141,9 @@ impl fmt::Display for NotQuiescent {
 }
 
 impl fmt::Debug for NotQuiescent {
-    /// As people read it: a test that fails with `?` prints errors this way.
+    /// Formats as [`Display`](fmt::Display) does.
+    ///
+    /// A test that fails with `?` prints errors in this form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -1,4 +1,4 @@
-//! What happened, in order.
+//! Record of events, in order.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,9 @@ use bus_core::message::{Envelope, Intent};
 use bus_core::observe::{Consumed, Observer};
 use tokio::sync::Notify;
 
-/// Records what a bus sends, consumes and fails, for the harness that made it. Clones record to the same place.
+/// Records what a bus sends, consumes and fails, for the harness that made it.
+///
+/// Clones record to the same place.
 ///
 /// ```
 /// use bus_core::{Bus, Message};
@@ -34,7 +36,7 @@ struct Journal {
     news: Notify,
 }
 
-/// What can happen to a message.
+/// Kind of an event in the life of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     Sent(Intent),
@@ -43,7 +45,7 @@ pub(super) enum Happening {
 }
 
 impl Happening {
-    /// As people say it.
+    /// Verb for the texts of a test's output.
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Sent(Intent::Publish) => "published",
@@ -57,12 +59,12 @@ impl Happening {
     }
 }
 
-/// Something that happened to a message.
+/// Event in the life of a message.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) happening: Happening,
     pub(super) envelope: Envelope,
-    /// Where it was consumed.
+    /// Endpoint on which it was consumed.
     pub(super) endpoint: Option<String>,
     pub(super) attempts: u32,
     pub(super) duplicate: bool,
@@ -70,12 +72,12 @@ pub(super) struct Event {
 }
 
 impl Recorder {
-    /// Told of every event that is recorded from now on.
+    /// Notified of every event that is recorded from now on.
     pub(super) fn news(&self) -> &Notify {
         &self.0.news
     }
 
-    /// What happened so far.
+    /// Events recorded so far.
     pub(super) fn events(&self) -> Vec<Arc<Event>> {
         self.lock().clone()
     }
@@ -129,7 +131,7 @@ impl Observer for Recorder {
     }
 }
 
-/// The error and its causes.
+/// Joins the error and its causes.
 fn describe(error: &ConsumeError) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     causes.join(": ")
@@ -143,7 +145,7 @@ impl fmt::Debug for Recorder {
     }
 }
 
-/// How much of a message is shown, in characters.
+/// Number of characters of a message that are shown.
 const SHOWN: usize = 120;
 
 impl fmt::Display for Event {
@@ -179,7 +181,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// The most specific type of a message, as it is written in `#[message("…")]`.
+/// Most specific type of a message, as it is written in `#[message("…")]`.
 pub(super) fn type_name(envelope: &Envelope) -> &str {
     envelope.message_types.first().map_or("(no type)", |urn| {
         urn.strip_prefix("urn:message:").unwrap_or(urn)

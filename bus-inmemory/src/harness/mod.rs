@@ -1,4 +1,4 @@
-//! A bus under test: what it did, and when it is done.
+//! Bus under test: a record of its events, and the end of its work.
 
 mod in_flight;
 mod journal;
@@ -25,14 +25,15 @@ use crate::InMemory;
 use journal::Happening;
 use watch::Watch;
 
-/// How long to wait by default before something counts as stuck.
+/// Default time after which waiting work counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A bus on a broker of its own, which records what happens and knows when everything is done.
+/// Bus on a broker of its own, with a record of its events, for tests.
 ///
-/// A service under test is built as in production, on the harness's builder. Time is tokio's: with
-/// `#[tokio::test(start_paused = true)]` waits for retries, delays and time-outs cost nothing. What no consumer wanted or
-/// what failed is in its queue: `harness.transport().waiting("payments_skipped")`, or `…_error`.
+/// The harness knows when everything is done. A service under test is built as in production, on
+/// the harness's builder. Time is tokio's: with `#[tokio::test(start_paused = true)]` waits for
+/// retries, delays and time-outs cost nothing. A message that no consumer wanted, or that failed,
+/// is in its queue: `harness.transport().waiting("payments_skipped")`, or `…_error`.
 ///
 /// ```
 /// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -71,24 +72,26 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// Starts a bus on a new broker. `configure` gets the builder on the in-memory transport, as production code gets
-    /// it on its own, and returns it.
+    /// Starts a bus on a new broker.
+    ///
+    /// `configure` gets the builder on the in-memory transport, as production code gets it on its
+    /// own, and returns it.
     ///
     /// # Errors
-    /// As [`BusBuilder::start`].
+    /// The errors of [`BusBuilder::start`].
     pub async fn start(
         configure: impl FnOnce(BusBuilder) -> BusBuilder,
     ) -> Result<Self, StartError> {
         Self::start_on(InMemory::new(), configure).await
     }
 
-    /// Starts a bus on a broker that is there already.
+    /// Starts a bus on a broker that exists already.
     ///
-    /// What happened before is not recorded, nor what other buses do; [`start_bus`](Self::start_bus) adds buses whose
-    /// doings are.
+    /// Earlier events are not recorded, nor those of other buses; [`start_bus`](Self::start_bus)
+    /// adds buses that are recorded.
     ///
     /// # Errors
-    /// As [`BusBuilder::start`].
+    /// The errors of [`BusBuilder::start`].
     pub async fn start_on(
         transport: InMemory,
         configure: impl FnOnce(BusBuilder) -> BusBuilder,
@@ -102,10 +105,13 @@ impl Harness {
         })
     }
 
-    /// Starts another bus on the same broker, recorded here too: another service, or another instance.
+    /// Starts another bus on the same broker, recorded here too.
+    ///
+    /// It stands for another service, or another instance. [`shutdown`](Self::shutdown) does not
+    /// stop it.
     ///
     /// # Errors
-    /// As [`BusBuilder::start`].
+    /// The errors of [`BusBuilder::start`].
     pub async fn start_bus(
         &self,
         configure: impl FnOnce(BusBuilder) -> BusBuilder,
@@ -113,35 +119,40 @@ impl Harness {
         start(&self.transport, &self.watch, configure).await
     }
 
-    /// How long to wait, by tokio's clock, before something counts as stuck. Default: 30 s. A test of retries over
-    /// hours, with time paused, needs hours.
+    /// Sets the time after which waiting work counts as stuck. Default: 30 s.
+    ///
+    /// It runs on tokio's clock. A test of retries over hours, with time paused, needs hours.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.watch.timeout = timeout;
         self
     }
 
-    /// The bus that [`start`](Self::start) started.
+    /// Bus that [`start`](Self::start) started.
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
 
-    /// Another connection to the broker, for a bus or a test that needs it.
+    /// Opens another connection to the broker, for a bus or a test that needs it.
     pub fn transport(&self) -> InMemory {
         self.transport.clone()
     }
 
-    /// What records here, for [`BusBuilder::observe`] of a bus that was not started by the harness.
+    /// Recorder for [`BusBuilder::observe`] of a bus that the harness did not start.
     pub fn observer(&self) -> Recorder {
         self.watch.journal.clone()
     }
 
-    /// Waits until nothing is in flight: every message that reached a queue with a consumer is handled, and so is
-    /// everything that this caused. What happened is recorded then; "nothing else happened" needs no further wait.
+    /// Waits until nothing is in flight.
     ///
-    /// Not in flight are messages in queues that nobody consumes, [delayed](Self::delayed) ones, and what tasks of the
-    /// test itself have not sent yet. One blind spot: of an endpoint that is `at_most_once`, on a runtime of several
-    /// threads, the moments between acknowledgement, consumer and record are not counted.
+    /// Every message that reached a queue with a consumer is then handled, and so is everything
+    /// that this caused. The events are recorded by then; "nothing else happened" needs no further
+    /// wait.
+    ///
+    /// Not in flight are messages in queues without consumers, [delayed](Self::delayed) ones, and
+    /// messages that tasks of the test itself have not sent yet. One blind spot: of an endpoint
+    /// that is `at_most_once`, on a runtime of several threads, the moments between
+    /// acknowledgement, consumer and record are not counted.
     ///
     /// # Panics
     /// With a list of what is in flight, if that takes longer than the [timeout](Self::timeout).
@@ -155,7 +166,7 @@ impl Harness {
         }
     }
 
-    /// The same as [`quiescent`](Self::quiescent), for tests that handle the error.
+    /// Waits as [`quiescent`](Self::quiescent) does, for tests that handle the error.
     ///
     /// # Errors
     /// [`NotQuiescent`] lists what is in flight after the [timeout](Self::timeout).
@@ -163,42 +174,44 @@ impl Harness {
         self.watch.quiescent().await
     }
 
-    /// What is in flight now.
+    /// Deliveries that are in flight now.
     pub fn in_flight(&self) -> Vec<InFlight> {
         self.watch.in_flight()
     }
 
-    /// How many messages wait for their time; sleeping until then, with paused time, delivers them.
+    /// Number of messages on the broker that wait for the end of their delay.
+    ///
+    /// Sleeping until then, with paused time, delivers them.
     pub fn delayed(&self) -> usize {
         self.transport.delayed()
     }
 
-    /// The events of type `M` that were published, or of a type that implements `M`.
+    /// Events of type `M` that were published, or of a type that implements `M`.
     pub fn published<M: Message>(&self) -> Records<M> {
         self.records(Happening::Sent(Intent::Publish))
     }
 
-    /// The commands and requests of type `M` that were sent to an address.
+    /// Commands and requests of type `M` that were sent to an address.
     pub fn sent<M: Message>(&self) -> Records<M> {
         self.records(Happening::Sent(Intent::Send))
     }
 
-    /// The answers of type `M`.
+    /// Responses of type `M`.
     pub fn responded<M: Message>(&self) -> Records<M> {
         self.records(Happening::Sent(Intent::Respond))
     }
 
-    /// The fault messages about messages of type `M` that left, published or to an address.
+    /// Fault messages about messages of type `M` that were published or sent.
     pub fn faults<M: Message>(&self) -> Records<Fault<M>> {
         self.records(Happening::Sent(Intent::Fault))
     }
 
-    /// The deliveries of type `M` that consumers handled, one for each endpoint.
+    /// Deliveries of type `M` that consumers handled, one for each endpoint.
     pub fn consumed<M: Message>(&self) -> Records<M> {
         self.records(Happening::Consumed)
     }
 
-    /// The deliveries of type `M` that failed for good.
+    /// Deliveries of type `M` that failed for good.
     pub fn faulted<M: Message>(&self) -> Records<M> {
         self.records(Happening::Faulted)
     }
@@ -206,7 +219,7 @@ impl Harness {
     /// Stops the bus that [`start`](Self::start) started.
     ///
     /// # Errors
-    /// As [`Bus::shutdown`].
+    /// The errors of [`Bus::shutdown`].
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         self.bus.shutdown().await
     }

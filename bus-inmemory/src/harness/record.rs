@@ -1,4 +1,4 @@
-//! One thing that happened to a message of a known type.
+//! Record of one event of a message of a known type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bus_core::message::Envelope;
 
 use super::journal::Event;
 
-/// Something that happened to a message of type `M`: the message, and how it went.
+/// Event in the life of a message of type `M`: the message, and the outcome.
 ///
 /// ```
 /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -48,10 +48,11 @@ impl<M: Message> Record<M> {
 }
 
 impl<M> Record<M> {
-    /// The message.
+    /// Message of the event.
     ///
     /// # Panics
-    /// If it says that it is an `M` and cannot be read as one; see [`try_message`](Self::try_message).
+    /// Panics if the message is declared to be an `M` and cannot be read as one; see
+    /// [`try_message`](Self::try_message).
     #[track_caller]
     pub fn message(&self) -> &M {
         match &self.message {
@@ -60,7 +61,7 @@ impl<M> Record<M> {
         }
     }
 
-    /// The message, without what is known of it.
+    /// Message of the event, without its record.
     ///
     /// # Panics
     /// If it cannot be read, as [`message`](Self::message).
@@ -72,32 +73,32 @@ impl<M> Record<M> {
         }
     }
 
-    /// The message, or why it cannot be read.
+    /// Message of the event, or the reason for which it cannot be read.
     pub fn try_message(&self) -> Result<&M, &DecodeError> {
         self.message.as_ref()
     }
 
-    /// Its ids, addresses and headers.
+    /// Envelope of the message, with its ids, addresses and headers.
     pub fn envelope(&self) -> &Envelope {
         &self.event.envelope
     }
 
-    /// The endpoint that handled it; none for what was sent.
+    /// Endpoint that handled the message; `None` for a message that was sent.
     pub fn endpoint(&self) -> Option<&str> {
         self.event.endpoint.as_deref()
     }
 
-    /// How often the consumer ran for this delivery; 0 for what was sent.
+    /// Number of times that the consumer ran for this delivery; 0 for a sent message.
     pub fn attempts(&self) -> u32 {
         self.event.attempts
     }
 
-    /// Whether the endpoint recognized it as handled before.
+    /// Returns `true` if the endpoint recognized the message as handled before.
     pub fn is_duplicate(&self) -> bool {
         self.event.duplicate
     }
 
-    /// Why it failed, with causes; none if it did not.
+    /// Error of the consumer, with its causes; `None` if it did not fail.
     pub fn error(&self) -> Option<&str> {
         self.event.error.as_deref()
     }

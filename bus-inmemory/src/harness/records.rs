@@ -1,4 +1,4 @@
-//! All that happened to messages of a type: counted, looked through, waited for.
+//! Records of all messages of a type: counted, looked through, waited for.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,9 +13,10 @@ use super::journal::{Event, Happening};
 use super::record::Record;
 use super::watch::Watch;
 
-/// What happened to messages of type `M`, up to now and from now on.
+/// Events of messages of type `M`, up to now and from now on.
 ///
-/// A message counts as an `M` by the types that it travels with: also if `M` is a base contract or an alias of its type.
+/// A message counts as an `M` by the types that it travels with: also if `M` is a base contract or
+/// an alias of its type.
 ///
 /// ```
 /// # use bus_core::Message;
@@ -54,36 +55,40 @@ impl<M: Message> Records<M> {
         }
     }
 
-    /// Only what happened on this endpoint.
+    /// Restricts the records to the events on this endpoint.
+    ///
+    /// Events of sending belong to no endpoint, so none of them is left.
     #[must_use]
     pub fn on(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// How many there are, unreadable ones included.
+    /// Number of events so far, including those of unreadable messages.
     pub fn count(&self) -> usize {
         self.of(&self.watch.journal.events()).count()
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there is no event so far.
     pub fn none(&self) -> bool {
         self.count() == 0
     }
 
-    /// Whether there is one whose message fulfils `predicate`.
+    /// Returns `true` if the message of an event so far fulfils `predicate`.
+    ///
+    /// Unreadable messages fulfil none.
     pub fn any(&self, predicate: impl Fn(&M) -> bool) -> bool {
         !self.matching(predicate).is_empty()
     }
 
-    /// All of them, in order.
+    /// Returns all records so far, in order.
     pub fn all(&self) -> Vec<Record<M>> {
         self.of(&self.watch.journal.events())
             .map(Record::new)
             .collect()
     }
 
-    /// The message, if there was exactly one.
+    /// Returns the message of the only record.
     ///
     /// ```
     /// # use bus_core::Message;
@@ -116,14 +121,18 @@ impl<M: Message> Records<M> {
         }
     }
 
-    /// Those whose message fulfils `predicate`, in order.
+    /// Returns the records so far whose message fulfils `predicate`, in order.
+    ///
+    /// Unreadable messages fulfil none.
     pub fn matching(&self, predicate: impl Fn(&M) -> bool) -> Vec<Record<M>> {
         let mut records = self.all();
         records.retain(|record| record.try_message().is_ok_and(&predicate));
         records
     }
 
-    /// The first one, which may have happened already.
+    /// Waits for the first record, which may exist already.
+    ///
+    /// The future can be spawned or kept.
     ///
     /// # Errors
     /// [`NotSeen`] after the harness's timeout.
@@ -132,8 +141,9 @@ impl<M: Message> Records<M> {
         async move { records.find(|_| true).await }
     }
 
-    /// The first one whose message fulfils `predicate`, which may have happened already. The future can be spawned
-    /// or kept.
+    /// Waits for the first record whose message fulfils `predicate`.
+    ///
+    /// It may exist already. The future can be spawned or kept.
     ///
     /// # Errors
     /// [`NotSeen`] after the harness's timeout.
@@ -152,7 +162,7 @@ impl<M: Message> Records<M> {
         let search = async {
             let mut seen = 0;
             loop {
-                // Created before looking: what is recorded in between is not missed.
+                // Created before looking: an event that is recorded in between is not missed.
                 let news = self.watch.journal.news().notified();
                 let events = self.watch.journal.events();
                 let new = events.get(seen..).unwrap_or_default();
@@ -201,7 +211,9 @@ impl<M: Message> fmt::Debug for Records<M> {
     }
 }
 
-/// What was waited for did not happen; says what did. A test that returns it prints that too.
+/// Error for an awaited event that did not happen within the harness's timeout.
+///
+/// Its text lists the events that did happen, and a test that returns the error prints the list.
 ///
 /// ```
 /// # use bus_core::Message;
@@ -260,7 +272,9 @@ impl fmt::Display for NotSeen {
 }
 
 impl fmt::Debug for NotSeen {
-    /// As people read it: a test that fails with `?` prints errors this way.
+    /// Formats as [`Display`](fmt::Display) does.
+    ///
+    /// A test that fails with `?` prints errors in this form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

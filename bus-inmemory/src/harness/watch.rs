@@ -8,7 +8,7 @@ use super::journal::Recorder;
 use super::working::Workers;
 use crate::broker::{Broker, State};
 
-/// Sees what a harness sees.
+/// View of a harness on its broker and its records.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     pub(super) journal: Recorder,
@@ -30,7 +30,7 @@ impl Watch {
     pub(super) async fn quiescent(&self) -> Result<(), NotQuiescent> {
         let quiet = async {
             loop {
-                // Created before looking: what ends in between is not missed.
+                // Created before looking: an end that comes in between is not missed.
                 let broker_idle = self.broker.idle().notified();
                 let workers_idle = self.workers.idle().notified();
                 if self.is_quiescent() {
@@ -51,7 +51,8 @@ impl Watch {
 
     fn is_quiescent(&self) -> bool {
         let settled = self.broker.with(|state| {
-            // A test that advances the clock expects what is due to have happened, before the timer had its turn.
+            // A test that advances the clock expects what is due to have happened, before the timer
+            // had its turn.
             state.run_due();
             state.flow.in_flight == 0
         });

@@ -1,4 +1,6 @@
-//! Consumers that run. Of a delivery that is acknowledged before it is handled, the broker knows nothing any more.
+//! Running consumers.
+//!
+//! The broker no longer knows of a delivery that is acknowledged before it is handled.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,7 @@ use tokio::sync::Notify;
 use super::in_flight::InFlight;
 use super::journal::type_name;
 
-/// The deliveries that consumers handle now.
+/// Deliveries that consumers handle now.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     running: Mutex<Running>,
@@ -23,7 +25,7 @@ struct Running {
 }
 
 impl Workers {
-    /// Told whenever the last one is done.
+    /// Notified whenever the last delivery is done.
     pub(super) fn idle(&self) -> &Notify {
         &self.idle
     }
@@ -54,7 +56,9 @@ impl Workers {
     }
 }
 
-/// One delivery that is being handled, until this is dropped: consumers may be cancelled.
+/// Delivery that is being handled, until this is dropped.
+///
+/// Consumers may be cancelled.
 struct Work<'a> {
     workers: &'a Workers,
     id: u64,
@@ -72,7 +76,7 @@ impl Drop for Work<'_> {
     }
 }
 
-/// Counts what runs.
+/// Middleware that counts running consumers.
 pub(super) struct Working(Arc<Workers>);
 
 impl Working {

@@ -15,14 +15,14 @@ use crate::error::{kind_of, words};
 
 pub(crate) type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
-/// A connection whose handshake is done.
+/// Connection whose handshake is done.
 pub(crate) struct Connected {
     pub(crate) connection: Connection,
     pub(crate) events: Events,
     pub(crate) socket: Arc<SocketHandle>,
 }
 
-/// Connects to one host within the time that the settings give.
+/// Connects to one host within the configured time.
 pub(crate) async fn connect(
     config: &Config,
     host: &Host,
@@ -105,7 +105,9 @@ async fn attempt(config: &Config, host: &Host, role: &str) -> Result<Connected, 
     })
 }
 
-/// Opens the socket itself: the client would leave tasks behind for each one that is refused.
+/// Opens the socket outside of the client.
+///
+/// The client would leave tasks behind for each socket that is refused.
 async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
     let failed = |error: std::io::Error| Failure::from(lapin::Error::from(error));
     let addresses = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
@@ -135,7 +137,7 @@ async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
     })
 }
 
-/// Whether the peer answered a TLS handshake with something else.
+/// Returns `true` if the peer answered a TLS handshake with something else.
 fn is_plain(error: &std::io::Error) -> bool {
     error.to_string().contains("InvalidContentType")
 }
@@ -186,7 +188,7 @@ mod tests {
         }
     }
 
-    /// The threads of the client; no other test of this crate has any.
+    /// Counts the threads of the client; no other test of this crate has any.
     fn client_threads() -> usize {
         let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         threads
@@ -205,7 +207,7 @@ mod tests {
         assert!(waited.is_ok(), "not within 20 s: {what}");
     }
 
-    /// One after the other in one test, as they look at the same threads.
+    /// Runs the attempts one after the other, as they look at the same threads.
     #[tokio::test]
     async fn an_attempt_that_fails_leaves_nothing_behind() {
         let tasks = || Handle::current().metrics().num_alive_tasks();

@@ -1,4 +1,4 @@
-//! What the client runs on: our tokio runtime, with tasks that end when a connection is given up.
+//! Runtime of the client: our tokio runtime, with tasks that can be ended.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -20,11 +20,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::socket::Socket;
 
-/// The stream below a [`Socket`], encrypted or not.
+/// Stream below a [`Socket`], encrypted or not.
 pub(crate) type Wire = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
-/// The runtime of one attempt to connect, and of the connection that comes of it. The client leaves tasks behind when an
-/// attempt fails; they are ended here.
+/// Runtime of one attempt to connect, and of the connection that comes of it.
+///
+/// The client leaves tasks behind when an attempt fails; they are ended here.
 #[derive(Clone)]
 pub(crate) struct ClientRuntime {
     tokio: Tokio,
@@ -33,7 +34,9 @@ pub(crate) struct ClientRuntime {
 }
 
 impl ClientRuntime {
-    /// Inside a tokio runtime only.
+    /// Creates a handle to the current tokio runtime.
+    ///
+    /// Must be called inside a tokio runtime.
     pub(crate) fn current() -> Self {
         Self {
             tokio: Tokio::current(),
@@ -42,7 +45,9 @@ impl ClientRuntime {
         }
     }
 
-    /// Ends every task of the client. What waits for one of them may wait without end.
+    /// Ends every task of the client.
+    ///
+    /// A future that waits for one of these tasks may wait without end.
     pub(crate) fn end(&self) {
         for task in self.lock().drain(..) {
             task.abort();
@@ -97,7 +102,7 @@ impl Reactor for ClientRuntime {
     type TcpStream = Socket<Wire>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    // The client makes no use of it, and what it would take cannot be named outside of its crate.
+    // The client makes no use of it, and the type to return cannot be named outside of its crate.
     fn register<H: Read + Write + Send + 'static>(
         &self,
         _: H,
@@ -122,7 +127,7 @@ impl Reactor for ClientRuntime {
     }
 }
 
-/// A task of the client.
+/// Task of the client.
 #[derive(Debug)]
 pub(crate) struct ClientTask<T>(JoinHandle<T>);
 
@@ -141,7 +146,7 @@ impl<T: Send + 'static> Future for ClientTask<T> {
         match ready!(Pin::new(&mut self.0).poll(cx)) {
             Ok(output) => Poll::Ready(output),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Ended by us: there is no output, and nobody else who could wait for it.
+            // Ended by us: there is no output, and nothing else waits for it.
             Err(_) => Poll::Pending,
         }
     }

@@ -1,4 +1,4 @@
-//! Says in which queue messages lie whose properties had to be changed to be read.
+//! Log of the queues whose messages had to be changed to be read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +8,15 @@ use tokio::time::Instant;
 
 use super::socket::SocketHandle;
 
-/// How often the log repeats it for one subscription.
+/// Interval at which the log repeats the warning for one subscription.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Follows what the socket changed for one subscription. Costs one look at a counter for each delivery.
+/// Follows the changes that the socket made for one subscription.
+///
+/// Costs one look at a counter for each delivery.
 pub(crate) struct ForeignBytes {
     queue: String,
-    /// How much was changed on the whole connection when it was last looked at.
+    /// Number of changes on the whole connection at the last look.
     seen: AtomicU64,
     said: Mutex<Said>,
 }
@@ -34,7 +36,9 @@ impl ForeignBytes {
         }
     }
 
-    /// Looks whether something was changed on this channel since the last look.
+    /// Logs a warning if something was changed on this channel since the last look.
+    ///
+    /// At most one warning a minute is logged for each subscription.
     pub(crate) fn look(&self, channel: u16, socket: &SocketHandle) {
         let now = socket.sanitized();
         if self.seen.load(Ordering::Relaxed) == now {

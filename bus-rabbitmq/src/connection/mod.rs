@@ -1,4 +1,4 @@
-//! One supervised connection: made again for as long as the transport lives.
+//! Supervised connection, made again for as long as the transport lives.
 
 mod attempt;
 mod client_runtime;
@@ -28,28 +28,30 @@ use attempt::{Connected, Events, connect};
 use socket::SocketHandle;
 use waiting::Complaints;
 
-/// How often a connection is looked at, should the client not have told of its end.
+/// Interval at which a connection is checked, should the client not report its end.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A connection that lived as long was a good one.
+/// Lifetime from which a connection counts as a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to end in good order.
+/// Time that a connection may take to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
 const REPLY_SUCCESS: u16 = 200;
 
-/// Whether the first refusal ends a link.
+/// Reaction of a link to the first refusal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// What the broker refuses at first is a mistake in the settings.
+    /// Ends the link: a first refusal by the broker is a mistake in the settings.
     UntilRefused,
-    /// The settings are known to be right.
+    /// Tries again: the settings are known to be right.
     Always,
 }
 
-/// A connection that comes back. The client's own recovery is off: it knows nothing of our topology, and channels that
-/// the broker closes are final for it.
+/// Connection that is made again after a loss.
+///
+/// The client's own recovery is off: it knows nothing of our topology, and channels that the broker
+/// closes are final for it.
 pub(crate) struct Link {
     state: watch::Receiver<State>,
     control: Arc<Control>,
@@ -58,7 +60,7 @@ pub(crate) struct Link {
 
 struct Control {
     config: Arc<Config>,
-    /// What it is for; stands in the connection's name and in the log.
+    /// Purpose of the connection; stands in its name and in the log.
     role: &'static str,
     state: watch::Sender<State>,
     suspicion: Notify,
@@ -68,10 +70,10 @@ struct Control {
 
 #[derive(Clone)]
 enum State {
-    /// Not connected, and why.
+    /// Not connected, with the reason.
     Down(String),
     Up(Arc<Live>),
-    /// The first connection was refused for good.
+    /// Refused for good at the first connection.
     Refused(TransportErrorKind, String),
     Closed,
 }
@@ -81,13 +83,15 @@ pub(crate) struct Live {
     connection: Connection,
     socket: Arc<SocketHandle>,
     most_headers: usize,
-    /// Why the broker reads nothing from us at present.
+    /// Reason for which the broker reads nothing from us at present.
     blocked: watch::Sender<Option<String>>,
     lost: watch::Sender<bool>,
 }
 
 impl Link {
-    /// Begins to connect. Inside a tokio runtime only.
+    /// Begins to connect.
+    ///
+    /// Must be called inside a tokio runtime.
     pub(crate) fn start(
         config: Arc<Config>,
         role: &'static str,
@@ -111,10 +115,10 @@ impl Link {
         })
     }
 
-    /// The connection, waited for.
+    /// Waits for the connection and returns it.
     ///
     /// # Errors
-    /// If the first one was refused for good, or the link was closed.
+    /// Fails if the first connection was refused for good, or the link was closed.
     pub(crate) async fn up(&self) -> Result<Arc<Live>, TransportError> {
         let mut state = self.state.clone();
         loop {
@@ -130,7 +134,7 @@ impl Link {
         }
     }
 
-    /// The connection, if there is one now.
+    /// Returns the connection, if there is one now.
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
         match &*self.state.borrow() {
             State::Up(live) => Some(Arc::clone(live)),
@@ -138,7 +142,7 @@ impl Link {
         }
     }
 
-    /// Why there is no connection now, in words; `None` if there is one.
+    /// Returns the reason for which there is no connection now; `None` if there is one.
     pub(crate) fn down(&self) -> Option<String> {
         match &*self.state.borrow() {
             State::Up(_) => None,
@@ -147,7 +151,7 @@ impl Link {
         }
     }
 
-    /// Whether the broker can be reached through it.
+    /// Reports whether the broker can be reached through this link.
     pub(crate) fn health(&self) -> Health {
         let role = self.control.role;
         match &*self.state.borrow() {
@@ -164,7 +168,7 @@ impl Link {
         }
     }
 
-    /// Says that something on the connection failed, so that its loss is noticed now.
+    /// Reports a failure on the connection, so that its loss is noticed now.
     pub(crate) fn suspect(&self) {
         self.control.suspicion.notify_one();
     }
@@ -215,8 +219,9 @@ impl Live {
         channel.map_err(|error| failed("no channel can be opened", error))
     }
 
-    /// What the broker answers, unless the connection is lost first: the client may leave a question without an answer
-    /// then.
+    /// Waits for an answer of the broker, or for the loss of the connection.
+    ///
+    /// The client may leave a question without an answer when the connection is lost.
     pub(crate) async fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, TransportError>>,
@@ -231,12 +236,12 @@ impl Live {
         }
     }
 
-    /// Follows whether the broker reads what we send; the text says why it does not.
+    /// Follows whether the broker reads from us; the text is the reason if it does not.
     pub(crate) fn blocked(&self) -> watch::Receiver<Option<String>> {
         self.blocked.subscribe()
     }
 
-    /// Whether the connection is gone, as known now.
+    /// Returns `true` if the connection is known to be gone.
     pub(crate) fn is_lost(&self) -> bool {
         *self.lost.borrow()
     }
@@ -248,16 +253,18 @@ impl Live {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// How many bytes the headers of a message may take on it.
+    /// Number of bytes that the headers of a message may take on this connection.
     pub(crate) fn most_headers(&self) -> usize {
         self.most_headers
     }
 
-    /// Where foreign bytes that came on the connection are counted.
+    /// Socket handle, which counts the foreign bytes that came on the connection.
     pub(crate) fn socket(&self) -> &SocketHandle {
         &self.socket
     }
 
+    /// Closes the connection, and waits for the broker's answer for a limited time.
+    ///
     /// A broker that reads or writes nothing may never answer; that holds up nothing else.
     async fn close(&self) {
         let closing = self.connection.close(REPLY_SUCCESS, "shutdown".into());
@@ -297,7 +304,8 @@ async fn supervise(control: Arc<Control>) {
                 let loss = follow(&control, &live, events).await;
                 live.socket.shut();
                 live.lost.send_replace(true);
-                // The same message comes again with the next connection, so each one may end as soon as this one.
+                // The same message comes again with the next connection, so each one may end as
+                // soon as this one.
                 if !loss.is_unreadable || since.elapsed() >= GOOD {
                     backoff.reset();
                 }
@@ -322,7 +330,9 @@ async fn supervise(control: Arc<Control>) {
 }
 
 impl Control {
-    /// Moves to the next state, unless the link was closed: an aborted supervisor still runs to its next await.
+    /// Moves to the next state; returns `false` if the link was closed.
+    ///
+    /// An aborted supervisor still runs to its next await.
     fn go_on(&self, next: State) -> bool {
         self.state.send_if_modified(|state| {
             let goes_on = !matches!(state, State::Closed);
@@ -355,10 +365,10 @@ impl Control {
     }
 }
 
-/// How a connection was lost.
+/// Loss of a connection.
 struct Loss {
     cause: String,
-    /// The client could not read what came.
+    /// `true` if the client could not read the received bytes.
     is_unreadable: bool,
 }
 
@@ -379,7 +389,7 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> Loss {
                     tracing::info!(role = control.role, "RabbitMQ takes messages again");
                     live.blocked.send_replace(None);
                 }
-                // Also told when only a channel was closed; the loop's condition knows.
+                // Also reported when only a channel was closed; the loop's condition knows.
                 Some(Event::Error(error)) => {
                     loss.is_unreadable |= matches!(error.kind(), ErrorKind::ParsingError(_));
                     loss.cause = words(&error);

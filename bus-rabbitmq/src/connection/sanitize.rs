@@ -1,9 +1,10 @@
-//! Foreign bytes that the client cannot parse, made harmless in place.
+//! Replacement, in place, of foreign bytes that the client cannot parse.
 //!
-//! RabbitMQ passes the properties of a message on as they came. AMQP wants UTF-8 in its short strings, but clients whose
-//! strings are bytes put other things there; and nothing bounds how deep the lists of a header are nested. The client
-//! gives up its whole connection for the one, and its process for the other. Every change keeps the length of what it
-//! changes, so that the frame around it stays as it is.
+//! RabbitMQ passes the properties of a message on as they came. AMQP wants UTF-8 in its short
+//! strings, but clients whose strings are bytes put other things there; and nothing bounds how deep
+//! the lists of a header are nested. The client gives up its whole connection for the one, and its
+//! process for the other. Every change keeps the length of the bytes that it changes, so that the
+//! frame around them stays as it is.
 
 use crate::convert::MAX_DEPTH;
 
@@ -14,16 +15,16 @@ const CONNECTION_CLOSE: (u16, u16) = (10, 50);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 const BASIC_RETURN: (u16, u16) = (60, 50);
 
-/// Stands for each byte that is no UTF-8.
+/// Replacement for each byte that is no UTF-8.
 const REPLACEMENT: u8 = b'?';
 
-/// Makes the payload of a frame parseable. Returns whether it had to be changed.
+/// Makes the payload of a frame parseable; returns `true` if it had to be changed.
 pub(crate) fn sanitize(frame_type: u8, payload: &mut [u8]) -> bool {
     let mut cursor = Cursor {
         rest: payload,
         changed: false,
     };
-    // What ends too early is left to the client, which knows what to say of it.
+    // A payload that ends too early is left to the client, which reports it properly.
     let _ = match frame_type {
         CONTENT_HEADER => cursor.content_header(),
         METHOD => cursor.method(),
@@ -38,7 +39,9 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// AMQP 0-9-1, section 4.2.6.1: class, weight, body size, flags, and the properties whose flags are set.
+    /// Walks through a content header (AMQP 0-9-1, section 4.2.6.1).
+    ///
+    /// It holds class, weight, body size, flags, and the properties whose flags are set.
     fn content_header(&mut self) -> Option<()> {
         self.take(12)?;
         let flags = self.u16()?;
@@ -53,6 +56,8 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    /// Makes the reply text of a method readable.
+    ///
     /// The broker cuts its own words after 255 bytes, which may be within a character of a name.
     fn method(&mut self) -> Option<()> {
         let method = (self.u16()?, self.u16()?);
@@ -89,7 +94,9 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// A value of a table or list, by its tag. A list or table that lies too deep becomes the bytes that it consists of.
+    /// Walks through a value of a table or list, by its tag.
+    ///
+    /// A list or table that lies too deep becomes the bytes that it consists of.
     fn value(&mut self, depth: usize) -> Option<()> {
         let tag = self.take(1)?;
         match tag[0] {
@@ -113,7 +120,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// What a length of four bytes announces.
+    /// Takes the bytes that a length of four bytes announces.
     fn long(&mut self) -> Option<Cursor<'a>> {
         let length = self.take(4)?;
         let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
@@ -164,7 +171,7 @@ mod tests {
         [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
     }
 
-    /// The payload of a content header of class basic.
+    /// Builds the payload of a content header of class basic.
     fn header(flags: u16, properties: &[u8]) -> Vec<u8> {
         let mut payload = vec![0, 60, 0, 0];
         payload.extend(7_u64.to_be_bytes());

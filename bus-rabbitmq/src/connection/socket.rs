@@ -1,4 +1,4 @@
-//! The socket of one connection: what is read is made parseable first, and it can be shut from outside.
+//! Socket of one connection, made parseable as it is read, and shut from outside.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,27 +13,29 @@ use futures_util::task::AtomicWaker;
 
 use super::sanitize::sanitize;
 
-/// Type, channel, and length of a frame.
+/// Length of a frame's head: type, channel, and length of the payload.
 const FRAME_HEAD: usize = 7;
 
-/// A frame that is longer ends the connection, whatever it holds; nothing is gathered for it.
+/// Length of the longest frame that is inspected, in bytes.
+///
+/// A longer one ends the connection, regardless of its content; nothing is gathered for it.
 const MAX_INSPECTED: usize = 4 * 1024 * 1024;
 
-/// A stream of AMQP frames whose content the client can parse.
+/// Stream of AMQP frames whose content the client can parse.
 pub(crate) struct Socket<S> {
     stream: S,
     handle: Arc<SocketHandle>,
     frames: Frames,
 }
 
-/// The other end of a [`Socket`]: shuts it, and knows how many frames had to be changed.
+/// Other end of a [`Socket`]: shuts it, and counts the changed frames.
 #[derive(Default)]
 pub(crate) struct SocketHandle {
     shut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
     sanitized: AtomicU64,
-    /// The same for each channel, where there was one.
+    /// Number of changed frames for each channel that had any.
     by_channel: Mutex<HashMap<u16, u64>>,
 }
 
@@ -50,19 +52,21 @@ impl<S> Socket<S> {
 }
 
 impl SocketHandle {
-    /// Ends every read and write from now on. The client, which waits for one of them, closes the socket then.
+    /// Ends every read and write from now on.
+    ///
+    /// The client, which waits for one of them, closes the socket then.
     pub(crate) fn shut(&self) {
         self.shut.store(true, Ordering::Release);
         self.reader.wake();
         self.writer.wake();
     }
 
-    /// How many frames had to be changed so far.
+    /// Number of frames that had to be changed so far.
     pub(crate) fn sanitized(&self) -> u64 {
         self.sanitized.load(Ordering::Acquire)
     }
 
-    /// How many of them came on this channel.
+    /// Number of frames that had to be changed on this channel.
     pub(crate) fn sanitized_on(&self, channel: u16) -> u64 {
         let by_channel = self.by_channel();
         by_channel.get(&channel).copied().unwrap_or_default()
@@ -81,7 +85,9 @@ impl SocketHandle {
         }
     }
 
-    /// Registered before the flag is read, so that no call of `shut` is missed.
+    /// Fails if the socket is shut.
+    ///
+    /// The waker is registered before the flag is read, so that no call of `shut` is missed.
     fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
         waker.register(cx.waker());
         if self.shut.load(Ordering::Acquire) {
@@ -165,26 +171,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 }
 
-/// Where the stream stands, in frames. Bodies pass through; what is to be inspected is gathered if it comes in parts.
+/// Position in the stream of frames.
+///
+/// Bodies pass through; frames that are to be inspected are gathered if they come in parts.
 #[derive(Default)]
 struct Frames {
-    /// How many bytes of the present frame pass through.
+    /// Number of bytes of the present frame that still pass through.
     passing: usize,
-    /// The present frame, gathered from several reads.
+    /// Present frame, gathered from several reads.
     gathering: Vec<u8>,
-    /// How much of it is there.
+    /// Number of gathered bytes.
     filled: usize,
-    /// How much of it was handed out, once it was whole and inspected.
+    /// Number of gathered bytes that were handed out, once whole and inspected.
     handed_out: usize,
     is_whole: bool,
-    /// What comes is no AMQP frame.
+    /// `true` if the stream holds no AMQP frames.
     is_foreign: bool,
-    /// The channels of those that were changed and are not noted yet.
+    /// Channels of the frames that were changed and are not noted yet.
     sanitized: Vec<u16>,
 }
 
 impl Frames {
-    /// Copies what was gathered and inspected.
+    /// Copies gathered and inspected bytes to the buffer; `None` if there are none.
     fn hand_out(&mut self, buffer: &mut [u8]) -> Option<usize> {
         if !self.is_whole {
             return None;
@@ -200,12 +208,12 @@ impl Frames {
         Some(count)
     }
 
-    /// Where the rest of the frame that is gathered belongs.
+    /// Space for the rest of the frame that is being gathered.
     fn missing(&mut self) -> Option<&mut [u8]> {
         (!self.gathering.is_empty()).then(|| &mut self.gathering[self.filled..])
     }
 
-    /// Notes that so many of the missing bytes came; none at the end of the stream.
+    /// Notes the number of missing bytes that came; zero at the end of the stream.
     fn gathered(&mut self, count: usize) {
         self.filled += count;
         if count == 0 {
@@ -215,7 +223,7 @@ impl Frames {
         }
     }
 
-    /// The head, or the whole frame, is there.
+    /// Goes on once the head, or the whole frame, is there.
     fn finish_part(&mut self) {
         match Kind::of(&self.gathering) {
             Kind::Inspected(length) if length > self.filled => self.gathering.resize(length, 0),
@@ -235,7 +243,9 @@ impl Frames {
         }
     }
 
-    /// Inspects what was read, and keeps the last frame back if it must be seen whole. Returns how much can be used.
+    /// Inspects the bytes that were read; returns the number of bytes that can be used.
+    ///
+    /// Keeps the last frame back if it must be seen whole.
     fn inspect(&mut self, read: &mut [u8]) -> usize {
         let mut position = 0;
         while position < read.len() && !self.is_foreign {
@@ -273,7 +283,7 @@ impl Frames {
     }
 }
 
-/// What is done with a frame of so many bytes.
+/// Treatment of a frame, with its length in bytes.
 enum Kind {
     Inspected(usize),
     Passing(usize),
@@ -295,7 +305,7 @@ impl Kind {
     }
 }
 
-/// Returns the channel of a frame that had to be changed.
+/// Makes a frame parseable; returns its channel if it had to be changed.
 fn sanitize_frame(frame: &mut [u8]) -> Option<u16> {
     let (channel, end) = (u16::from_be_bytes([frame[1], frame[2]]), frame.len() - 1);
     sanitize(frame[0], &mut frame[FRAME_HEAD..end]).then_some(channel)
@@ -310,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that comes in these parts.
+    /// Stream that comes in these parts.
     struct Parts(VecDeque<Vec<u8>>);
 
     impl AsyncRead for Parts {
@@ -339,7 +349,7 @@ mod tests {
         frame
     }
 
-    /// A content header whose message id is this.
+    /// Builds a content header with this message id.
     fn header(id: &[u8]) -> Vec<u8> {
         let mut payload = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0x80];
         payload.push(u8::try_from(id.len()).unwrap());
@@ -354,7 +364,9 @@ mod tests {
         [parts.concat(), header(id)].concat()
     }
 
-    /// What a reader with a buffer of this size gets, and how many frames were changed.
+    /// Reads with a buffer of this size.
+    ///
+    /// Returns the bytes and the number of changed frames.
     fn read(bytes: &[u8], cuts: &[usize], room: usize) -> (Vec<u8>, u64) {
         let mut parts = VecDeque::new();
         let mut rest = bytes;

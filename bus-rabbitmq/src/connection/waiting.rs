@@ -1,4 +1,4 @@
-//! What the attempts to connect have in common: when the next one is made, and what of them is logged.
+//! State shared by attempts to connect: waits between them, and what is logged.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use bus_core::transport::Backoff;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often the log repeats why there is no connection.
+/// Interval at which the log repeats the reason for a missing connection.
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
-/// Tells the links of one transport that one of them has reached the broker: the others need not wait any longer.
+/// Signal between the links of one transport that one has reached the broker.
+///
+/// The other links then need not wait any longer.
 #[derive(Clone)]
 pub(crate) struct Siblings(watch::Sender<u64>);
 
@@ -19,17 +21,17 @@ impl Siblings {
         Self(watch::Sender::new(0))
     }
 
-    /// Hears of the others from now on.
+    /// Subscribes to the connections of the other links from now on.
     pub(crate) fn listen(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }
 
-    /// Ends the waits of the others.
+    /// Ends the waits of the other links.
     pub(crate) fn reached(&self) {
         self.0.send_modify(|count| *count += 1);
     }
 
-    /// Waits as `backoff` says, or until another link is connected.
+    /// Waits for the time that `backoff` gives, or until another link is connected.
     pub(crate) async fn wait(&self, mine: &mut watch::Receiver<u64>, backoff: &mut Backoff) {
         mine.mark_unchanged();
         tokio::select! {
@@ -40,12 +42,14 @@ impl Siblings {
     }
 }
 
-/// What was logged of the attempts to connect: each reason at once, and again every minute.
+/// Reasons that were logged for failed attempts to connect.
+///
+/// Each reason is logged at once, and again every minute.
 #[derive(Default)]
 pub(crate) struct Complaints(HashMap<String, Instant>);
 
 impl Complaints {
-    /// Whether a reason is worth a line now.
+    /// Returns `true` if a reason is to be logged now.
     pub(crate) fn is_news(&mut self, reason: &str) -> bool {
         let now = Instant::now();
         let known = self.0.get(reason);

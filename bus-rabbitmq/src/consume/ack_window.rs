@@ -1,31 +1,32 @@
-//! Which deliveries of a channel can be acknowledged together.
+//! Choice of the deliveries of a channel that are acknowledged together.
 
-/// The settlements of one channel that the broker is not told yet.
+/// Settlements of one channel that are not sent to the broker yet.
 ///
-/// An acknowledgement of many takes in every delivery up to its tag, so it must end below the lowest delivery that is
-/// still handled; those done above that one are acknowledged one by one. What a settlement costs depends on how many
-/// deliveries are handled at once, never on how long one of them takes.
+/// An acknowledgement of many takes in every delivery up to its tag, so it must end below the
+/// lowest delivery that is still handled; those done above that one are acknowledged one by one.
+/// The cost of a settlement depends on how many deliveries are handled at once, never on how long
+/// one of them takes.
 #[derive(Debug, Default)]
 pub(crate) struct AckWindow {
-    /// Everything below is settled.
+    /// Lowest tag that may be unsettled; everything below is settled.
     low: u64,
-    /// What is settled from there on, as runs of tags, in order: `start..end`.
+    /// Settled tags from there on, as ordered runs: `start..end`.
     settled: Vec<(u64, u64)>,
-    /// To be acknowledged.
+    /// Tags to be acknowledged.
     done: Vec<u64>,
-    /// The highest tag that was handed out.
+    /// Highest tag that was handed out.
     highest: u64,
     requeue: Vec<u64>,
 }
 
-/// What to tell the broker, in this order.
+/// Settlements to send to the broker, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// Back to the queue.
+    /// Tags that go back to the queue.
     pub(crate) requeue: Vec<u64>,
-    /// Everything up to this tag.
+    /// Tag up to which everything is acknowledged.
     pub(crate) up_to: Option<u64>,
-    /// One by one.
+    /// Tags that are acknowledged one by one.
     pub(crate) single: Vec<u64>,
 }
 
@@ -37,7 +38,7 @@ impl AckWindow {
         }
     }
 
-    /// A delivery was handed out.
+    /// Notes that a delivery was handed out.
     pub(crate) fn handed_out(&mut self, tag: u64) {
         self.highest = self.highest.max(tag);
     }
@@ -54,7 +55,7 @@ impl AckWindow {
         }
     }
 
-    /// Notes that a tag is settled; `false` if it was before.
+    /// Notes that a tag is settled; returns `false` if it was before.
     fn settle(&mut self, tag: u64) -> bool {
         if tag < self.low {
             return false;
@@ -76,12 +77,12 @@ impl AckWindow {
         true
     }
 
-    /// How many settlements wait.
+    /// Number of settlements that wait.
     pub(crate) fn pending(&self) -> usize {
         self.done.len() + self.requeue.len()
     }
 
-    /// Everything below this tag is settled.
+    /// Tag below which everything is settled.
     pub(crate) fn settled_below(&self) -> u64 {
         match self.settled.first() {
             Some((start, end)) if *start == self.low => *end,
@@ -89,12 +90,14 @@ impl AckWindow {
         }
     }
 
-    /// Whether everything that was handed out is settled: nobody will make the next batch larger.
+    /// Returns `true` if everything that was handed out is settled.
+    ///
+    /// No further settlement can make the next batch larger then.
     pub(crate) fn is_idle(&self) -> bool {
         self.settled_below() > self.highest
     }
 
-    /// Takes everything that can be told now.
+    /// Takes everything that can be sent to the broker now.
     pub(crate) fn take(&mut self) -> Batch {
         let below = self.settled_below();
         if below > self.low {

@@ -1,4 +1,4 @@
-//! A queue that is consumed, whatever happens to connections, channels and the queue itself.
+//! Consumption of a queue, across losses of connection, channel and queue.
 
 mod ack_window;
 mod redeliveries;
@@ -24,10 +24,10 @@ use redeliveries::Redeliveries;
 use stream::{Begin, Bookmark};
 use subscription::Subscription;
 
-/// A subscription that lasted as long was a good one.
+/// Lifetime from which a subscription counts as a good one.
 const GOOD: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Subscribes again for as long as nobody stops it.
+/// Listener that subscribes again until it is stopped.
 #[derive(Debug)]
 pub(crate) struct QueueListener {
     state: watch::Receiver<State>,
@@ -41,13 +41,15 @@ struct Shared {
     config: Arc<Config>,
     spec: ListenSpec,
     state: watch::Sender<State>,
-    /// Streams only.
+    /// Position in the stream; `None` for other queues.
     bookmark: Mutex<Option<Bookmark>>,
     redeliveries: Redeliveries,
-    /// The first subscription lasts: what comes back was in the hands of other processes, not lost with a connection of
+    /// `true` while the first subscription lasts.
+    ///
+    /// Messages that come back then were held by other processes, not lost with a connection of
     /// this one.
     is_first: AtomicBool,
-    /// Why the queue cannot be consumed, or its exchanges not be declared.
+    /// Reason for which the queue cannot be consumed, or its exchanges not be declared.
     trouble: Mutex<Option<String>>,
 }
 
@@ -56,12 +58,14 @@ enum State {
     /// Between two subscriptions.
     Waiting,
     On(Arc<Subscription>),
-    /// Nothing more is handed out; what was can still be settled.
+    /// Hands out nothing more; open deliveries can still be settled.
     Stopped(Option<Arc<Subscription>>),
 }
 
 impl QueueListener {
-    /// Subscribes. What the broker refuses for good is an error; what is only absent is waited for.
+    /// Subscribes.
+    ///
+    /// Fails for what the broker refuses for good; waits for what is only absent.
     pub(crate) async fn start(
         link: Arc<Link>,
         config: Arc<Config>,
@@ -89,7 +93,7 @@ impl QueueListener {
         }))
     }
 
-    /// No subscription is made any more; gives the last one.
+    /// Prevents further subscriptions; returns the last one.
     fn end(&self) -> Option<Arc<Subscription>> {
         let keeper = self
             .keeper
@@ -206,7 +210,9 @@ impl Drop for QueueListener {
 }
 
 impl Shared {
-    /// Moves to the next state, unless the listener was stopped: an aborted keeper still runs to its next await.
+    /// Moves to the next state; returns `false` if the listener was stopped.
+    ///
+    /// An aborted keeper still runs to its next await.
     fn go_on(&self, next: State) -> bool {
         self.state.send_if_modified(|state| {
             let goes_on = !matches!(state, State::Stopped(_));
@@ -255,7 +261,7 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where in a stream to begin.
+    /// Position at which to begin in a stream.
     fn begin(&self, attempt: Attempt) -> Option<Begin> {
         let bookmark = self.bookmark();
         let bookmark = bookmark.as_ref()?;
@@ -269,8 +275,10 @@ impl Shared {
         self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Declares again from time to time while the subscription lasts: an exchange that is deleted takes its bindings with
-    /// it, and the broker tells only those who publish to it.
+    /// Declares again from time to time while the subscription lasts.
+    ///
+    /// An exchange that is deleted takes its bindings with it, and the broker reports that only to
+    /// those who publish to it.
     async fn keep_bound(&self, subscription: &Subscription) {
         let topology = &self.spec.topology;
         if topology.bindings.is_empty() {
@@ -300,14 +308,14 @@ impl Shared {
     }
 }
 
-/// Whether there was a subscription before.
+/// Distinguishes the first subscription from later ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Attempt {
     First,
     Again,
 }
 
-/// Subscribes again whenever the subscription has ended, until the listener is stopped.
+/// Subscribes again after each loss, until the listener is stopped.
 async fn keep(shared: Arc<Shared>, mut subscription: Arc<Subscription>) {
     let mut backoff = shared.config.backoff();
     loop {

@@ -1,4 +1,4 @@
-//! How often a message came back, also where the queue does not count.
+//! Count of a message's redeliveries, also where the queue does not count.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,13 +15,15 @@ use crate::convert::short;
 use crate::error::failed;
 use crate::topology;
 
-/// How long a mark is kept: longer than the waits of a service manager between some ten restarts.
+/// Time for which a mark is kept.
+///
+/// Longer than the waits of a service manager between some ten restarts.
 const KEEP_MARK: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// How long the queue of marks outlives the last look into it.
+/// Time for which the queue of marks outlives the last look into it.
 const KEEP_QUEUE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// More marks than these mean many restarts, not one message.
+/// Number of marks beyond which they mean many restarts, not one message.
 const MAX_MARKS: u32 = 10_000;
 
 const PERSISTENT: u8 = 2;
@@ -29,10 +31,11 @@ const PERSISTENT: u8 = 2;
 /// Counts the redeliveries of one queue.
 #[derive(Debug)]
 pub(crate) enum Redeliveries {
-    /// The queue counts itself, or a message cannot outlive the process.
+    /// Counted by the queue itself, or never: a message cannot outlive the process.
     Counted,
-    /// A classic queue tells only that a message came back. Each time is marked in a queue beside it, which outlives
-    /// this process.
+    /// Counted by marks in a queue beside it, which outlives this process.
+    ///
+    /// A classic queue reports only that a message came back, so each time is marked.
     Marked(Box<Marks>),
 }
 
@@ -44,7 +47,7 @@ pub(crate) struct Marks {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was marked, by message, once it was read.
+    /// Number of marks by message, once they were read.
     counts: Option<HashMap<String, u32>>,
     channel: Option<Channel>,
 }
@@ -63,7 +66,9 @@ impl Redeliveries {
         }
     }
 
-    /// How often this message was handed out before; marks this time where the queue does not count.
+    /// Counts how often this message was handed out before.
+    ///
+    /// Marks this time where the queue does not count.
     pub(crate) async fn count(
         &self,
         live: &Live,
@@ -119,7 +124,9 @@ impl Marks {
         Ok(channel)
     }
 
-    /// Looks at every mark, and leaves them where they are: the channel is closed without an acknowledgement.
+    /// Reads every mark, and leaves them where they are.
+    ///
+    /// The channel is closed without an acknowledgement.
     async fn read(&self, live: &Live) -> Result<HashMap<String, u32>, TransportError> {
         let channel = live.channel().await?;
         let name = short("queue name", &self.queue.name)?;
@@ -134,7 +141,7 @@ impl Marks {
         }
         let closed = channel.close(200, "read".into()).await;
         closed.map_err(|error| self.failed(error))?;
-        // The marks are back when the broker has answered what was asked after that.
+        // The marks are back once the broker has answered a question that was asked after that.
         topology::queue_exists(live, &self.queue.name).await?;
         Ok(counts)
     }
@@ -160,7 +167,7 @@ impl Marks {
     }
 }
 
-/// Tells a message from the others: its id, else what it says.
+/// Key that distinguishes messages: the message's id, else a hash of its body.
 fn key(incoming: &Incoming) -> String {
     let content = || {
         let mut hasher = DefaultHasher::new();

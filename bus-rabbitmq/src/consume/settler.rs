@@ -1,4 +1,4 @@
-//! The settlements of one channel's deliveries, on their way to the broker.
+//! Settlements of one channel's deliveries, on their way to the broker.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::ack_window::{AckWindow, Batch};
 use super::stream::StreamPosition;
 
-/// How long an acknowledgement may wait for company.
+/// Time for which an acknowledgement may wait for others.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Tells the broker what became of deliveries: many at once where that is safe.
+/// Sends settlements of deliveries to the broker: many at once where that is safe.
 pub(crate) struct Settler {
     channel: Channel,
     state: Mutex<SettlerState>,
@@ -30,9 +30,9 @@ pub(crate) struct Settler {
 
 struct SettlerState {
     window: AckWindow,
-    /// Who waits until the broker knows of everything settled so far.
+    /// Waiters for the moment when the broker knows of everything settled so far.
     written: Vec<oneshot::Sender<bool>>,
-    /// Streams only.
+    /// Position in the stream; `None` for other queues.
     stream: Option<StreamPosition>,
 }
 
@@ -45,15 +45,19 @@ impl SettlerState {
 }
 
 impl Settler {
-    /// A stream takes nothing back: what goes back is read again from there on, with what came after it.
+    /// Ends the subscription of a stream, unless it is being stopped.
+    ///
+    /// A stream takes nothing back: a requeued message is read again by the next subscription, with
+    /// those that came after it.
     fn read_again(&self) {
         if !self.stopping.load(Ordering::Acquire) {
             self.ended.send_replace(true);
         }
     }
 
-    /// Begins to tell the broker of one channel's deliveries. `ended` is set when nothing more can be told, and when a
-    /// stream has to be read again.
+    /// Begins to send the settlements of one channel's deliveries to the broker.
+    ///
+    /// `ended` is set when nothing more can be sent, and when a stream has to be read again.
     pub(crate) fn start(
         channel: &Channel,
         prefetch: u16,
@@ -86,17 +90,19 @@ impl Settler {
         }
     }
 
-    /// The offset from which a stream has to be read again; `None` if nothing of it came, and for other queues.
+    /// Offset from which a stream has to be read again.
+    ///
+    /// `None` if nothing of it came, and for other queues.
     pub(crate) fn stream_position(&self) -> Option<u64> {
         self.state().stream.as_ref()?.next()
     }
 
-    /// What goes back from now on is not to be read again.
+    /// Excludes deliveries that go back from now on from being read again.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Tells nothing more.
+    /// Stops sending settlements.
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::Release);
         self.wake.notify_one();
@@ -106,7 +112,7 @@ impl Settler {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many settlements are told without waiting for more.
+    /// Number of settlements that are sent without waiting for more.
     fn enough(&self) -> usize {
         usize::from(self.prefetch / 4).max(1)
     }
@@ -132,7 +138,8 @@ impl Settler {
                 }
             }
             if self.is_gone() {
-                // Nothing more can be told; the broker gives back what it was not told of.
+                // Nothing more can be sent; the broker gives back the deliveries whose settlements
+                // it lacks.
                 self.ended.send_replace(true);
                 self.state().written.clear();
                 return;
@@ -179,14 +186,18 @@ impl Settler {
         Ok(())
     }
 
-    /// Waits until the broker has processed what was written. It answers no acknowledgement, but what is asked after it:
-    /// here for the setting that it has already.
+    /// Waits until the broker has processed everything that was written.
+    ///
+    /// It answers no acknowledgement, but it answers a question that is asked after it: here for
+    /// the setting that it has already.
     async fn synchronize(&self) -> Result<(), lapin::Error> {
         let options = BasicQosOptions { global: false };
         self.channel.basic_qos(self.prefetch, options).await
     }
 
-    /// Waits until the broker knows of everything settled so far, or cannot be told.
+    /// Waits until the broker knows of everything settled so far.
+    ///
+    /// Returns `false` if the channel is gone before that.
     pub(crate) async fn flush(&self) -> bool {
         let written = {
             let mut state = self.state();

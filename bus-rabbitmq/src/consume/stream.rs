@@ -1,4 +1,4 @@
-//! How far a stream was read, so that a new subscription goes on where the old one ended.
+//! Position in a stream, from which a new subscription goes on.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,14 +7,14 @@ use bus_core::message::HeaderValue;
 use bus_core::transport::{Incoming, ListenSpec, StreamOffset};
 use lapin::types::AMQPValue;
 
-/// Tells the offset of each message of a stream.
+/// Header that holds the offset of each message of a stream.
 const OFFSET: &str = "x-stream-offset";
 
-/// Where a subscription of a stream begins.
+/// Begin of a subscription of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     As(StreamOffset),
-    /// With what was written since then, in whole seconds since 1970.
+    /// At the messages written since then, in whole seconds since 1970.
     Since(u64),
 }
 
@@ -32,7 +32,7 @@ impl Begin {
     }
 }
 
-/// Where the subscriptions of one listener begin.
+/// Begins of the subscriptions of one listener.
 #[derive(Debug)]
 pub(crate) struct Bookmark {
     wanted: StreamOffset,
@@ -41,7 +41,7 @@ pub(crate) struct Bookmark {
 }
 
 impl Bookmark {
-    /// `None` for a queue that is no stream.
+    /// Creates a bookmark; `None` for a queue that is no stream.
     pub(crate) fn of(spec: &ListenSpec) -> Option<Self> {
         Some(Self {
             wanted: spec.stream_offset?,
@@ -55,14 +55,16 @@ impl Bookmark {
         self.next = next.or(self.next);
     }
 
-    /// Where the first subscription begins.
+    /// Begin of the first subscription.
     pub(crate) fn first(&self) -> Begin {
         Begin::As(self.wanted)
     }
 
-    /// Where a later one goes on. What came while there was none must not be skipped, even if nothing came before: it is
-    /// read from the time at which the first one began, at the price that a second's messages may be read that lie
-    /// before it.
+    /// Begin of a later subscription.
+    ///
+    /// Messages that came while there was none must not be skipped, even if nothing came before:
+    /// the stream is read from the time at which the first subscription began, at the price that
+    /// messages of the same second that lie before it may be read.
     pub(crate) fn again(&self) -> Begin {
         match (self.next, self.wanted) {
             (Some(next), _) => Begin::As(StreamOffset::At(next)),
@@ -77,10 +79,10 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// The offsets of what one subscription has handed out.
+/// Offsets of the messages that one subscription has handed out.
 #[derive(Debug, Default)]
 pub(crate) struct StreamPosition {
-    /// By delivery tag; settled ones leave when all before them have.
+    /// Offsets by delivery tag; settled ones leave when all before them have.
     open: BTreeMap<u64, u64>,
     next: Option<u64>,
 }
@@ -93,7 +95,7 @@ impl StreamPosition {
         }
     }
 
-    /// Everything below this tag is settled.
+    /// Notes that everything below this tag is settled.
     pub(crate) fn settled_below(&mut self, tag: u64) {
         let still_open = self.open.split_off(&tag);
         if let Some((_, offset)) = self.open.pop_last() {
@@ -102,7 +104,7 @@ impl StreamPosition {
         self.open = still_open;
     }
 
-    /// The lowest offset that is not known to be settled.
+    /// Lowest offset that is not known to be settled.
     pub(crate) fn next(&self) -> Option<u64> {
         self.open.values().next().copied().or(self.next)
     }

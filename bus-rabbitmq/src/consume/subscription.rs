@@ -17,10 +17,14 @@ use crate::connection::{ForeignBytes, Live};
 use crate::convert::{incoming, short};
 use crate::error::failed;
 
-/// How often a channel is looked at whose end no pull would notice, as all consumers are busy.
+/// Interval at which a channel is checked for its end.
+///
+/// No pull would notice the end while all consumers are busy.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A channel, its consumer, and the task that acknowledges. Settlements of its deliveries reach this channel or none.
+/// Channel, its consumer, and the task that acknowledges.
+///
+/// Settlements of its deliveries reach this channel or none.
 pub(crate) struct Subscription {
     channel: Channel,
     /// Clones of the consumer that no caller of `next` holds; all share its buffer.
@@ -32,7 +36,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes.
+    /// Subscribes to the queue.
     pub(crate) async fn open(
         live: Arc<Live>,
         spec: &ListenSpec,
@@ -65,11 +69,13 @@ impl Subscription {
         }))
     }
 
-    /// The next delivery; `None` when the subscription is over, by whoever's will. Cancel-safe.
+    /// Waits for the next delivery; `None` when the subscription is over.
+    ///
+    /// The subscription may be ended from either side. Cancel-safe.
     pub(crate) async fn next(&self) -> Option<Delivery> {
         let mut borrowed = self.borrow();
         let mut ended = self.ended.subscribe();
-        // What is left in the client of a channel that is gone is delivered again.
+        // Deliveries left in the client of a channel that is gone are delivered again.
         if *ended.borrow_and_update() {
             return None;
         }
@@ -81,7 +87,7 @@ impl Subscription {
         if let Some(Ok(delivery)) = next {
             return Some(self.hand_out(delivery));
         }
-        // Only one of the consumer's clones is told.
+        // Only one of the consumer's clones is notified.
         self.ended.send_replace(true);
         None
     }
@@ -97,17 +103,21 @@ impl Subscription {
         }
     }
 
-    /// The connection that it is on.
+    /// Connection of the subscription.
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
     }
 
-    /// The offset from which a stream has to be read again; `None` if nothing of it came, and for other queues.
+    /// Offset from which a stream has to be read again.
+    ///
+    /// `None` if nothing of it came, and for other queues.
     pub(crate) fn stream_position(&self) -> Option<u64> {
         self.settler.stream_position()
     }
 
-    /// Waits until the broker sends nothing more on it. Noticed also while all consumers are busy, so that none pulls.
+    /// Waits until the broker sends nothing more on this subscription.
+    ///
+    /// The end is noticed also while all consumers are busy, so that none pulls.
     pub(crate) async fn ended(&self) {
         let mut ended = self.ended.subscribe();
         let closed = async {
@@ -124,17 +134,17 @@ impl Subscription {
         self.ended.send_replace(true);
     }
 
-    /// The same, as known now.
+    /// Returns `true` if the subscription is known to have ended.
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow() || !self.is_open()
     }
 
-    /// Whether its channel is open, with a subscription or without one.
+    /// Returns `true` if the channel is open, with a subscription or without one.
     pub(crate) fn is_open(&self) -> bool {
         self.channel.status().connected()
     }
 
-    /// Ends the subscription and gives back what nobody pulled.
+    /// Ends the subscription and gives back the messages that were not pulled.
     pub(crate) async fn stop(&self) {
         self.ended.send_replace(true);
         self.settler.stop();
@@ -152,7 +162,9 @@ impl Subscription {
         }
     }
 
-    /// Waits until every settlement is written, and closes the channel; what is unsettled goes back.
+    /// Waits until every settlement is written, and closes the channel.
+    ///
+    /// Unsettled deliveries go back.
     pub(crate) async fn close(&self) {
         self.ended.send_replace(true);
         let closed = async {
@@ -194,7 +206,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// A clone of the consumer that goes back when `next` ends, also when it is cancelled.
+/// Clone of the consumer that goes back when `next` ends or is cancelled.
 struct Borrowed<'a> {
     subscription: &'a Subscription,
     consumer: Option<Consumer>,

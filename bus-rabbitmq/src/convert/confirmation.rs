@@ -1,25 +1,27 @@
-//! What the client says of messages that were published.
+//! Reports of the client on published messages.
 
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Confirmation};
 
 use super::values::SEQUENCE;
 
-/// What the client reports when a confirm arrives.
+/// The report of the client when a confirm arrives.
 pub(crate) struct Confirmed {
     pub(crate) acked: bool,
-    /// A message that came back, whichever it was: the client hands returns out in the order of their arrival, with
-    /// whatever confirm comes next.
+    /// A returned message, not necessarily the confirmed one.
+    ///
+    /// The client hands out returns in the order of their arrival, each with the next confirm of
+    /// any message.
     pub(crate) returned: Option<Returned>,
 }
 
-/// A message that the broker gave back, by its mark.
+/// A message that the broker returned, identified by its mark.
 pub(crate) struct Returned {
     pub(crate) mark: u64,
     pub(crate) reason: String,
 }
 
-/// What the client says of a message that was published.
+/// Converts the client's report on a published message.
 pub(crate) fn confirmed(confirmation: Confirmation) -> Confirmed {
     let acked = confirmation.is_ack();
     let returned = confirmation.take_message().and_then(|message| {
@@ -31,7 +33,7 @@ pub(crate) fn confirmed(confirmation: Confirmation) -> Confirmed {
     Confirmed { acked, returned }
 }
 
-/// The mark of a message that came back.
+/// Returns the mark of a returned message.
 fn sequence_of(properties: &BasicProperties) -> Option<u64> {
     match properties.headers().as_ref()?.inner().get(SEQUENCE)? {
         AMQPValue::LongLongInt(sequence) => u64::try_from(*sequence).ok(),

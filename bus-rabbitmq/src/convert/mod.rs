@@ -1,4 +1,4 @@
-//! Between the seam's messages and AMQP's.
+//! Conversion between the messages of `bus_core::transport` and those of AMQP.
 
 mod confirmation;
 mod original;
@@ -25,13 +25,17 @@ pub(crate) use values::{MAX_DEPTH, short, to_value};
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 
-/// The longest time to live that RabbitMQ takes, ten years: it closes the channel of one that is longer.
+/// The longest time to live that RabbitMQ takes: ten years.
+///
+/// It closes the channel of a message with a longer one.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
 
-/// Refuses what AMQP or the broker could never carry; cheaper than to make the properties.
+/// Refuses messages that AMQP or the broker could never carry.
+///
+/// Cheaper than making the properties.
 pub(crate) fn check(outgoing: &Outgoing) -> Result<(), TransportError> {
     let fits = |what, text: &str| match text.len() {
         ..=255 => Ok(()),
@@ -45,8 +49,10 @@ pub(crate) fn check(outgoing: &Outgoing) -> Result<(), TransportError> {
     check_size(&outgoing.headers)
 }
 
-/// Properties and headers of a message to publish. `sequence` marks one that may come back.
-/// Gives the size of the headers too.
+/// Makes the properties and headers of a message to publish.
+///
+/// `sequence` marks a message that may be returned. The second value is the size of the headers,
+/// in bytes.
 pub(crate) fn properties(
     outgoing: &Outgoing,
     sequence: Option<u64>,
@@ -91,7 +97,7 @@ pub(crate) fn properties(
     Ok((properties, size))
 }
 
-/// What a delivery says. The body is moved, not copied.
+/// Converts a delivery; the body is moved, not copied.
 pub(crate) fn incoming(delivery: Delivery) -> Incoming {
     let Delivery {
         exchange,
@@ -106,7 +112,7 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
         count,
         delivery_count,
     } = ReadHeaders::of(&properties);
-    // Of names that differ in case one is left.
+    // Of names that differ only in case, one is left.
     let says_more = headers.len() < count || original::says_more(&properties);
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     let mut incoming = Incoming {
@@ -136,9 +142,9 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
 
 struct ReadHeaders {
     headers: Headers,
-    /// How many were read.
+    /// Number of headers that were read.
     count: usize,
-    /// How often the queue counted a delivery before.
+    /// Number of earlier deliveries, as counted by the queue.
     delivery_count: Option<u32>,
 }
 

@@ -1,4 +1,6 @@
-//! What a foreign message says beyond the seam's fields, kept for a move to another queue.
+//! Properties and headers of a foreign message that the transport has no field for.
+//!
+//! They are kept for a move to another queue.
 
 use bus_core::Headers;
 use bus_core::message::HeaderValue;
@@ -8,8 +10,9 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::values::{from_value, is_private, short, to_value};
 
-/// Whether something would be lost if only the seam's fields were moved. Names that differ in case are the caller's to
-/// notice.
+/// Returns `true` if a move of the transport's fields alone would lose something.
+///
+/// Names of headers that differ only in case are not noticed here, but by the caller.
 pub(crate) fn says_more(properties: &BasicProperties) -> bool {
     properties.content_encoding().is_some()
         || properties.kind().is_some()
@@ -28,7 +31,7 @@ fn has_kinds_of_its_own(properties: &BasicProperties) -> bool {
     entries.any(|(name, value)| !is_private(name.as_str()) && !is_canonical(value))
 }
 
-/// Whether a value is written as it was read.
+/// Returns `true` if a value is written as it was read.
 fn is_canonical(value: &AMQPValue) -> bool {
     match value {
         AMQPValue::Void | AMQPValue::Boolean(_) | AMQPValue::LongInt(_) | AMQPValue::Double(_) => {
@@ -44,7 +47,9 @@ fn is_canonical(value: &AMQPValue) -> bool {
     }
 }
 
-/// The properties that the seam has no field for. A broker refuses another user's id, so that one is left out.
+/// Returns the properties that the transport has no field for.
+///
+/// The user's id is left out, as a broker refuses that of another user.
 pub(crate) fn properties(original: &BasicProperties) -> BasicProperties {
     let mut kept = BasicProperties::default();
     if let Some(encoding) = original.content_encoding() {
@@ -68,7 +73,9 @@ pub(crate) fn properties(original: &BasicProperties) -> BasicProperties {
     kept
 }
 
-/// The headers that a message has now, those that came with it in the kinds and names that they had.
+/// Returns the headers that a message has now.
+///
+/// Headers that came with it, and are unchanged, keep their original kinds and names.
 pub(crate) fn headers(
     original: &BasicProperties,
     now: &Headers,
@@ -81,7 +88,8 @@ pub(crate) fn headers(
         .filter(|(name, _)| !is_private(name.as_str()))
         .map(|(name, value)| (name, value, from_value(value, 0)))
         .collect();
-    // Of names that differ in case one was read; if that one is still here, so are the others.
+    // Of names that differ only in case, one was read; if that one is still here, so are the
+    // others.
     let stays: Headers = came
         .iter()
         .filter(|(name, _, read)| now.get(name.as_str()) == Some(read))

@@ -1,15 +1,17 @@
-//! How much room headers take in a frame.
+//! The size of headers in a frame.
 
 use bus_core::Headers;
 use bus_core::message::HeaderValue;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// Headers travel in one frame, which the broker limits to 128 KiB unless told otherwise; a larger one ends the
-/// connection.
+/// The maximum size of headers, in bytes, where the broker's limit is the default.
+///
+/// Headers travel in one frame, which the broker limits to 128 KiB by default; a larger one ends
+/// the connection.
 pub(super) const MAX_HEADERS: usize = 120 * 1024;
 
-/// What the frame of the headers is to have room for beside them.
+/// The room for other properties in the frame of the headers, in bytes.
 const OTHER_PROPERTIES: usize = 8 * 1024;
 
 pub(super) fn check_size(headers: &Headers) -> Result<(), TransportError> {
@@ -30,7 +32,10 @@ pub(crate) fn fits_frame(size: usize, most: usize) -> Result<(), TransportError>
     Ok(())
 }
 
-/// How many bytes headers may take where a frame has so many: the rest is left for the other properties.
+/// Returns the maximum size of headers, in bytes, for a maximum size of frames.
+///
+/// The rest of the frame is left for the other properties. A `frame_max` of 0 means no limit, and
+/// gives [`MAX_HEADERS`].
 pub(crate) fn most_headers(frame_max: u32) -> usize {
     match usize::try_from(frame_max) {
         Ok(frame) if frame > 0 => frame - (frame / 2).min(OTHER_PROPERTIES),
@@ -38,7 +43,7 @@ pub(crate) fn most_headers(frame_max: u32) -> usize {
     }
 }
 
-/// How many bytes a table takes on the wire.
+/// Returns the number of bytes that a table takes on the wire.
 pub(super) fn table_size(table: &FieldTable) -> usize {
     let entries = table.inner().iter();
     let sizes = entries.map(|(name, value)| 2 + name.as_str().len() + value_size(value));
@@ -64,7 +69,7 @@ fn value_size(value: &AMQPValue) -> usize {
     }
 }
 
-/// About how many bytes a value takes on the wire.
+/// Estimates the number of bytes that a value takes on the wire.
 fn weight(value: &HeaderValue) -> usize {
     match value {
         HeaderValue::Text(text) => text.len(),

@@ -4,16 +4,22 @@ use bus_core::message::HeaderValue;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 
-/// How deep lists and tables are nested in the headers that are read; what is deeper is null.
+/// The depth to which nested lists and tables of headers are read.
+///
+/// Deeper ones become null.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// Tells which of our publishes came back; noise for everybody else, and taken off on receipt.
+/// The header that identifies a returned message of ours.
+///
+/// It means nothing to other applications, and is removed on receipt.
 pub(super) const SEQUENCE: &str = "x-bus-pub-seq-no";
 
-/// The publisher's own numbering in the .NET client; the same kind of noise.
+/// The header with the publisher's own numbering in the .NET client.
+///
+/// It is removed on receipt as well.
 const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
 
-/// A name or key; AMQP cannot carry more than 255 bytes.
+/// Converts a name or key; refuses one above the 255 bytes that AMQP carries.
 pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportError> {
     ShortString::try_new(text).map_err(|_| {
         let start: String = text.chars().take(60).collect();
@@ -27,7 +33,7 @@ pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportErro
     })
 }
 
-/// Whether a header belongs to one publisher's own bookkeeping.
+/// Returns `true` if a header belongs to one publisher's own bookkeeping.
 pub(crate) fn is_private(name: &str) -> bool {
     matches!(name, SEQUENCE | DOTNET_SEQUENCE)
 }
@@ -42,7 +48,7 @@ pub(super) fn table<'a>(
     Ok(table)
 }
 
-/// A header value as .NET's client writes it: 32 bits where they suffice.
+/// Converts a header value as .NET's client does: 32 bits where they suffice.
 pub(crate) fn to_value(value: &HeaderValue) -> Result<AMQPValue, TransportError> {
     Ok(match value {
         HeaderValue::Null => AMQPValue::Void,

@@ -19,11 +19,13 @@ use crate::topology;
 /// The number of targets that are declared at once, each on its own channel.
 const DECLARING: usize = 16;
 
-/// How long a queue that was deleted is left to its owner, who knows its kind: a little longer than an endpoint takes to
-/// declare its queue again without being told of the loss.
+/// The time for which a deleted queue is left to its owner, who knows its kind.
+///
+/// It is a little longer than an endpoint takes to declare its queue again without a report of
+/// the loss.
 const OWNER: Duration = Duration::from_secs(6);
 
-/// How often it is looked for meanwhile.
+/// The interval at which the queue is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The background tasks of one connection.
@@ -32,17 +34,17 @@ pub(crate) struct Background {
     declaring: Arc<Semaphore>,
     solitude: Arc<Mutex<()>>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// The queues that were there before.
+    /// Names of the queues that were declared or found before.
     queues: Arc<std::sync::Mutex<HashSet<String>>>,
 }
 
-/// A background task that was done.
+/// The outcome of a background task.
 pub(crate) enum Done {
     Declared(RouteId, Result<(), TransportError>),
     Rested(RouteId, Backoff),
-    /// The broker has read this one of the unconfirmed messages, and all before it.
+    /// The number of an unconfirmed message that was read, with all before it.
     Read(u64),
-    /// The right to send what may break the connection.
+    /// The right to send messages that may make the broker close the connection.
     Alone(OwnedMutexGuard<()>),
     Nothing,
 }
@@ -76,7 +78,7 @@ impl Background {
                         if is_lost {
                             leave_to_owner(&live, target.name()).await?;
                         }
-                        // It is never closed.
+                        // The semaphore is never closed.
                         let _turn = declaring.acquire().await;
                         declare(&live, &target).await
                     };
@@ -95,7 +97,9 @@ impl Background {
         }));
     }
 
-    /// Waits for the word that the broker has read a message.
+    /// Adds a task that waits until the broker has read a message.
+    ///
+    /// The returned sender reports that; if it is dropped, the task ends without an outcome.
     pub(crate) fn wait_until_read(&self, order: u64) -> oneshot::Sender<()> {
         let (read, word) = oneshot::channel();
         self.running.push(Box::pin(async move {
@@ -108,15 +112,16 @@ impl Background {
         self.running.is_empty()
     }
 
-    /// The next one that is done. Cancel-safe.
+    /// Returns the outcome of the next task that ends; cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Done> {
         self.running.next().await
     }
 }
 
-/// Waits until the owner of a queue has declared it again, or does not seem to.
+/// Waits until the owner of a queue has declared it again, at most for [`OWNER`].
 ///
-/// A sender makes a classic queue. Made in place of a quorum queue, it would keep the endpoint from its messages.
+/// A sender declares a classic queue. In place of a quorum queue, it would keep the endpoint from
+/// its messages.
 async fn leave_to_owner(live: &Live, name: &str) -> Result<(), TransportError> {
     let appears = async {
         while !topology::queue_exists(live, name).await? {
@@ -127,7 +132,7 @@ async fn leave_to_owner(live: &Live, name: &str) -> Result<(), TransportError> {
     tokio::time::timeout(OWNER, appears).await.unwrap_or(Ok(()))
 }
 
-/// Makes sure that a message finds what it is sent to.
+/// Declares the target of a message, or checks that it exists.
 async fn declare(live: &Live, target: &Target) -> Result<(), TransportError> {
     match target {
         Target::Inbox(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Futures unconfirmed whose memory is used again.
+//! A pool of running futures whose memory is used again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-/// Many futures of one type, polled together, in places that are kept: one publish of the client takes more than a
-/// kilobyte, and asking the allocator for that much for each message was a good part of what a message cost.
+/// Futures of one type, polled together, in memory that is kept for later ones.
+///
+/// One publish of the client takes more than a kilobyte, and allocating that much for each message
+/// was a good part of the cost of a message.
 pub(crate) struct FuturePool<F> {
     running: FuturesUnordered<Slot<F>>,
     spare: Vec<Pin<Box<F>>>,
@@ -45,15 +47,19 @@ impl<F: Future> FuturePool<F> {
         self.running.is_empty()
     }
 
-    /// The output of the next one that is ready; `None` if there is none. Cancel-safe.
+    /// Returns the output of the next future that is ready; cancel-safe.
+    ///
+    /// `None` if there is no future.
     pub(crate) async fn next(&mut self) -> Option<F::Output> {
         let (output, place) = self.running.next().await?;
         self.spare.push(place);
         Some(output)
     }
 
-    /// The output of one that is ready now. `None` means that each one that was ready at the time of the call was taken,
-    /// which a single look would not show: the stream pauses at times.
+    /// Returns the output of a future that is ready now.
+    ///
+    /// `None` means that every future that was ready at the time of the call was taken. A single
+    /// poll would not show that, as the stream pauses at times.
     pub(crate) fn take_ready(&mut self) -> Option<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wish));
         let mut cx = Context::from_waker(&waker);
@@ -70,7 +76,7 @@ impl<F: Future> FuturePool<F> {
     }
 }
 
-/// Whether the stream wishes to be asked again.
+/// A flag that is set when the stream asks to be polled again.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -80,7 +86,7 @@ impl Wake for Woken {
     }
 }
 
-/// Gives its place back with its output.
+/// A future that gives its memory back together with its output.
 struct Slot<F>(Option<Pin<Box<F>>>);
 
 impl<F: Future> Future for Slot<F> {
@@ -119,7 +125,8 @@ mod tests {
     fn whatever_is_ready_is_taken_however_much_is_not() {
         let mut slots = FuturePool::new();
         for number in 0..100 {
-            // Those that are not ready ask to be polled again for a while, which makes the stream pause.
+            // Futures that are not ready ask to be polled again for a while, which makes the
+            // stream pause.
             let mut pauses = if number == 99 { 0 } else { 5 };
             slots.push(poll_fn(move |cx| {
                 if pauses == 0 {
@@ -148,7 +155,7 @@ mod tests {
         for round in 0..3 {
             slots.push(work(round));
             slots.push(work(round + 10));
-            // In the order in which they were woken, which is nobody's promise.
+            // They come in the order in which they were woken, which is not guaranteed.
             let mut outputs = [slots.next().await, slots.next().await];
             outputs.sort_unstable();
             assert_eq!(outputs, [Some(round), Some(round + 10)]);

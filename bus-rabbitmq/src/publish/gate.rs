@@ -1,4 +1,4 @@
-//! Keeps messages apart after the broker refused one.
+//! Separation of messages into batches after the broker refused one.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use tokio::time::Instant;
 use super::pending::{PendingPublish, Scope, Standing};
 use super::unconfirmed::Unconfirmed;
 
-/// The time after a refusal for which confirms are waited for between batches.
+/// The time after a refusal for which a batch waits for the confirms of the last.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Lets one batch of messages through after the other.
+/// Lets batches of messages through one after the other.
 ///
-/// The next one begins when nothing of the last one is on its way. So what the broker has read
-/// before it refused another message is confirmed before a further refusal can make it go once
-/// more, and a suspect is alone. A queue that confirms nothing stops this for a while only.
+/// A batch begins when no message of the last one is on its way. So messages that the broker has
+/// read before it refused another one are confirmed before a further refusal can cause them to be
+/// sent once more, and a suspect is sent alone. A queue that confirms nothing holds this up for a
+/// limited time only.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// The batch that is on its way; 0 is the one of all that nothing is known of.
+    /// Batch that is on its way; 0 is that of all messages that nothing is known of.
     batch: u64,
-    /// The last one that was given out.
+    /// Number of the last batch that was given out.
     batches: u64,
     patience: Option<Instant>,
     solitude: Solitude,
@@ -36,7 +37,7 @@ enum Solitude {
 }
 
 impl Gate {
-    /// True if a message may be written now.
+    /// Returns `true` if a message may be written now.
     pub(crate) fn lets(&mut self, pending: &PendingPublish, unconfirmed: &Unconfirmed) -> bool {
         if pending.standing == Standing::Suspect(Scope::Connection)
             && self.solitude != Solitude::Yes
@@ -58,18 +59,18 @@ impl Gate {
         self.batch = pending.batch;
     }
 
-    /// Begins with new batches, as a message was refused.
+    /// Starts the wait between batches, as a message was refused.
     pub(crate) fn begin(&mut self) {
         self.patience = Some(Instant::now() + PATIENCE);
     }
 
-    /// The number of another batch.
+    /// Returns the number of a new batch.
     pub(crate) fn next_batch(&mut self) -> u64 {
         self.batches += 1;
         self.batches
     }
 
-    /// True, once, if other channels have to be asked to wait.
+    /// Returns `true`, once, if other channels have to be asked to wait.
     pub(crate) fn seeks_solitude(&mut self) -> bool {
         let seeks = self.solitude == Solitude::Wanted;
         if seeks {
@@ -78,12 +79,12 @@ impl Gate {
         seeks
     }
 
-    /// Notes that other channels wait.
+    /// Notes that the other channels wait.
     pub(crate) fn is_alone(&mut self) {
         self.solitude = Solitude::Yes;
     }
 
-    /// True while other channels have to wait.
+    /// Returns `true` while other channels have to wait.
     pub(crate) fn needs_solitude(&self) -> bool {
         self.solitude != Solitude::No
     }
@@ -95,7 +96,7 @@ impl Gate {
         }
     }
 
-    /// Forgets what was asked of a connection that is gone.
+    /// Drops a request for solitude that was made on a lost connection.
     pub(crate) fn disconnect(&mut self) {
         if self.solitude != Solitude::Yes {
             self.solitude = Solitude::No;

@@ -1,9 +1,9 @@
-//! What becomes of messages that were on their way on a channel that is gone.
+//! Treatment of the messages that were on their way on a lost channel.
 //!
 //! The broker reads a channel in order, and closes it at the first message that it cannot take:
-//! what was written before that one has been read, what was written after it has not. Where the
-//! broker's words fit a message, that one is the culprit. Where they fit none, each that may be the
-//! cause goes again alone, until it is confirmed or shows itself.
+//! what was written before that one has been read, what was written after it has not. If the
+//! broker's words fit a message, that one is the culprit. If they fit none, each message that may
+//! be the cause is sent again alone, until it is confirmed or proves to be the cause.
 
 use bus_core::transport::Target;
 
@@ -12,39 +12,39 @@ use super::pending::{PendingPublish, PendingPublishes, Scope, Standing};
 use super::refusal::Refusal;
 use super::unconfirmed::Lost;
 
-/// The closings of a connection that convict who was alone on a channel.
+/// The number of closings of a connection that prove a lone message the cause.
 ///
-/// Other channels share it.
+/// It was alone on its channel, but other channels share the connection.
 const MAX_STRIKES: u32 = 3;
 
-/// The outcome of a loss.
+/// The outcome of the loss of a channel.
 pub(crate) struct Settled {
     pub(crate) again: PendingPublishes,
-    /// Where those went that the broker refused.
+    /// Targets of the messages that the broker refused.
     pub(crate) refused: Vec<Target>,
-    /// The message that caused it was among them.
+    /// `true` if the message that caused the loss was found.
     pub(crate) found: bool,
 }
 
-/// The knowledge of one message after a loss.
+/// The finding about one message after a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// The broker refused it, or would have.
+    /// A message that the broker refused, or would have refused.
     ///
-    /// An earlier one of several may have been taken.
+    /// Of several, an earlier one may have been taken.
     Culprit { perhaps_taken: bool },
-    /// The broker has read it, and went on.
+    /// A message that the broker has read without closing the channel.
     Cleared,
-    /// The broker may have read it.
+    /// A message that the broker may have read.
     Unsure,
-    /// It, or another one, is the cause.
+    /// The cause, or one of several candidates.
     Suspect,
-    /// The broker has not read it.
+    /// A message that the broker has not read.
     Unread,
 }
 
 impl Lost {
-    /// Ends the culprits; says what goes again, and in which batches.
+    /// Ends the culprits; returns the messages to send again, with their batches.
     pub(crate) fn settle(mut self, refusal: Option<&Refusal>, gate: &mut Gate) -> Settled {
         let mut settled = Settled {
             again: PendingPublishes::new(),
@@ -63,7 +63,7 @@ impl Lost {
         let fates = by_words(&self.unconfirmed, refusal)
             .unwrap_or_else(|| by_elimination(&mut self.unconfirmed, refusal));
         gate.begin();
-        // Confirmed before another culprit can be met, should it have been read already.
+        // What may have been read already is confirmed before the broker can meet another culprit.
         let together = gate.next_batch();
         let read = self.confirmed.into_iter();
         let read = read.zip(std::iter::repeat(Fate::Cleared));
@@ -128,7 +128,7 @@ fn suspect(pending: &mut PendingPublish, scope: Scope, gate: &mut Gate) {
     pending.batch = gate.next_batch();
 }
 
-/// Judges by the broker's words; `None` if they fit no message.
+/// Judges messages by the broker's words; `None` if they fit none.
 fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>> {
     let fits: Vec<bool> = messages
         .iter()
@@ -136,7 +136,7 @@ fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>>
         .collect();
     let first = fits.iter().position(|fits| *fits)?;
     let last = fits.iter().rposition(|fits| *fits)?;
-    // Where the reason lasts, the broker stopped at the first; else, at any of them.
+    // If the reason lasts, the broker stopped at the first one; else, at any of them.
     let latest = if refusal.is_lasting() { first } else { last };
     let fate = |(index, fits)| match fits {
         true => Fate::Culprit {
@@ -149,7 +149,7 @@ fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>>
     Some(fits.into_iter().enumerate().map(fate).collect())
 }
 
-/// Judges by what the broker is not known to have read.
+/// Judges messages by eliminating those that the broker is known to have read.
 fn by_elimination(messages: &mut PendingPublishes, refusal: &Refusal) -> Vec<Fate> {
     let is_candidate = |pending: &PendingPublish| pending.standing != Standing::Cleared;
     let candidates = messages
@@ -172,7 +172,7 @@ fn by_elimination(messages: &mut PendingPublishes, refusal: &Refusal) -> Vec<Fat
     messages.iter_mut().map(fate).collect()
 }
 
-/// True if the only one left on its channel is the cause.
+/// Returns `true` if the only candidate left on its channel is the cause.
 fn is_convicted(pending: &mut PendingPublish, refusal: &Refusal) -> bool {
     match (refusal.scope(), pending.standing) {
         (Scope::Channel, _) => true,
@@ -184,7 +184,7 @@ fn is_convicted(pending: &mut PendingPublish, refusal: &Refusal) -> bool {
     }
 }
 
-/// True, once for each message, if the missing exchange is one that we declare.
+/// Returns `true`, once per message, if we declare the missing exchange.
 fn is_declared_again(pending: &mut PendingPublish, refusal: &Refusal) -> bool {
     let is_ours = match &pending.outgoing.target {
         Target::Exchange { topology, .. } => topology.is_some(),

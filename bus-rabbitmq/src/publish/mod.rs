@@ -1,4 +1,4 @@
-//! The way from many tasks to the one that owns a confirm channel.
+//! Publishing from many tasks through the one task that owns a confirm channel.
 
 mod background;
 mod future_pool;
@@ -26,17 +26,19 @@ use crate::error::closed;
 use pending::PendingPublish;
 use task::{Closing, Command, PublishTask};
 
-/// Takes messages from many tasks and gives each its outcome.
+/// Takes messages from many tasks and reports the outcome of each.
 pub(crate) struct Publisher {
     inbox: mpsc::UnboundedSender<Command>,
     marks: AtomicU64,
 }
 
-/// Resolves to what became of a message.
+/// A receiver of the outcome of one message.
 pub(crate) type Outcome = oneshot::Receiver<Result<(), TransportError>>;
 
 impl Publisher {
-    /// Begins to publish. Those that share a connection share `solitude`.
+    /// Starts the task that publishes.
+    ///
+    /// Publishers that share a connection share `solitude`.
     pub(crate) fn start(link: Arc<Link>, window: usize, solitude: Arc<Mutex<()>>) -> Self {
         let (inbox, orders) = mpsc::unbounded_channel();
         tokio::spawn(PublishTask::new(link, window, orders, solitude).run());
@@ -46,10 +48,10 @@ impl Publisher {
         }
     }
 
-    /// Makes a message ready to be handed over.
+    /// Prepares a message to be handed over.
     ///
-    /// The outcome is `Ok` when the broker has confirmed it. One that never comes means that the
-    /// publisher was closed.
+    /// The outcome is `Ok` when the broker has confirmed the message. A receiver that ends without
+    /// an outcome means that the publisher was closed.
     pub(crate) fn prepare(
         &self,
         outgoing: Outgoing,
@@ -70,8 +72,8 @@ impl Publisher {
 
     /// Waits until everything that was handed over has its outcome, or for `limit`.
     ///
-    /// Nothing more is taken. Gives the number of those that have none by then; they end with an
-    /// error, and the task with them.
+    /// No message is taken afterwards. Returns the number of messages that have no outcome by then;
+    /// they end with an error, and the task ends with them.
     pub(crate) async fn close(&self, limit: Duration) -> usize {
         let (left, done) = oneshot::channel();
         let until = Instant::now() + limit;

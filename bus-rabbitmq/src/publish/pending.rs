@@ -11,50 +11,54 @@ use tokio::time::Instant;
 use crate::convert::{properties, short};
 use crate::error::closed;
 
-/// A route's place; good for as long as something is held or on its way there.
+/// The index of a route.
+///
+/// Valid as long as messages are held at the route or on their way there.
 pub(crate) type RouteId = usize;
 
 /// The usual reasons for a negative acknowledgement.
 pub(crate) const FULL: &str = "a queue is full or failed";
 
-/// Many of them, in some order.
+/// A list of pending messages; its owner defines the order.
 pub(crate) type PendingPublishes = VecDeque<Box<PendingPublish>>;
 
-/// A message, who waits for it, and what is known of it.
+/// A message with its waiting sender and the state of its delivery.
 pub(crate) struct PendingPublish {
     pub(crate) outgoing: Outgoing,
-    /// Made by the caller, in its own task; taken when it is written, made again when it is written again.
+    /// Arguments of the client's publish, made in the caller's task.
+    ///
+    /// They are taken for a write, and made again for another one.
     parts: Option<Box<Parts>>,
     done: Option<oneshot::Sender<Result<(), TransportError>>>,
-    /// Tells it from the others should it come back; mandatory messages only.
+    /// Number that identifies the message if it is returned; mandatory messages only.
     pub(crate) mark: Option<u64>,
-    /// Why it came back, if it did.
+    /// Reason of its return, if the broker returned it.
     pub(crate) returned: Option<String>,
-    /// Its place among all that were handed over.
+    /// Position among all messages that were handed over.
     pub(crate) number: u64,
-    /// Where it goes, as its schedule knows it; once it is on its way.
+    /// Route in its schedule; valid once the message is on its way.
     pub(crate) route: RouteId,
-    /// It is on its way only together with others of its batch.
+    /// Batch of the message; it is on its way only with others of the same batch.
     pub(crate) batch: u64,
-    /// An earlier writing, on a channel that is gone, may have reached a queue.
+    /// `true` if an earlier write, on a lost channel, may have reached a queue.
     pub(crate) may_have_arrived: bool,
     pub(crate) standing: Standing,
-    /// The broker refused it for now; some of its queues may have taken it.
+    /// `true` if the broker refused it for now; some of its queues may have taken it.
     pub(crate) was_nacked: bool,
-    /// Its target was declared again for it.
+    /// `true` if its target was declared again for it.
     pub(crate) was_declared_again: bool,
-    /// Counts how often a connection was closed while it was alone there.
+    /// Number of times a connection was closed while it was alone on its channel.
     pub(crate) strikes: u32,
 }
 
-/// The part of a message in the closing of a channel by the broker.
+/// The role of a message in the closing of a channel by the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
     #[default]
     Plain,
-    /// It, or one of several others, is the cause; it goes alone until that is known.
+    /// The cause, or one of several candidates; sent alone until that is known.
     Suspect(Scope),
-    /// The broker has read it, and went on.
+    /// A message that the broker has read without closing the channel.
     Cleared,
 }
 
@@ -62,16 +66,16 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
     Channel,
-    /// With all of its channels.
+    /// The connection with all of its channels.
     Connection,
 }
 
-/// What the client takes beside the body.
+/// The arguments of the client's publish, except for the body.
 pub(crate) struct Parts {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
-    /// What the headers among them take, in bytes.
+    /// Size of the headers among the properties, in bytes.
     pub(crate) header_size: usize,
 }
 
@@ -99,7 +103,7 @@ impl Parts {
 }
 
 impl PendingPublish {
-    /// Checks everything that can be checked without the broker.
+    /// Creates a pending message; checks all that can be checked without the broker.
     pub(crate) fn new(
         outgoing: Outgoing,
         mark: u64,
@@ -133,7 +137,7 @@ impl PendingPublish {
         })
     }
 
-    /// What the client writes.
+    /// Takes the arguments for a write; makes them again if they were taken before.
     pub(crate) fn take_parts(&mut self) -> Result<Box<Parts>, TransportError> {
         match self.parts.take() {
             Some(made) => Ok(made),
@@ -141,7 +145,7 @@ impl PendingPublish {
         }
     }
 
-    /// The exchange that the broker sees.
+    /// Returns the name of the exchange as the broker sees it.
     pub(crate) fn exchange(&self) -> &str {
         match &self.outgoing.target {
             Target::Exchange { name, .. } | Target::Queue(name) => name,
@@ -156,14 +160,14 @@ impl PendingPublish {
         }
     }
 
-    /// Gives its time to live as the broker reads it.
+    /// Returns its time to live as the broker reads it.
     pub(crate) fn expiration(&self) -> Option<String> {
         let parts = Parts::of(&self.outgoing, self.mark).ok()?;
         let expiration = parts.properties.expiration().as_ref();
         expiration.map(ToString::to_string)
     }
 
-    /// Where it goes, in words.
+    /// Returns the target as texts of errors name it.
     pub(crate) fn target(&self) -> String {
         match &self.outgoing.target {
             Target::Exchange { name, .. } => format!("exchange `{name}`"),
@@ -171,12 +175,12 @@ impl PendingPublish {
         }
     }
 
-    /// Whether somebody still waits for it.
+    /// Returns `true` if a sender still waits for its outcome.
     pub(crate) fn is_wanted(&self) -> bool {
         self.done.as_ref().is_some_and(|done| !done.is_closed())
     }
 
-    /// Whether its waiter was told that its time is up.
+    /// Returns `true` if its sender has received the error for its deadline.
     pub(crate) fn is_expired(&self) -> bool {
         self.done.is_none()
     }
@@ -189,15 +193,18 @@ impl PendingPublish {
                 .is_some_and(|deadline| deadline <= now)
     }
 
-    /// Tells the waiter; the message goes on.
+    /// Reports an error to its sender; the message stays on its way.
     pub(crate) fn expire(&mut self, error: TransportError) {
         if let Some(done) = self.done.take() {
-            // A waiter that is gone does not care.
+            // The sender may have stopped waiting.
             let _ = done.send(Err(error));
         }
     }
 
-    /// Whether this one, given up by its waiter, is the same message as another one.
+    /// Returns `true` if its deadline has passed and `other` is the same message.
+    ///
+    /// Two messages are the same if message id, name of the target and body are equal. A message
+    /// without an id is the same as no other.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.is_expired()
             && self.outgoing.message_id.is_some()
@@ -206,13 +213,15 @@ impl PendingPublish {
             && self.outgoing.body == other.outgoing.body
     }
 
-    /// Takes over the waiter of the same message.
+    /// Takes over the sender and the deadline of another copy of the message.
     pub(crate) fn rejoin(&mut self, other: Self) {
         self.done = other.done;
         self.outgoing.deadline = other.outgoing.deadline;
     }
 
-    /// Its time was up while it waited to be written, or to be written again, and why it did.
+    /// Makes the error for a message that was not written before its deadline.
+    ///
+    /// That includes one that waited to be written again. `why` is the reason for the wait.
     pub(crate) fn not_sent(&self, why: &str) -> TransportError {
         let target = self.target();
         if self.was_nacked {
@@ -233,12 +242,12 @@ impl PendingPublish {
         TransportError::new(TransportErrorKind::Unreachable, text)
     }
 
-    /// Notes that the broker has read it, and went on: it is nothing special any more.
+    /// Notes that the broker has read it; it is a plain message again, without batch.
     pub(crate) fn was_read(&mut self) {
         (self.standing, self.batch) = (Standing::Plain, 0);
     }
 
-    /// Tells that no queue took it.
+    /// Ends it with the error that no queue took it.
     pub(crate) fn unroutable(self: Box<Self>) {
         let text = format!(
             "no queue took the message to {} with routing key `{}`: {}",
@@ -263,7 +272,9 @@ impl PendingPublish {
         TransportError::new(TransportErrorKind::Closed, text)
     }
 
-    /// Makes the error for a message whose time was up while others to its target were refused.
+    /// Makes the error for a message that waited behind refused ones for too long.
+    ///
+    /// Its deadline passed while the broker refused others to the same target.
     pub(crate) fn not_sent_behind(&self) -> TransportError {
         let text = format!(
             "the message to {} was not sent before its deadline: RabbitMQ refused those before it \
@@ -273,7 +284,9 @@ impl PendingPublish {
         self.refused(TransportErrorKind::Nacked, text)
     }
 
-    /// Makes the error for a message that cannot go now, but perhaps went before.
+    /// Makes the error for a message that cannot be sent now.
+    ///
+    /// If an earlier write may have reached a queue, the kind is `TimedOut`, and the text says so.
     pub(crate) fn refused(&self, kind: TransportErrorKind, text: String) -> TransportError {
         let is_open = self.was_nacked && kind != TransportErrorKind::Nacked;
         if !self.may_have_arrived && !is_open {
@@ -283,7 +296,7 @@ impl PendingPublish {
         TransportError::new(TransportErrorKind::TimedOut, text)
     }
 
-    /// True if another declaration of its target may give it a way to a queue.
+    /// Returns `true` if declaring its target again may give it a route to a queue.
     pub(crate) fn is_routed_by_topology(&self) -> bool {
         match &self.outgoing.target {
             Target::Queue(_) => true,
@@ -296,7 +309,7 @@ impl PendingPublish {
 
     pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {
         if let Some(done) = self.done.take() {
-            // A waiter that is gone does not care.
+            // The sender may have stopped waiting.
             let _ = done.send(outcome);
         }
     }

@@ -1,4 +1,4 @@
-//! The broker's reason for closing a channel, and the messages that it means.
+//! The broker's reason for closing a channel, and the messages it applies to.
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
@@ -10,9 +10,9 @@ use crate::error::{kind_of, words};
 const SIZE: &str = "message size ";
 const TOPIC: &str = "access to topic '";
 
-/// The broker's word for closing a channel because of one message.
+/// The broker's reason for closing a channel because of one message.
 ///
-/// It names no message, but most reasons name what it has: its exchange, its size.
+/// It identifies no message, but most reasons name a property of it: its exchange, its size.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     kind: TransportErrorKind,
@@ -21,16 +21,16 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads a refusal; `None` if the broker refused no message.
+    /// Reads a refusal from an error; `None` if the broker refused no message.
     ///
-    /// Then the connection was lost, or closed for another reason.
+    /// In that case the connection was lost, or closed for another reason.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let ErrorKind::ProtocolError(protocol) = error.kind() else {
             return None;
         };
         let (kind, scope) = match protocol.kind() {
             AMQPErrorKind::Soft(_) => (kind_of(error), Scope::Channel),
-            // The frame of its headers, a value in it, or what the broker makes of it, breaks the
+            // The frame of the headers, a value in it, or the broker's handling of it ends the
             // whole connection.
             AMQPErrorKind::Hard(
                 AMQPHardError::FRAMEERROR
@@ -47,29 +47,29 @@ impl Refusal {
         })
     }
 
-    /// The part of the connection that was closed.
+    /// Returns the part of the connection that was closed.
     pub(crate) fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// True if an exchange is not there.
+    /// Returns `true` if an exchange does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         self.kind == TransportErrorKind::Unroutable
     }
 
-    /// True if it holds for whatever is sent to the exchange.
+    /// Returns `true` if it applies to every message to the exchange.
     pub(crate) fn is_of_exchange(&self) -> bool {
         self.kind == TransportErrorKind::AccessRefused && !self.words.contains(TOPIC)
     }
 
-    /// True if the same message would have been refused before as well.
+    /// Returns `true` if the same message would have been refused before as well.
     ///
-    /// An exchange that is gone may have been there a moment ago.
+    /// A missing exchange does not last in this sense: it may have existed a moment ago.
     pub(crate) fn is_lasting(&self) -> bool {
         !self.is_missing()
     }
 
-    /// True if the broker's words fit this message.
+    /// Returns `true` if the broker's words fit this message.
     pub(crate) fn fits(&self, pending: &PendingPublish) -> bool {
         let exchange = match pending.exchange() {
             "" => "amq.default",
@@ -92,10 +92,10 @@ impl Refusal {
         }
     }
 
-    /// True if the words name the size or the expiration of this message.
+    /// Returns `true` if the words name the size or the expiration of this message.
     ///
-    /// `PRECONDITION_FAILED - message size 150 is larger than configured max size 100`; older ones
-    /// leave `is` out.
+    /// `PRECONDITION_FAILED - message size 150 is larger than configured max size 100`; older
+    /// brokers leave `is` out.
     fn names_what_it_holds(&self, pending: &PendingPublish) -> bool {
         if let Some(size) = self.between(SIZE, " ") {
             return size.parse() == Ok(pending.outgoing.body.len());
@@ -109,7 +109,7 @@ impl Refusal {
         Some(rest.split_once(end)?.0)
     }
 
-    /// Makes the error for the sender of the culprit.
+    /// Makes the error for the sender of the refused message.
     pub(crate) fn error(&self, pending: &PendingPublish) -> TransportError {
         let kind = match self.kind {
             TransportErrorKind::Mismatch if self.words.contains(SIZE) => {

@@ -1,4 +1,4 @@
-//! One exchange or queue that messages go to: what is known of it, and what waits for it.
+//! One exchange or queue that messages go to: its state and its waiting messages.
 
 use std::mem;
 use std::time::Duration;
@@ -9,46 +9,46 @@ use tokio::time::Instant;
 use super::pending::{FULL, PendingPublish, PendingPublishes};
 use super::refusal::Refusal;
 
-/// Why a message waits that nothing else is in the way of.
+/// The reason for the wait of a message that lacks nothing but a place.
 pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
 
-/// The time for which an exchange that the broker lets us not write to is not tried again.
+/// The time for which an exchange that we may not write to is not tried again.
 const DENIED: Duration = Duration::from_secs(5);
 
-/// The number of messages that show whether the broker takes them again.
+/// The number of messages that test whether the broker takes messages again.
 const ONE_FIRST: usize = 1;
 
-/// The time after a declaration in vain for which no other one is made because a message came back.
+/// The time after a declaration in vain for which a return causes no other one.
 const FRUITLESS: Duration = Duration::from_secs(1);
 
-/// The way to one exchange or queue.
+/// The route to one exchange or queue.
 pub(crate) struct Route {
     pub(crate) knowledge: Knowledge,
-    /// It is being declared, or rests until it is tried again.
+    /// `true` while it is being declared, or rests until it is tried again.
     pub(crate) is_busy: bool,
-    /// The schedule looks at it when there is a place.
+    /// `true` if the schedule looks at it when there is a place.
     pub(crate) is_listed: bool,
     pub(crate) in_flight: usize,
-    /// Few while the broker refuses what is sent there.
+    /// Limit of messages on their way; low while the broker refuses messages there.
     limit: usize,
-    /// In the order in which they were handed over.
+    /// Messages that wait, in the order in which they were handed over.
     held: PendingPublishes,
-    /// The reason why its last declaration failed, for now.
+    /// Reason of the last declaration's failure, if it failed for now.
     pub(crate) trouble: Option<String>,
     pub(crate) backoff: Option<Backoff>,
-    /// The broker takes nothing there.
+    /// Time and reason of the broker's refusal of every message to the exchange.
     denied: Option<(Instant, Refusal)>,
-    /// When a message came back although it was declared again.
+    /// Time of the last return of a message in spite of another declaration.
     fruitless: Option<Instant>,
 }
 
 /// The state of an exchange on the broker, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Knowledge {
-    /// The default exchange always is, and routes to what is there.
+    /// The default exchange, which always exists and routes to existing queues.
     Given,
     Unknown,
-    /// It was declared, or found.
+    /// An exchange that was declared, or found.
     Found,
 }
 
@@ -68,7 +68,7 @@ impl Route {
         }
     }
 
-    /// True if its next message may be written.
+    /// Returns `true` if its next message may be written.
     pub(crate) fn is_open(&self) -> bool {
         self.is_known() && !self.is_busy
     }
@@ -77,7 +77,7 @@ impl Route {
         self.knowledge != Knowledge::Unknown
     }
 
-    /// Forgets that it was found; true if it had been.
+    /// Forgets that it was found; returns `true` if it had been found.
     pub(crate) fn forget(&mut self) -> bool {
         let was_found = self.knowledge == Knowledge::Found;
         if was_found {
@@ -86,10 +86,10 @@ impl Route {
         was_found
     }
 
-    /// True if its next message may take one of the places that are free.
+    /// Returns `true` if its next message may take one of the free places.
     ///
-    /// One target takes half of them, the next one half of the rest. So some are left however many
-    /// of them never give theirs back; the last one goes to a target that has none.
+    /// One target takes half of the places, the next one half of the rest. So some are left,
+    /// however many targets never give theirs back; the last place goes to a target that has none.
     pub(crate) fn has_room(&self, free: usize) -> bool {
         self.in_flight == 0 || self.in_flight < self.limit && self.in_flight + 1 < free
     }
@@ -122,7 +122,9 @@ impl Route {
         self.held.pop_front()
     }
 
-    /// Ends those that wait for a declaration like the first one's; counts them.
+    /// Ends the messages that wait for the same kind of declaration as the first one.
+    ///
+    /// It stops at the first one of another kind, and returns the number of those that ended.
     pub(crate) fn fail(&mut self, error: TransportError) -> usize {
         let Some(first) = self.release() else {
             return 0;
@@ -147,9 +149,9 @@ impl Route {
         count
     }
 
-    /// Ends those whose time is up; counts them.
+    /// Ends the messages whose deadline has passed; returns their number.
     ///
-    /// `why` says why the broker cannot be reached, if it cannot.
+    /// `why` is the reason why the broker cannot be reached, if it cannot.
     pub(crate) fn expire(&mut self, now: Instant, why: Option<&str>) -> usize {
         if !self.held.iter().any(|pending| pending.is_due(now)) {
             return 0;
@@ -182,23 +184,23 @@ impl Route {
         self.held.iter().map(|pending| &**pending)
     }
 
-    /// Notes that another declaration gave a message no way to a queue.
+    /// Notes that another declaration gave a message no route to a queue.
     pub(crate) fn declared_in_vain(&mut self) {
         self.fruitless = Some(Instant::now());
     }
 
-    /// True if another declaration may help a message that came back.
+    /// Returns `true` if another declaration may help a message that was returned.
     pub(crate) fn may_be_declared_again(&self) -> bool {
         self.fruitless
             .is_none_or(|since| since.elapsed() >= FRUITLESS)
     }
 
-    /// Notes that the broker refused a message for now: the next one goes alone.
+    /// Notes that the broker refused a message for now; the next one is sent alone.
     pub(crate) fn slow_down(&mut self) {
         self.limit = ONE_FIRST;
     }
 
-    /// Notes that the broker took a message: more may go at once, up to `window`.
+    /// Notes that the broker took a message; more may go at once, up to `window`.
     pub(crate) fn speed_up(&mut self, window: usize) {
         if self.limit == usize::MAX {
             return;
@@ -210,7 +212,9 @@ impl Route {
         }
     }
 
-    /// Ends what is held, and for a while what comes, as the broker takes nothing there; counts.
+    /// Ends the held messages, as the broker takes none there; returns their number.
+    ///
+    /// For a while, new ones end in the same way.
     pub(crate) fn deny(&mut self, refusal: &Refusal) -> usize {
         self.denied = Some((Instant::now(), refusal.clone()));
         let held = mem::take(&mut self.held);
@@ -222,19 +226,19 @@ impl Route {
         count
     }
 
-    /// Gives the broker's word for taking nothing there, while it is fresh.
+    /// Returns the broker's reason for taking no message there, while it is recent.
     pub(crate) fn denial(&self) -> Option<&Refusal> {
         let (since, refusal) = self.denied.as_ref()?;
         (since.elapsed() < DENIED).then_some(refusal)
     }
 
-    /// Takes everything that is held.
+    /// Takes all held messages.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Box<PendingPublish>> + use<> {
         mem::take(&mut self.held).into_iter()
     }
 }
 
-/// True for a target that is only looked for, and never declared.
+/// Returns `true` for a target that is only looked for, and never declared.
 fn flavour(target: &Target) -> bool {
     matches!(target, Target::Exchange { topology: None, .. })
 }

@@ -8,7 +8,7 @@ use bus_core::transport::Target;
 use super::pending::RouteId;
 use super::route::{Knowledge, Route};
 
-/// The number of targets at which those without a use are forgotten.
+/// The number of targets at which unused ones are forgotten.
 const MANY: usize = 1000;
 
 /// The routes to all targets.
@@ -18,7 +18,7 @@ pub(crate) struct Targets {
     inboxes: HashMap<Box<str>, RouteId>,
     routes: Vec<Route>,
     spare: Vec<RouteId>,
-    /// So many there may be before some are looked for to forget.
+    /// Number of routes at which unused ones are looked for next.
     many: usize,
 }
 
@@ -34,7 +34,7 @@ impl Targets {
         }
     }
 
-    /// The route to a target, made if there is none.
+    /// Returns the route to a target, and creates it if there is none.
     pub(crate) fn find(&mut self, target: &Target) -> RouteId {
         if let Some(id) = self.names(target).get(target.name()) {
             return *id;
@@ -62,9 +62,9 @@ impl Targets {
         }
     }
 
-    /// Forgets targets that nothing is known of and nothing goes to.
+    /// Forgets targets that no message goes to, unless they were declared or found.
     ///
-    /// Names of exchanges that are not there, and of queues, come from strangers as well.
+    /// Names of queues, and of exchanges that do not exist, come from untrusted senders as well.
     fn forget_idle(&mut self) {
         if self.routes.len() - self.spare.len() < self.many {
             return;

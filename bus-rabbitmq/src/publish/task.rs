@@ -23,19 +23,19 @@ use crate::error::failed;
 /// The precision with which deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The client's time to let go of what was on its way on a lost channel.
+/// The client's time to release what was on its way on a lost channel.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A wish of the task's callers.
+/// A request of the task's callers.
 pub(crate) enum Command {
     Publish(Box<PendingPublish>),
     Close(Closing),
 }
 
-/// The end of a task, once everything has its outcome, or at a time.
+/// The end of a task, once every message has its outcome, or at a time.
 pub(crate) struct Closing {
     pub(crate) until: Instant,
-    /// Gets the number of messages that have none.
+    /// Sender for the number of messages without an outcome.
     pub(crate) left: oneshot::Sender<usize>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct PublishTask {
     link: Arc<Link>,
     orders: mpsc::UnboundedReceiver<Command>,
     schedule: Schedule,
-    /// Held by the one channel of the connection whose suspects may go.
+    /// Lock of the one channel of the connection whose suspects may be sent.
     solitude: Arc<Mutex<()>>,
     alone: Option<OwnedMutexGuard<()>>,
     closing: Option<Closing>,
@@ -81,18 +81,18 @@ impl PublishTask {
         }
         let left = self.schedule.close();
         if let Some(closing) = self.closing.take() {
-            // A caller that is gone does not care.
+            // The caller may have stopped waiting.
             let _ = closing.left.send(left);
         }
     }
 
-    /// True if there is nothing left to do, or no time.
+    /// Returns `true` if the task is closing, and has no work or no time left.
     fn is_over(&self) -> bool {
         let closing = self.closing.as_ref();
         closing.is_some_and(|it| self.schedule.is_idle() || it.until <= Instant::now())
     }
 
-    /// Publishes on one connection until it is lost; `None` when all is over.
+    /// Publishes on one connection until it is lost; `None` when the task is over.
     async fn serve(&mut self, live: &Arc<Live>) -> Option<()> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         let mut background = Background::new(Arc::clone(live), Arc::clone(&self.solitude));
@@ -119,9 +119,9 @@ impl PublishTask {
         Some(())
     }
 
-    /// Does something else beside; `None` when all is over.
+    /// Waits for another future; `None` when the task is over.
     ///
-    /// Messages are taken and deadlines kept meanwhile.
+    /// Meanwhile, messages are taken and deadlines kept.
     async fn meanwhile<T>(
         &mut self,
         live: Option<&Live>,
@@ -149,9 +149,9 @@ impl PublishTask {
         }
     }
 
-    /// Publishes until the channel is gone; `None` when all is over.
+    /// Publishes until the channel is lost; `None` when the task is over.
     ///
-    /// Gives the broker's word for the loss, if there is one.
+    /// Returns the broker's reason for the loss, if there is one.
     async fn publish_on(
         &mut self,
         channel: &Channel,
@@ -175,7 +175,7 @@ impl PublishTask {
                 return None;
             }
             tokio::select! {
-                // Under load there is always a confirm or a message, so what is rare comes first.
+                // Under load there is always a confirm or a message, so rare events come first.
                 biased;
                 _ = tick.tick(), if !self.schedule.is_idle() => self.expire(Some(&live)),
                 Some(done) = background.next(), if !background.is_empty() => self.done(done),
@@ -224,7 +224,7 @@ impl PublishTask {
 
     /// Hands a message to the client.
     ///
-    /// Its bytes are queued at the first poll of the future, so in this order.
+    /// Its bytes are queued at the first poll of the future, so in the order of the calls.
     fn write<'a>(
         &mut self,
         channel: &'a Channel,
@@ -252,7 +252,7 @@ impl PublishTask {
         let order = self.schedule.depart(pending);
         let read = is_suspect.then(|| background.wait_until_read(order));
         Some(async move {
-            // Taken apart in here: what a future captures and hands on lies in it twice.
+            // Destructured in here: a value that a future captures and passes on lies in it twice.
             let Parts {
                 exchange,
                 routing_key,
@@ -268,9 +268,9 @@ impl PublishTask {
         })
     }
 
-    /// Takes all confirms that the client has; an error if the channel is lost.
+    /// Takes all confirms that the client has; returns an error on a lost channel.
     ///
-    /// The error is the broker's own word for it, if there is one.
+    /// The error is the broker's own reason, if there is one.
     fn round<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
         &mut self,
         first: F::Output,
@@ -299,9 +299,10 @@ impl PublishTask {
         }
     }
 
-    /// Waits until the client has let go of a channel; `None` when all is over.
+    /// Waits until the client has released a channel; `None` when the task is over.
     ///
-    /// It still writes what it has. Gives the broker's word for the loss, if there is one.
+    /// The client still writes what it has. Returns the broker's reason for the loss, if there is
+    /// one.
     async fn last_words<F: Future<Output = (u64, Result<Confirmation, Error>)>>(
         &mut self,
         live: &Live,
@@ -317,7 +318,7 @@ impl PublishTask {
                 outcomes.push(outcome);
             }
         };
-        // Bounded, as the client may leave a question without an answer.
+        // Bounded, as the client may leave a request without an answer.
         let _ = self.meanwhile(Some(live), timeout(LAST_WORDS, all)).await?;
         for (order, outcome) in outcomes {
             self.take_confirm(order, outcome, &mut cause);
@@ -343,9 +344,9 @@ async fn open(live: &Live) -> Result<Channel, TransportError> {
     Ok(channel)
 }
 
-/// Waits for a confirm, and says when the broker has read the message.
+/// Waits for a confirm, and reports when the broker has read the message.
 ///
-/// It has once it answers a later question.
+/// The broker has read it once it answers a later request.
 async fn watched(
     channel: &Channel,
     confirm: PublisherConfirm,
@@ -357,7 +358,7 @@ async fn watched(
         Either::Left((confirmation, _)) => confirmation,
         Either::Right((answer, confirm)) => {
             if answer.is_ok() {
-                // A publisher that is gone does not care.
+                // The publisher may be gone.
                 let _ = read.send(());
             }
             confirm.await

@@ -1,4 +1,4 @@
-//! Messages that wait for their confirm, and which of them the broker gave back.
+//! Messages that wait for their confirm, and those that the broker returned.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,52 +9,55 @@ use tokio::time::Instant;
 use super::pending::{PendingPublish, PendingPublishes, RouteId, Standing};
 use crate::convert::{Confirmed, Returned};
 
-/// The messages that were on their way, in the order of writing.
+/// The messages that were on their way on a lost channel, in the order of writing.
 pub(crate) struct Lost {
-    /// Confirmed, but perhaps returned.
+    /// Confirmed messages that may have been returned.
     pub(crate) confirmed: PendingPublishes,
     pub(crate) unconfirmed: PendingPublishes,
 }
 
 /// The messages that are written and not confirmed, in the order of writing.
 ///
-/// The broker returns a message before it confirms it, and the client hands out one return with each confirm, oldest
-/// first. So a confirm that comes without a return shows that the return of its own message, if there is one, went out
-/// with an earlier confirm; and of all messages that were confirmed before it. Confirms are not always taken in the
-/// order in which the client got them, though. That is why a message that may come back is decided at the end of a
-/// round: when all confirms that the client has were taken.
+/// The broker returns a message before it confirms it, and the client hands out one return with
+/// each confirm, oldest first. So a confirm without a return shows that the returns of its own
+/// message and of all messages confirmed before it, if there are any, were handed out with earlier
+/// confirms. Confirms are not always taken in the order in which the client received them, though.
+/// A message that may be returned is therefore decided at the end of a round, when all confirms
+/// that the client has were taken.
 #[derive(Default)]
 pub(crate) struct Unconfirmed {
-    /// The order of the first place.
+    /// Number of the first place.
     first: u64,
-    /// In the order of writing; what is confirmed leaves its place empty until all before it are confirmed.
+    /// Messages in the order of writing.
+    ///
+    /// A confirmed message leaves its place empty until all before it are confirmed.
     places: VecDeque<Option<Box<PendingPublish>>>,
-    /// How many places are taken.
+    /// Number of places that are taken.
     taken: usize,
-    /// Confirmed, but perhaps returned.
+    /// Confirmed messages that may have been returned.
     undecided: Vec<Undecided>,
-    /// How many of the first of them were confirmed in earlier rounds.
+    /// Number of undecided messages, from the first on, confirmed in earlier rounds.
     earlier: usize,
-    /// A confirm of this round came without a return.
+    /// `true` if a confirm of this round came without a return.
     none_waiting: bool,
-    /// Came back, and wait to be taken.
+    /// Returned messages that wait to be taken.
     returned: PendingPublishes,
-    /// Were refused, and wait to be taken.
+    /// Refused messages that wait to be taken.
     nacked: PendingPublishes,
-    /// Unconfirmed messages whose time is up.
+    /// Number of unconfirmed messages whose deadline has passed.
     expired: usize,
-    /// Undecided messages whose time is up.
+    /// Number of undecided messages whose deadline has passed.
     lapsed: usize,
 }
 
 struct Undecided {
     pending: Box<PendingPublish>,
-    /// Its own confirm came without a return.
+    /// `true` if its own confirm came without a return.
     none_waiting: bool,
 }
 
 impl Unconfirmed {
-    /// Counts those that a sender waits for.
+    /// Counts the messages that a sender waits for.
     pub(crate) fn awaited(&self) -> usize {
         self.taken - self.expired
     }
@@ -63,7 +66,7 @@ impl Unconfirmed {
         self.taken == 0
     }
 
-    /// Takes the next place; gives its number.
+    /// Puts a message at the next place; returns the number of the place.
     pub(crate) fn insert(&mut self, pending: Box<PendingPublish>) -> u64 {
         self.places.push_back(Some(pending));
         self.taken += 1;
@@ -81,7 +84,7 @@ impl Unconfirmed {
         Some(pending)
     }
 
-    /// Takes a confirm; gives the route of its message.
+    /// Takes a confirm; returns the route of its message.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) -> Option<RouteId> {
         let mut pending = self.remove(order)?;
         let route = pending.route;
@@ -109,7 +112,9 @@ impl Unconfirmed {
         Some(route)
     }
 
-    /// Ends a round: every confirm that the client had when the last one of the round was taken has been taken too.
+    /// Ends a round, and with it decides the messages that can be decided.
+    ///
+    /// Every confirm that the client had when the last one of the round was taken has been taken.
     pub(crate) fn end_round(&mut self) {
         let all = self.is_empty();
         let earlier = if mem::take(&mut self.none_waiting) {
@@ -124,7 +129,7 @@ impl Unconfirmed {
         });
         for Undecided { pending, .. } in decided {
             self.lapsed -= usize::from(pending.is_expired());
-            // A return would have been attributed.
+            // A return would have been attributed to it.
             pending.finish(Ok(()));
         }
         self.earlier = self.undecided.len();
@@ -163,20 +168,20 @@ impl Unconfirmed {
         }
     }
 
-    /// Takes those that the broker refused for now.
+    /// Takes the messages that the broker refused for now.
     pub(crate) fn nacked(&mut self) -> PendingPublishes {
         mem::take(&mut self.nacked)
     }
 
-    /// Takes those that came back.
+    /// Takes the messages that the broker returned.
     pub(crate) fn returned(&mut self) -> PendingPublishes {
         mem::take(&mut self.returned)
     }
 
-    /// Lets go of those whose time is up.
+    /// Reports the timeout of the messages whose deadline has passed.
     ///
-    /// They keep their places, as the broker may still take them. `why` says why the broker cannot
-    /// be reached, if it cannot.
+    /// They keep their places, as the broker may still take them. `why` is the reason why the
+    /// broker cannot be reached, if it cannot.
     pub(crate) fn expire(&mut self, now: Instant, why: Option<&str>) {
         let timed_out = |pending: &mut PendingPublish, what: &str| {
             let (target, why) = (pending.target(), why.map(|why| format!(": {why}")));
@@ -200,7 +205,9 @@ impl Unconfirmed {
         }
     }
 
-    /// Pairs a message that is sent again with itself, should it still be on its way; else gives it back.
+    /// Joins a message that is sent again with its copy that is still on its way.
+    ///
+    /// Returns the message if there is no such copy.
     pub(crate) fn rejoin(&mut self, pending: Box<PendingPublish>) -> Option<Box<PendingPublish>> {
         if self.expired + self.lapsed == 0 {
             return Some(pending);
@@ -220,13 +227,13 @@ impl Unconfirmed {
         Some(pending)
     }
 
-    /// True if a suspect is on its way, and not known to be read.
+    /// Returns `true` if a suspect is on its way, and not known to be read.
     pub(crate) fn has_suspect(&self) -> bool {
         let mut messages = self.places.iter().flatten();
         messages.any(|pending| matches!(pending.standing, Standing::Suspect(_)))
     }
 
-    /// Notes that the broker has read this one, and all before it.
+    /// Notes that the broker has read this message, and all before it.
     pub(crate) fn clear(&mut self, order: u64) {
         let place = order.checked_sub(self.first);
         let place = place.and_then(|place| usize::try_from(place).ok());
@@ -235,9 +242,9 @@ impl Unconfirmed {
         }
     }
 
-    /// Takes everything that was on its way on a channel that is gone.
+    /// Takes all messages that were on their way on a lost channel.
     ///
-    /// The returns that were not handed out are gone with it.
+    /// Returns that were not handed out are lost with the channel.
     pub(crate) fn drain(&mut self) -> Lost {
         self.earlier = 0;
         self.none_waiting = false;
@@ -300,7 +307,7 @@ mod tests {
         let mut unconfirmed = Unconfirmed::default();
         let ((first, mut first_outcome), (second, _outcome)) = (pending(Some(1)), pending(Some(2)));
         let (one, two) = (unconfirmed.insert(first), unconfirmed.insert(second));
-        // Both came back; the client handed each one the other's return.
+        // Both were returned; the client handed out each return with the confirm of the other.
         unconfirmed.confirm(one, acked(Some(2)));
         unconfirmed.end_round();
         assert!(first_outcome.try_recv().is_err(), "not decided yet");
@@ -346,7 +353,7 @@ mod tests {
         let (routed, mut routed_outcome) = pending(Some(1));
         let (returned, _outcome) = pending(Some(2));
         let (one, two) = (unconfirmed.insert(routed), unconfirmed.insert(returned));
-        // The client confirmed the first one before the second, and handed it the second one's return.
+        // The client confirmed the first message before the second, with the return of the second.
         unconfirmed.confirm(two, acked(None));
         assert!(came_back(&mut unconfirmed).is_empty(), "not decided yet");
         unconfirmed.confirm(one, acked(Some(2)));
@@ -362,7 +369,8 @@ mod tests {
         let (stranger, _outcome) = pending(Some(2));
         let (open, mut open_outcome) = pending(Some(3));
         let orders = [carrier, stranger, open].map(|pending| unconfirmed.insert(pending));
-        // Nobody knows which of the two the client got first, so the empty one says nothing of the other.
+        // The order in which the client received the two is not known, so the confirm without a
+        // return says nothing about the other message.
         unconfirmed.confirm(orders[0], acked(Some(2)));
         unconfirmed.confirm(orders[1], acked(None));
         unconfirmed.end_round();
@@ -440,7 +448,9 @@ mod tests {
         assert_eq!(unconfirmed.expired, 0);
     }
 
-    /// Its confirm came with the return of another one, so only a later confirm will tell.
+    /// A confirm that came with the return of another message decides nothing.
+    ///
+    /// Only a later confirm does.
     #[tokio::test(start_paused = true)]
     async fn a_deadline_holds_for_a_message_that_is_confirmed_but_perhaps_came_back() {
         let mut unconfirmed = Unconfirmed::default();

@@ -1,4 +1,4 @@
-//! Headers as JSON: any value both ways.
+//! Headers as JSON; any JSON value is read and written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,10 @@ impl Serialize for Headers {
 }
 
 impl Serialize for HeaderValue {
-    /// A timestamp becomes ISO 8601 text, bytes become base64 text, a number that JSON cannot say becomes `null`.
+    /// Writes the value as JSON.
+    ///
+    /// A timestamp becomes ISO 8601 text, bytes become base64 text, a number that JSON cannot
+    /// represent becomes `null`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => serializer.serialize_unit(),
@@ -39,6 +42,8 @@ impl Serialize for HeaderValue {
 }
 
 impl<'de> Deserialize<'de> for Headers {
+    /// Reads headers; more than 1000 are an error.
+    ///
     /// Names that differ in case only are one header; the last one is taken.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(HeadersVisitor)

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-/// How many headers of one message are read; one with more is refused.
+/// Maximum number of headers of one message; one with more is refused.
 pub(crate) const MAX_HEADERS: usize = 1000;
 
 /// One header value: any JSON value, and the two kinds that only AMQP has.
@@ -40,7 +40,7 @@ pub enum HeaderValue {
 }
 
 impl HeaderValue {
-    /// The text, if the value is text.
+    /// Returns the text, if the value is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -48,7 +48,10 @@ impl HeaderValue {
         }
     }
 
-    /// The whole number, also when it came as text, as some producers write it.
+    /// Returns the whole number, also one that came as text.
+    ///
+    /// Some producers write numbers as text. `None` for other kinds, and for a number outside
+    /// `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
@@ -58,7 +61,9 @@ impl HeaderValue {
         }
     }
 
-    /// The truth value, also as the texts `True` and `False`, which .NET writes to AMQP headers.
+    /// Returns the truth value, also of the texts `True` and `False`.
+    ///
+    /// .NET writes these texts to AMQP headers; their case is ignored. `None` for anything else.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -94,7 +99,7 @@ from! {
 }
 
 impl From<SystemTime> for HeaderValue {
-    /// Whole seconds; fractions are cut off, as AMQP does.
+    /// Keeps whole seconds; fractions are cut off, as AMQP does.
     fn from(time: SystemTime) -> Self {
         let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
         Self::Timestamp(
@@ -104,11 +109,13 @@ impl From<SystemTime> for HeaderValue {
     }
 }
 
-/// The name of a header.
+/// Name of a header.
 pub type HeaderName = Cow<'static, str>;
 
-/// Headers by name. Names keep their case; look-ups ignore ASCII case, as MassTransit's do. A clone shares what it was
-/// made of until one of the two is changed.
+/// Headers by name.
+///
+/// Names keep their case; look-ups ignore ASCII case, as MassTransit's do. A clone shares the
+/// content of its original until one of the two is changed.
 ///
 /// ```
 /// use bus_core::Headers;
@@ -119,14 +126,16 @@ pub type HeaderName = Cow<'static, str>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Headers {
-    /// Ordered by name, whatever its case; absent rather than empty as long as nothing was inserted.
+    /// Entries, ordered by name without regard to case.
+    ///
+    /// Absent rather than empty as long as nothing was inserted.
     entries: Option<Arc<Vec<Entry>>>,
 }
 
 type Entry = (HeaderName, HeaderValue);
 
 impl Headers {
-    /// No headers. Allocates nothing.
+    /// Creates an empty set of headers; allocates nothing.
     pub const fn new() -> Self {
         Self { entries: None }
     }
@@ -139,7 +148,7 @@ impl Headers {
         Arc::make_mut(self.entries.get_or_insert_default())
     }
 
-    /// Where a header is, or belongs.
+    /// Finds the index of a header, or as an error the index where it belongs.
     fn find(&self, name: &str) -> Result<usize, usize> {
         self.entries()
             .binary_search_by(|(key, _)| cmp_ignoring_case(key, name))
@@ -154,46 +163,48 @@ impl Headers {
         }
     }
 
-    /// The value of a header.
+    /// Returns the value of a header; the case of its name is ignored.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         let place = self.find(name).ok()?;
         Some(&self.entries()[place].1)
     }
 
-    /// The value of a header that is text.
+    /// Returns the value of a header that is text.
+    ///
+    /// `None` also for a header with a value of another kind.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).and_then(HeaderValue::as_str)
     }
 
-    /// Takes a header out.
+    /// Removes a header and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<HeaderValue> {
         let place = self.find(name).ok()?;
         Some(self.entries_mut().remove(place).1)
     }
 
-    /// Whether a header is there.
+    /// Returns `true` if the header is there; the case of its name is ignored.
     pub fn contains(&self, name: &str) -> bool {
         self.find(name).is_ok()
     }
 
-    /// All headers, by name, whatever its case.
+    /// Returns all headers, ordered by name without regard to case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.entries()
             .iter()
             .map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// How many headers there are.
+    /// Returns the number of headers.
     pub fn len(&self) -> usize {
         self.entries().len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no headers.
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
     }
 
-    /// Keeps the headers for which `keep` says yes.
+    /// Keeps the headers for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &HeaderValue) -> bool) {
         if !self.is_empty() {
             self.entries_mut().retain(|(name, value)| keep(name, value));
@@ -224,7 +235,8 @@ impl<N: Into<HeaderName>, V: Into<HeaderValue>> FromIterator<(N, V)> for Headers
         let mut entries: Vec<Entry> = pairs
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
-        // Sorted once: to insert thousands of a stranger's one by one takes the square of the time.
+        // Sorted once: inserting thousands from an untrusted sender one by one takes the square of
+        // the time.
         entries.sort_by(|(one, _), (other, _)| cmp_ignoring_case(one, other));
         entries.dedup_by(|later, earlier| {
             let is_same = later.0.eq_ignore_ascii_case(&earlier.0);

@@ -1,4 +1,4 @@
-//! The order in which messages are written, as plain data that knows no channel.
+//! The order in which messages are written, as plain data without a channel.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,11 +15,12 @@ use crate::publish::route::{self, Knowledge, Route};
 use crate::publish::targets::Targets;
 use crate::publish::unconfirmed::Unconfirmed;
 
-/// The time for which a declaration may hold up what was handed over later.
+/// The time for which a declaration may hold up messages handed over later.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The pauses of a target that cannot take messages.
+/// The first pause of a target that cannot take messages.
 const FIRST_REST: Duration = Duration::from_millis(100);
+/// The longest pause of such a target.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// The messages of one confirm channel, from their handing over to their outcome.
@@ -27,30 +28,31 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 /// They are written in the order in which they were handed over.
 pub(crate) struct Schedule {
     window: usize,
-    /// The number of those that were handed over.
+    /// Number of messages that were handed over.
     count: u64,
-    /// Not on their way, in order.
+    /// Messages that are neither on their way nor held at a route, in order.
     waiting: PendingPublishes,
     unconfirmed: Unconfirmed,
     pub(crate) gate: Gate,
     targets: Targets,
-    /// The number of those that wait at their routes.
+    /// Number of messages that wait at their routes.
     held: usize,
-    /// Routes that hold something which may be written once there is a place.
+    /// Routes with messages that may be written once there is a place.
     ready: VecDeque<RouteId>,
-    /// Nothing else is written while this one is declared, for a while.
+    /// Route whose declaration holds up all other writes, until a time.
     first: Option<(RouteId, Instant)>,
     background_tasks: Vec<BackgroundTask>,
 }
 
-/// Something to be done beside the writing.
+/// A task to be done beside the writing.
 pub(crate) enum BackgroundTask {
-    /// To be answered by [`declared`](Schedule::declared).
+    /// A declaration, to be answered by [`declared`](Schedule::declared).
     Declare(RouteId, Target),
-    /// To be answered by [`rested`](Schedule::rested).
+    /// A pause, to be answered by [`rested`](Schedule::rested).
     Rest(RouteId, Backoff),
-    /// No other channel of the connection may have a suspect; to be answered by
-    /// [`is_alone`](Gate::is_alone).
+    /// A wait until no other channel of the connection may have a suspect.
+    ///
+    /// To be answered by [`is_alone`](Gate::is_alone).
     Solitude,
 }
 
@@ -82,7 +84,7 @@ impl Schedule {
         }
     }
 
-    /// Takes what has to be done.
+    /// Takes the background tasks that have to be done.
     pub(crate) fn background_tasks(&mut self) -> impl Iterator<Item = BackgroundTask> + use<> {
         if self.gate.seeks_solitude() {
             self.background_tasks.push(BackgroundTask::Solitude);
@@ -90,7 +92,7 @@ impl Schedule {
         mem::take(&mut self.background_tasks).into_iter()
     }
 
-    /// Takes the next one to write, if there is one that may go.
+    /// Takes the next message to write, if there is one that may be written.
     pub(crate) fn next(&mut self) -> Option<Box<PendingPublish>> {
         while self.free() > 0 {
             if let Some(pending) = self.next_held() {
@@ -112,12 +114,12 @@ impl Schedule {
 
     /// Counts the places that are free.
     ///
-    /// A message that was given up takes a place of its own target only.
+    /// A message that its sender has given up takes a place of its own target only.
     fn free(&self) -> usize {
         self.window.saturating_sub(self.unconfirmed.awaited())
     }
 
-    /// Takes the first one of a route that has room, each route in its turn.
+    /// Takes the first message of a route that has room, each route in its turn.
     fn next_held(&mut self) -> Option<Box<PendingPublish>> {
         let mut looked_at = 0;
         while looked_at < self.ready.len() {
@@ -148,7 +150,9 @@ impl Schedule {
         self.first.is_some_and(|(_, end)| Instant::now() < end)
     }
 
-    /// Gives a message back if it may be written now; else it waits at its route.
+    /// Returns a message if it may be written now; else it waits at its route.
+    ///
+    /// A message to an exchange that the broker lets us not write to ends with an error.
     fn admit(&mut self, mut pending: Box<PendingPublish>) -> Option<Box<PendingPublish>> {
         let id = self.targets.find(&pending.outgoing.target);
         let (free, route) = (self.free(), &self.targets[id]);
@@ -171,7 +175,7 @@ impl Schedule {
         self.nudge(id);
     }
 
-    /// Begins what the messages of a route need next.
+    /// Begins the next step that the messages of a route need.
     fn nudge(&mut self, id: RouteId) {
         let route = &mut self.targets[id];
         let Some(first) = route.first() else {
@@ -185,7 +189,7 @@ impl Schedule {
             route.is_busy = true;
             self.background_tasks
                 .push(BackgroundTask::Declare(id, target));
-            // One that takes too long holds up its own messages only.
+            // A declaration that takes too long holds up the messages of its own route only.
             if route.trouble.is_none() {
                 let end = || (id, Instant::now() + GRACE);
                 self.first.get_or_insert_with(end);
@@ -236,14 +240,14 @@ impl Schedule {
         self.nudge(id);
     }
 
-    /// Notes that a message is written; gives its number in the unconfirmed messages.
+    /// Notes that a message is written; returns its number among the unconfirmed ones.
     pub(crate) fn depart(&mut self, pending: Box<PendingPublish>) -> u64 {
         self.targets[pending.route].in_flight += 1;
         self.gate.passed(&pending);
         self.unconfirmed.insert(pending)
     }
 
-    /// Notes that the broker has read this one, and all before it.
+    /// Notes that the broker has read this message, and all before it.
     pub(crate) fn clear(&mut self, order: u64) {
         self.unconfirmed.clear(order);
     }
@@ -273,7 +277,9 @@ impl Schedule {
         }
     }
 
-    /// Keeps a message that the broker refused for now, and those behind it, for a while.
+    /// Keeps a message that the broker refused for now, and those behind it.
+    ///
+    /// They are sent after a pause.
     fn try_later(&mut self, pending: Box<PendingPublish>) {
         let id = self.targets.find(&pending.outgoing.target);
         let route = &mut self.targets[id];
@@ -284,9 +290,9 @@ impl Schedule {
         self.hold(id, pending);
     }
 
-    /// Declares the target of a message that came back once more, where that may help.
+    /// Declares the target of a returned message once more, where that may help.
     ///
-    /// A queue or a binding may have been deleted since.
+    /// A queue or a binding may have been deleted since. Otherwise the message is unroutable.
     fn bring_back(&mut self, mut pending: Box<PendingPublish>) {
         let id = self.targets.find(&pending.outgoing.target);
         let route = &mut self.targets[id];
@@ -301,9 +307,9 @@ impl Schedule {
         pending.unroutable();
     }
 
-    /// Notes that the channel is gone; true if the cause was found.
+    /// Notes that the channel is lost; returns `true` if the cause was found.
     ///
-    /// Everything else that was on its way goes again.
+    /// Everything else that was on its way is sent again.
     pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
         let settled = self.unconfirmed.drain().settle(refusal, &mut self.gate);
         self.targets.all().for_each(|route| route.in_flight = 0);
@@ -322,7 +328,9 @@ impl Schedule {
         settled.found
     }
 
-    /// Puts everything that waits in order, as what was on its way comes before what routes hold.
+    /// Puts all waiting messages in the order in which they were handed over.
+    ///
+    /// So those that were on their way come before those that their routes hold.
     fn gather(&mut self) {
         self.waiting
             .extend(self.targets.all().flat_map(Route::drain));
@@ -331,7 +339,7 @@ impl Schedule {
         waiting.sort_by_key(|pending| pending.number);
     }
 
-    /// Notes that an exchange that was there is there no more.
+    /// Notes that an exchange no longer exists.
     fn forget(&mut self, target: &Target) {
         let id = self.targets.find(target);
         let was_known = self.targets[id].forget();
@@ -345,13 +353,13 @@ impl Schedule {
         }
     }
 
-    /// Notes that the connection is gone, and with it every background task.
+    /// Notes that the connection is lost, and with it every background task.
     pub(crate) fn disconnect(&mut self) {
         self.background_tasks.clear();
         self.ready.clear();
         self.first = None;
         self.gate.disconnect();
-        // A broker that was away may have come back with less than it had.
+        // A broker that was unreachable may have come back with fewer exchanges and queues.
         for route in self.targets.all() {
             route.forget();
             (route.is_busy, route.is_listed) = (false, false);
@@ -359,9 +367,9 @@ impl Schedule {
         self.gather();
     }
 
-    /// Ends those whose time is up.
+    /// Ends the messages whose deadline has passed.
     ///
-    /// `why` says why the broker cannot be reached, if it cannot.
+    /// `why` is the reason why the broker cannot be reached, if it cannot.
     pub(crate) fn expire(&mut self, why: Option<&str>) {
         let now = Instant::now();
         self.unconfirmed.expire(now, why);
@@ -396,7 +404,7 @@ impl Schedule {
                 .any(|route| route.messages().any(is_suspect))
     }
 
-    /// Ends everything that has no outcome, as there is no more time; counts those.
+    /// Ends all messages without an outcome, as time is up; returns their number.
     pub(crate) fn close(&mut self) -> usize {
         self.recover(None);
         let ended = self.waiting.drain(..).map(|pending| {

@@ -1,4 +1,4 @@
-//! Many channels that a broker of plain data closes at random: only what it refuses fails.
+//! A simulated broker that closes channels at random: only refused messages fail.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 
 use super::*;
 
-/// A message is as long as its number, so that a size names it.
+/// The size of the first message; each is one byte longer, so that a size names it.
 const FIRST: usize = 1000;
 const ALL: usize = 60;
 
-/// Random numbers that are the same in each run.
+/// A source of random numbers that are the same in each run.
 struct Dice(u64);
 
 impl Dice {
-    /// One of `0..sides`.
+    /// Returns one of `0..sides`.
     fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
@@ -30,9 +30,9 @@ impl Dice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Innocent,
-    /// Refused with words that name its size.
+    /// A message that is refused with words that name its size.
     Sized,
-    /// Refused with words that name nothing.
+    /// A message that is refused with words that name nothing.
     Unnamed,
 }
 
@@ -41,16 +41,16 @@ struct Simulation {
     schedule: Schedule,
     kinds: Vec<Kind>,
     outcomes: Vec<oneshot::Receiver<Result<(), TransportError>>>,
-    /// Written, and not read by the broker.
+    /// Messages that are written, and not read by the broker.
     unread: VecDeque<(u64, usize)>,
-    /// Read, and not confirmed.
+    /// Messages that are read, and not confirmed.
     unconfirmed: Vec<u64>,
     arrivals: BTreeMap<usize, usize>,
-    /// The last one of each target that arrived for the first time.
+    /// Last message of each target that arrived for the first time.
     order: BTreeMap<usize, usize>,
 }
 
-/// Three targets, one of which confirms less often.
+/// Returns the one of three targets that a message goes to.
 fn target(number: usize) -> usize {
     number % 3
 }
@@ -124,7 +124,7 @@ impl Simulation {
                     );
                 }
                 self.unconfirmed.push(order);
-                // It has answered the question after a suspect.
+                // It has answered the request after a suspect.
                 if self.dice.roll(2) == 0 {
                     self.schedule.clear(order);
                 }

@@ -14,10 +14,10 @@ const NOTHING: [u8; 0] = [];
 
 type Outcome = oneshot::Receiver<Result<(), TransportError>>;
 
-/// A schedule, and a channel that takes what it writes.
+/// A schedule with a channel that takes what it writes.
 struct Channel {
     schedule: Schedule,
-    /// Unconfirmed: target and body.
+    /// Target and body of the unconfirmed messages.
     written: BTreeMap<u64, (String, u8)>,
 }
 
@@ -47,7 +47,7 @@ impl Channel {
         outcome
     }
 
-    /// Writes what may be written; gives the bodies.
+    /// Writes what may be written; returns the bodies.
     fn write(&mut self) -> Vec<u8> {
         let mut bodies = Vec::new();
         while let Some(pending) = self.schedule.next() {
@@ -80,7 +80,7 @@ impl Channel {
         self.schedule.confirm(order, confirmed);
     }
 
-    /// The broker refuses everything that is written for now.
+    /// Refuses, for now, everything that is written.
     fn nack_all(&mut self) {
         for order in std::mem::take(&mut self.written).into_keys() {
             let confirmed = Confirmed {
@@ -92,7 +92,7 @@ impl Channel {
         self.schedule.end_round();
     }
 
-    /// The pause of a route is over.
+    /// Ends the pause of a route.
     fn rest(&mut self) {
         match self.background_task() {
             Some(BackgroundTask::Rest(route, backoff)) => self.schedule.rested(route, backoff),
@@ -100,7 +100,7 @@ impl Channel {
         }
     }
 
-    /// Everything that is written comes back.
+    /// Gives back everything that is written, as a broker does if it is unroutable.
     fn give_back_all(&mut self) {
         for (order, (_, body)) in std::mem::take(&mut self.written) {
             let confirmed = Confirmed {
@@ -115,7 +115,7 @@ impl Channel {
         self.schedule.end_round();
     }
 
-    /// Declares what is to be declared.
+    /// Makes the declaration that is asked for.
     fn declare(&mut self) {
         let route = self.declaration();
         self.schedule.declared(route, Ok(()));
@@ -125,7 +125,7 @@ impl Channel {
         self.confirm_all_but("");
     }
 
-    /// The broker closes the channel with these words.
+    /// Closes the channel with these words of the broker.
     fn close(&mut self, words: &str) -> bool {
         self.written.clear();
         self.schedule.recover(Some(&refusal(words)))
@@ -361,7 +361,7 @@ async fn a_suspect_that_was_read_but_is_never_confirmed_does_not_stop_the_others
     assert_eq!(kind(&mut innocent), None);
 }
 
-/// What is declared with a queue.
+/// A topology that declares a queue.
 fn kept() -> Topology {
     Topology {
         queues: vec![Queue::classic("q_error")],
@@ -480,7 +480,9 @@ fn a_foreign_exchange_that_is_gone_is_looked_for_again() {
     channel.declaration();
 }
 
-/// What the broker had before a loss may be in a queue, whatever it says of the second writing.
+/// Messages that the broker had before a loss may be in a queue.
+///
+/// Its answer to the second write does not change that.
 #[test]
 fn what_was_on_its_way_before_may_have_arrived_whatever_becomes_of_it_now() {
     let mut channel = Channel::new(100);
@@ -622,7 +624,7 @@ fn what_was_on_its_way_when_a_channel_was_lost_goes_before_what_waited_for_a_pla
     assert_eq!(channel.write(), [6, 7, 8, 9]);
 }
 
-/// Once the broker takes messages again, what waits there waits for a confirm.
+/// Messages wait for a confirm only, once the broker takes messages again.
 #[tokio::test(start_paused = true)]
 async fn what_waits_after_a_refusal_that_is_over_is_not_called_refused() {
     let mut channel = Channel::new(100);
