@@ -71,7 +71,7 @@ async fn what_a_full_queue_refuses_is_sent_once_there_is_room() {
         .await
         .unwrap();
     let hasty = bus.send_to(to.as_str(), &Place { number: 0 });
-    let error = hasty.deadline(Duration::from_millis(300)).await;
+    let error = hasty.deadline(Duration::from_secs(3)).await;
     let error = error.expect_err("the queue is full");
     assert_eq!(error.kind(), SendErrorKind::Nacked, "{error}");
     let sends = (1..=ALL).map(|number| {
