@@ -1,0 +1,50 @@
+//! `cargo run -p samples --example state`
+//! Shares a state between a function and a consumer of two messages.
+#![allow(clippy::print_stdout)]
+
+use bus_core::{ConsumeContext, ConsumeResult, Consumer, Endpoint, Message, SendError};
+use bus_inmemory::Harness;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
+
+#[derive(Serialize, Deserialize, Message)]
+#[message("Invoicing:InvoiceCreated")]
+struct InvoiceCreated {}
+
+#[derive(Serialize, Deserialize, Message)]
+#[message("Payments:InvoicePaid")]
+struct InvoicePaid {}
+
+async fn pay(paid: Arc<AtomicU64>, ctx: ConsumeContext<InvoiceCreated>) -> Result<(), SendError> {
+    paid.fetch_add(1, Relaxed);
+    ctx.publish(&InvoicePaid {}).await
+}
+
+struct Shipping(AtomicU64);
+impl Consumer<InvoiceCreated> for Shipping {
+    async fn consume(&self, _: ConsumeContext<InvoiceCreated>) -> ConsumeResult {
+        self.0.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+impl Consumer<InvoicePaid> for Shipping {
+    async fn consume(&self, _: ConsumeContext<InvoicePaid>) -> ConsumeResult {
+        self.0.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (paid, shipping) = (Arc::<AtomicU64>::default(), Arc::new(Shipping(0.into())));
+    let payments = Endpoint::new("payments").consumer_with(Arc::clone(&paid), pay);
+    let shipments = Endpoint::new("shipping")
+        .consumer_of::<InvoiceCreated>(Arc::clone(&shipping))
+        .consumer_of::<InvoicePaid>(Arc::clone(&shipping));
+    let harness = Harness::start(|bus| bus.endpoint(payments).endpoint(shipments)).await?;
+    harness.bus().publish(&InvoiceCreated {}).await?;
+    harness.quiescent().await;
+    assert_eq!((paid.load(Relaxed), shipping.0.load(Relaxed)), (1, 2));
+    println!("1 payment; shipping consumed 2 messages");
+    Ok(harness.shutdown().await?)
+}
