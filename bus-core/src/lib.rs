@@ -75,6 +75,8 @@
 //! |---|---|---|
 //! | `macros` | `#[derive(Message)]` | yes |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // The derive writes `::bus_core`, also for the messages of this crate.
 extern crate self as bus_core;
 

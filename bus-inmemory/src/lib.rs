@@ -84,6 +84,8 @@
 //!   messages are marked and counted, as only they can have been seen.
 //! - Dead letters carry no `x-death` headers.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod broker;
 mod harness;
 mod listener;

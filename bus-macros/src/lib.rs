@@ -1,5 +1,7 @@
 //! The derives of `bus_core`; use them through it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod expand;
 mod name;
 mod options;
