@@ -5,7 +5,7 @@ DOTNET ?= dotnet
 # The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
 MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench broker
+.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench broker fmt check test-core examples
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,20 @@ lint: ## formatting, and clippy without warnings
 
 doc: ## the documentation, without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --all-features --no-deps
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+check: ## compiles everything, tests included, without linking it
+	$(CARGO) check --workspace --all-targets --all-features
+
+# A round of work on the core takes these alone.
+test-core: ## the tests that need no broker: core, derives, in-memory transport
+	$(CARGO) test --package bus-core --package bus-macros --package bus-inmemory
+	$(CARGO) test --package bus-tests --test conformance in_memory
+
+examples: ## the one-file examples of samples/examples, as tests
+	$(CARGO) test --package samples --test examples
 
 # What the bus costs beside the raw client, and beside MassTransit where it is. One case: make bench CASE=publish-quorum
 bench: ## the costs of the bus beside the raw client; CASE=publish-quorum for one case
