@@ -58,7 +58,9 @@ test-core: ## the tests that need no broker: core, derives, in-memory transport
 	$(CARGO) test --package bus-core --package bus-macros --package bus-inmemory
 	$(CARGO) test --package bus-tests --test conformance in_memory
 
+# A test target alone does not build the examples that it runs.
 examples: ## the one-file examples of samples/examples, as tests
+	$(CARGO) build --package samples --examples
 	$(CARGO) test --package samples --test examples
 
 # What the bus costs beside the raw client, and beside MassTransit where it is. One case: make bench CASE=publish-quorum
