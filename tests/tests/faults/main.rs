@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
-use bus_core::transport::Health;
+use bus_core::topology::{Binding, Exchange, Node, Queue, QueueKind, Topology};
+use bus_core::transport::{Health, ListenSpec};
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
@@ -33,6 +34,26 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+/// Listens to a queue behind the exchange of its name, without an endpoint.
+fn spec(queue: &str, kind: QueueKind) -> ListenSpec {
+    let topology = Topology {
+        exchanges: vec![Exchange::fanout(queue)],
+        queues: vec![Queue {
+            kind,
+            ..Queue::classic(queue)
+        }],
+        bindings: vec![Binding::new(queue, Node::Queue(queue.to_owned()))],
+    };
+    ListenSpec {
+        queue: queue.to_owned(),
+        topology: Arc::new(topology),
+        prefetch: 10,
+        priority: None,
+        exclusive: false,
+        stream_offset: None,
+    }
+}
 
 /// How often each number arrived.
 #[derive(Clone, Debug, Default)]

@@ -1,28 +1,8 @@
 //! What is known of messages that came back.
 
-use bus_core::topology::{Binding, Exchange, Node, Queue, QueueKind, Topology};
-use bus_core::transport::{ListenSpec, Outgoing, Settlement, Target, Transport};
+use bus_core::transport::{Outgoing, Settlement, Target, Transport};
 
 use super::*;
-
-fn spec(queue: &str, kind: QueueKind) -> ListenSpec {
-    let topology = Topology {
-        exchanges: vec![Exchange::fanout(queue)],
-        queues: vec![Queue {
-            kind,
-            ..Queue::classic(queue)
-        }],
-        bindings: vec![Binding::new(queue, Node::Queue(queue.to_owned()))],
-    };
-    ListenSpec {
-        queue: queue.to_owned(),
-        topology: Arc::new(topology),
-        prefetch: 10,
-        priority: None,
-        exclusive: false,
-        stream_offset: None,
-    }
-}
 
 /// A process that gets the message, and dies of it. Gives how often it came before, as the process knew.
 async fn life(spec: &ListenSpec) -> u32 {

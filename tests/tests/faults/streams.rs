@@ -1,28 +1,15 @@
 //! Streams: nothing goes back to them, and a reader goes on where it was.
 
-use bus_core::topology::{Binding, Exchange, Node, Queue, QueueKind, Topology};
 use bus_core::transport::{
-    Delivery, ListenSpec, Listener, Outgoing, Settlement, StreamOffset, Target, Transport,
+    Delivery, Listener, Outgoing, Settlement, StreamOffset, Target, Transport,
 };
 
 use super::*;
 
 fn stream(queue: &str, offset: StreamOffset) -> ListenSpec {
-    let topology = Topology {
-        exchanges: vec![Exchange::fanout(queue)],
-        queues: vec![Queue {
-            kind: QueueKind::Stream,
-            ..Queue::classic(queue)
-        }],
-        bindings: vec![Binding::new(queue, Node::Queue(queue.to_owned()))],
-    };
     ListenSpec {
-        queue: queue.to_owned(),
-        topology: Arc::new(topology),
-        prefetch: 10,
-        priority: None,
-        exclusive: false,
         stream_offset: Some(offset),
+        ..spec(queue, QueueKind::Stream)
     }
 }
 
