@@ -168,7 +168,9 @@ impl Bus {
     ///
     /// Endpoints take no more messages, running consumers finish and may still publish and respond,
     /// then the reply queue is closed, then the connections. All of it takes the stop timeout and
-    /// some seconds at most, also when a consumer blocks its thread or the broker does not answer.
+    /// some seconds at most, also when a consumer blocks its thread or the broker does not answer;
+    /// only where the runtime lost its timers with that thread, it waits for the consumer (see
+    /// [`Consumer::consume`](crate::Consumer::consume)).
     ///
     /// May be called several times, also at once: each call awaits the one outcome. A caller that
     /// stops waiting changes nothing; the stop goes on. A consumer may stop its bus if it spawns

@@ -56,6 +56,10 @@ pub trait Consumer<M>: Send + Sync + 'static {
     /// Handles one message.
     ///
     /// The future may be dropped at any await, when its timeout has passed or the endpoint stops.
+    ///
+    /// Work that blocks its thread belongs into `tokio::task::spawn_blocking`: it cannot be
+    /// dropped, and the worker thread that it takes may be the one that serves every timer and
+    /// socket of the runtime, so that the service stands still, its shutdown included.
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
 }
 

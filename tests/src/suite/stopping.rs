@@ -279,6 +279,18 @@ pub async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -
     Ok(())
 }
 
+/// Takes from the worker of the caller what the rest of the runtime needs, as the caller is about to block it.
+///
+/// A worker of tokio that has waited for timers and sockets keeps that duty while it polls a task, until another one
+/// wakes up; and no other takes the task that it would run next. Blocked at that moment it stops every timer, those of
+/// the test among them. The first task moves what would run next to where others find it, the second wakes another
+/// worker.
+fn hand_over_the_runtime() {
+    for _ in 0..2 {
+        tokio::spawn(async {});
+    }
+}
+
 /// A consumer that blocks its thread does not hold up the stop.
 pub async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> Outcome {
     let (blocks, blocked) = mpsc::channel::<()>();
@@ -288,6 +300,7 @@ pub async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage)
         (blocked, begun.clone()),
         |(blocked, begun), _: ConsumeContext<Place>| async move {
             begun.open();
+            hand_over_the_runtime();
             let blocked = blocked.lock().map_err(|_| "poisoned")?;
             // Ends when the test drops its end.
             let _ = blocked.recv();
