@@ -3,9 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use futures_util::FutureExt;
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::sync::OnceCell;
 
 use crate::node::Node;
+use crate::wait::eventually;
 
 /// What a broker has beyond the defaults.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +143,42 @@ impl Broker {
             Source::Container(container) => container.control(arguments).await,
             Source::Given => panic!("the broker of AMQP_URL is not ours to control"),
         }
+    }
+
+    /// Raises the alarm of memory: from now on the broker reads nothing from who has published.
+    ///
+    /// # Panics
+    /// If it fails, or nothing is blocked soon.
+    pub async fn raise_alarm(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0.00001"])
+            .await;
+        // The command ends before the connections hear of it. They hear together, so one shows it.
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(self.url(), properties).await;
+        let connection = connection.expect("the broker is up");
+        let channel = connection.create_channel().await.expect("a channel");
+        let (exchange, options) = (ShortString::default(), BasicPublishOptions::default());
+        eventually("the alarm blocks a publisher", async || {
+            let nowhere = channel.basic_publish(
+                exchange.clone(),
+                "nowhere".into(),
+                options,
+                &[],
+                BasicProperties::default(),
+            );
+            // Does not end once the connection is blocked.
+            let _ = nowhere.now_or_never();
+            connection.status().blocked()
+        })
+        .await;
+    }
+
+    /// Lifts the alarm that [`raise_alarm`](Self::raise_alarm) raised.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn lift_alarm(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0.4"]).await;
     }
 
     /// Ends it without a word to anybody, as a power cut would.

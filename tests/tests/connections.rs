@@ -347,9 +347,7 @@ async fn a_consumer_is_not_run_again_because_its_output_waits_for_the_broker() {
             .await
             .unwrap();
     }
-    broker
-        .control(&["set_vm_memory_high_watermark", "0.00001"])
-        .await;
+    broker.raise_alarm().await;
     // The broker tells of it once it is sent something.
     let error = bus
         .send_to(format!("queue:{input}"), &Place { number: 99 })
@@ -375,9 +373,7 @@ async fn a_consumer_is_not_run_again_because_its_output_waits_for_the_broker() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(recorder.calls(), 4, "each was run once");
-    broker
-        .control(&["set_vm_memory_high_watermark", "0.4"])
-        .await;
+    broker.lift_alarm().await;
     let mut numbers = Vec::new();
     while numbers.len() < 3 {
         let arrived = outputs.next().await.message().number;

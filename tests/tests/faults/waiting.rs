@@ -19,9 +19,7 @@ async fn a_declaration_that_gets_no_answer_breaks_no_deadline() {
     let (to_known, to_new) = (address(&known), address(&new));
     let place = Place { number: 1 };
     bus.send_to(to_known.as_str(), &place).await.unwrap();
-    broker
-        .control(&["set_vm_memory_high_watermark", "0.00001"])
-        .await;
+    broker.raise_alarm().await;
     let timed = async |to: &str, deadline: Duration| {
         let started = Instant::now();
         let sent = bus.send_to(to, &place).deadline(deadline).await;
@@ -42,9 +40,7 @@ async fn a_declaration_that_gets_no_answer_breaks_no_deadline() {
         assert!(after < second + LATE, "{after:?}: {error}");
         assert!(error.to_string().contains("memory"), "{error}");
     }
-    broker
-        .control(&["set_vm_memory_high_watermark", "0.4"])
-        .await;
+    broker.lift_alarm().await;
     within("the patient one", patient).await.unwrap();
     bus.shutdown().await.unwrap();
 }
@@ -108,9 +104,7 @@ async fn what_is_not_confirmed_ends_with_its_transport() {
     let bus = Bus::builder(quick(broker.url())).start().await.unwrap();
     let place = Place { number: 1 };
     bus.send_to(address(&known), &place).await.unwrap();
-    broker
-        .control(&["set_vm_memory_high_watermark", "0.00001"])
-        .await;
+    broker.raise_alarm().await;
     let sends = [&known, &new].map(|queue| {
         let sent = bus.send_to(address(queue), &place);
         let mut sent = sent.deadline(Duration::from_secs(600)).into_future();
