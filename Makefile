@@ -14,6 +14,9 @@ help: ## this list
 demo: ## the sample services in one process; needs Rust alone
 	$(CARGO) run --package samples --bin demo
 
+# The tests wait for brokers more than they compute: three at once for each processor.
+export RUST_TEST_THREADS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
+
 # Every test. The broker is the first of AMQP_URL, an installed rabbitmq-server, Docker.
 test: ## every test; finds or installs RabbitMQ
 	features="$$(scripts/find-broker)" && $(CARGO) test --workspace --no-fail-fast $$features
