@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Consumer, Endpoint};
+use bus_core::topology::Queue;
+use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Consumer, Endpoint, Policy};
 use bus_rabbitmq::RabbitMq;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -103,16 +104,16 @@ impl Subject {
 }
 
 fn endpoint(queue: String, load: &Load, counter: &Counter) -> Endpoint {
-    let endpoint = Endpoint::new(queue)
-        .prefetch(load.prefetch())
+    let queue = match load.store {
+        Store::Classic => Queue::classic(queue),
+        Store::Quorum => Queue::plain_quorum(queue),
+    };
+    let endpoint = Endpoint::on(queue)
+        .policy(Policy::new().prefetch(load.prefetch()))
         .concurrency(usize::from(load.prefetch()).min(64));
     let endpoint = match load.work {
         Work::ConsumeBesideHeld => endpoint.consumer(count_beside_held(counter.clone())),
         _ => endpoint.consumer(count(counter.clone())),
-    };
-    let endpoint = match load.store {
-        Store::Classic => endpoint,
-        Store::Quorum => endpoint.plain_quorum(),
     };
     match load.work {
         Work::Spread => endpoint.without_subscriptions(),

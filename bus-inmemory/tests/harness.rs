@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::idempotency::MemoryIdempotencyStore;
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Retry};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Policy, Retry};
 use bus_inmemory::{Harness, InMemory, Record};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -144,7 +144,9 @@ async fn what_never_comes_is_an_error_that_says_what_came() -> Outcome {
 
 #[tokio::test(start_paused = true)]
 async fn a_stuck_consumer_is_named() -> Outcome {
-    let endpoint = Endpoint::new("stuck").concurrency(1).prefetch(2);
+    let endpoint = Endpoint::new("stuck")
+        .concurrency(1)
+        .policy(Policy::new().prefetch(2));
     let harness = Harness::start(|bus| bus.endpoint(endpoint.consumer(hang))).await?;
     for left in [1, 2, 3] {
         harness.bus().publish(&Step { left }).await?;

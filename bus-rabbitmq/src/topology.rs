@@ -215,7 +215,7 @@ impl<'a> Declarer<'a> {
             shown(&arguments)
         );
         let advice = if queue.kind == QueueKind::Quorum && queue.dead_letter.is_some() {
-            ", or .plain_quorum() if MassTransit made it"
+            ", or Queue::plain_quorum(…) if MassTransit made it"
         } else {
             ""
         };

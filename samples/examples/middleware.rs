@@ -2,7 +2,7 @@
 //! Runs steps around a consumer: one reports, one refuses.
 #![allow(clippy::print_stdout)]
 
-use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message};
+use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message, Policy};
 use bus_core::{Middleware, Next, async_trait, middleware};
 use bus_inmemory::Harness;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,11 @@ async fn create(_: ConsumeContext<CreateInvoice>) -> ConsumeResult {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let invoicing = Endpoint::new("invoicing")
-        .middleware(middleware::from_fn(report)) // outermost
-        .middleware(TenantRequired)
+        .policy(
+            Policy::new()
+                .middleware(middleware::from_fn(report)) // outermost
+                .middleware(TenantRequired),
+        )
         .consumer(create);
     let harness = Harness::start(|bus| bus.endpoint(invoicing)).await?;
     let command = || harness.bus().send_to("queue:invoicing", &CreateInvoice {});

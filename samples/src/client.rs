@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_core::request::OneOf2;
 use bus_core::{
-    Bus, BusBuilder, ConsumeContext, ConsumeResult, Consumer, Endpoint, OneOf2, RequestError,
-    SendError,
+    Bus, BusBuilder, ConsumeContext, ConsumeResult, Consumer, Endpoint, RequestError, SendError,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::message::HeaderValue;
-use bus_core::topology::{Binding, Node};
+use bus_core::topology::{Binding, Node, Queue};
 use bus_core::transport::StreamOffset;
 use bus_core::{Bus, Endpoint, Message, StartError};
 use bus_rabbitmq::RabbitMq;
@@ -167,14 +167,9 @@ async fn a_quorum_endpoint_gives_nothing_up_silently() {
     let broker = Broker::controlled().await;
     let (safe, plain) = (unique("safe"), unique("plain"));
     let bus = Bus::builder(RabbitMq::new(broker.url()))
+        .endpoint(Endpoint::on(Queue::quorum(&safe)).consumer(Recorder::<Ordered>::failing()))
         .endpoint(
-            Endpoint::new(&safe)
-                .quorum()
-                .consumer(Recorder::<Ordered>::failing()),
-        )
-        .endpoint(
-            Endpoint::new(&plain)
-                .plain_quorum()
+            Endpoint::on(Queue::plain_quorum(&plain))
                 .without_subscriptions()
                 .consumer(Recorder::<Place>::new()),
         )
@@ -208,10 +203,12 @@ async fn a_quorum_endpoint_gives_nothing_up_silently() {
 async fn a_queue_with_other_arguments_is_an_error_that_shows_both() {
     let broker = Broker::shared().await;
     let queue = unique("argued");
-    let endpoint = || Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
-    let first = Bus::builder(RabbitMq::new(broker.url())).endpoint(endpoint());
+    let endpoint = |queue| Endpoint::on(queue).consumer(Recorder::<Ordered>::new());
+    let classic = endpoint(Queue::classic(&queue));
+    let first = Bus::builder(RabbitMq::new(broker.url())).endpoint(classic);
     first.start().await.unwrap().shutdown().await.unwrap();
-    let quorum = Bus::builder(RabbitMq::new(broker.url())).endpoint(endpoint().quorum());
+    let quorum =
+        Bus::builder(RabbitMq::new(broker.url())).endpoint(endpoint(Queue::quorum(&queue)));
     let error = within("the refusal", quorum.start()).await.unwrap_err();
     assert!(matches!(error, StartError::Endpoint { .. }), "{error}");
     let text = error.to_string();
@@ -274,8 +271,8 @@ async fn a_stream_is_read_from_where_its_reader_wants() {
     let queue = unique("stream");
     let reader = |offset: StreamOffset, recorder: &Recorder<Place>| {
         Bus::builder(RabbitMq::new(broker.url())).endpoint(
-            Endpoint::new(&queue)
-                .stream(offset)
+            Endpoint::on(Queue::stream(&queue))
+                .stream_offset(offset)
                 .without_subscriptions()
                 .concurrency(1)
                 .consumer(recorder.clone()),

@@ -10,31 +10,24 @@ use tokio::sync::watch;
 
 use super::stop::Stop;
 use crate::bus::{Bus, Inner, validation};
-use crate::codec::Codec;
 use crate::consume::EndpointContext;
-use crate::endpoint::{
-    DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, QueueShape, names,
-};
+use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
 use crate::error::{Mistakes, StartError};
 use crate::message::{Contract, Message};
 use crate::middleware::{
-    Chain, ConfirmClaim, Flush, Idempotency, IdempotencyStep, Middleware, Retry, RetryStep,
-    TimeoutStep,
+    Chain, ConfirmClaim, Flush, IdempotencyStep, Retry, RetryStep, TimeoutStep,
 };
 use crate::observe::{Observer, Observers};
 use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver};
 use crate::request::Requests;
 use crate::send::{Outbound, OutboundSettings, ReplyAddresses, SendFilter};
-use crate::topology::{PublishTopologies, PublishTopology, Topology};
+use crate::topology::{PublishTopologies, PublishTopology, QueueKind, Topology};
 use crate::transport::{Address, InvalidAddress, ListenSpec, Transport};
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Settings of a bus, and the calls that start it.
-///
-/// Settings that endpoints have too are defaults for endpoints that do not set them; middleware of
-/// the bus runs outside of that of the endpoint.
 ///
 /// ```no_run
 /// # use bus_core::transport::Transport;
@@ -59,6 +52,7 @@ pub struct BusBuilder {
     transport: Arc<dyn Transport>,
     endpoints: Vec<Endpoint>,
     policy: Policy,
+    queue_kind: QueueKind,
     routes: HashMap<TypeId, Address>,
     topologies: PublishTopologies,
     filters: Vec<Arc<dyn SendFilter>>,
@@ -84,7 +78,8 @@ impl BusBuilder {
         Self {
             transport,
             endpoints: Vec::new(),
-            policy: Policy::default(),
+            policy: Policy::new(),
+            queue_kind: QueueKind::Classic,
             routes: HashMap::new(),
             topologies: PublishTopologies::default(),
             filters: Vec::new(),
@@ -188,96 +183,31 @@ impl BusBuilder {
         self
     }
 
-    /// Sets the number of messages that each endpoint handles at once.
+    /// Sets the policy of all endpoints, each setting for those that do not set it themselves.
     ///
-    /// Default: 16. With 1, the order of the queue is kept; 0 is a configuration mistake.
-    pub fn concurrency(mut self, limit: usize) -> Self {
-        self.policy.concurrency = Some(limit);
+    /// Its codec is that of what the bus itself sends, too. May be called several times: a later
+    /// policy wins, and its middleware runs inside.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use bus_core::transport::Transport;
+    /// # use bus_core::{Bus, Policy, Retry};
+    /// # fn run(transport: impl Transport) {
+    /// let retry = Retry::exponential(5, Duration::from_millis(100), Duration::from_secs(5));
+    /// let bus = Bus::builder(transport).policy(Policy::new().retry(retry));
+    /// # let _ = bus; }
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy.over(&self.policy);
         self
     }
 
-    /// Sets the number of messages that each endpoint prefetches.
+    /// Makes the queues of endpoints that were made by name quorum queues.
     ///
-    /// Default: twice its concurrency. 0, or less than the concurrency, is a configuration mistake.
-    pub fn prefetch(mut self, count: u16) -> Self {
-        self.policy.prefetch = Some(count);
-        self
-    }
-
-    /// Sets the retry policy for failed messages.
-    ///
-    /// Default: no retry. Permanent errors, panics and messages that cannot be decoded are never
-    /// retried.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.policy.retry = Some(retry);
-        self
-    }
-
-    /// Sets the time limit of one attempt of a consumer.
-    ///
-    /// Default: no limit. An attempt that exceeds it fails and may be retried. Zero is a
-    /// configuration mistake.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.policy.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets the maximum number of deliveries of a message on every endpoint.
-    ///
-    /// Default: 10; see [`Endpoint::max_deliveries`]. 0 is a configuration mistake.
-    pub fn max_deliveries(mut self, count: u32) -> Self {
-        self.policy.max_deliveries = Some(count);
-        self
-    }
-
-    /// Handles each message once on every endpoint.
-    ///
-    /// Default: no deduplication. Keys include the endpoint's name.
-    pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
-        self.policy.idempotency = Some(idempotency.into());
-        self
-    }
-
-    /// Lets messages of consumers leave at once, even if the consumer fails later.
-    ///
-    /// Default: the outbox holds them until the consumer succeeds. See
-    /// [`Endpoint::without_outbox`].
-    pub fn without_outbox(mut self) -> Self {
-        self.policy.outbox = Some(false);
-        self
-    }
-
-    /// Adds middleware that runs around each delivery of every endpoint.
-    ///
-    /// It runs outside of retry and of the endpoint's own middleware. The first one added is
-    /// outermost.
-    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
-        self.policy.middleware.push(Arc::new(middleware));
-        self
-    }
-
-    /// Adds middleware that runs around each attempt of every endpoint.
-    ///
-    /// It runs inside of retry and outside of the endpoint's own. The first one added is outermost.
-    pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
-        self.policy.around_attempt.push(Arc::new(middleware));
-        self
-    }
-
-    /// Sets the codec of outgoing messages, and of bodies without a content type.
-    ///
-    /// Default: MassTransit's envelope.
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.policy.codec = Some(codec);
-        self
-    }
-
-    /// Makes queues quorum queues on every endpoint that sets no kind of its own.
-    ///
-    /// Temporary endpoints and those with a maximum priority stay classic. See
-    /// [`Endpoint::quorum`].
+    /// Default: classic queues. Endpoints on a queue of their own keep it. See
+    /// [`Queue::quorum`](crate::topology::Queue::quorum).
     pub fn quorum(mut self) -> Self {
-        self.policy.queue_kind = Some(QueueShape::Quorum);
+        self.queue_kind = QueueKind::Quorum;
         self
     }
 
@@ -448,11 +378,7 @@ impl BusBuilder {
     }
 
     fn topology_of(&self, endpoint: &Endpoint) -> EndpointTopology {
-        let shape = endpoint
-            .policy
-            .queue_kind
-            .or(self.policy.queue_kind.filter(|_| endpoint.may_be_quorum()));
-        EndpointTopology::new(endpoint, shape.unwrap_or_default(), &self.topologies)
+        EndpointTopology::new(endpoint, self.queue_kind, &self.topologies)
     }
 
     fn runner(
@@ -485,6 +411,7 @@ impl BusBuilder {
             troubles: Arc::default(),
         });
         let max_deliveries = policy.max_deliveries.unwrap_or(DEFAULT_MAX_DELIVERIES);
+        let dead_lettering = policy.dead_lettering();
         let receiver = Receiver {
             crash_guard: CrashGuard::new(max_deliveries),
             endpoint: context,
@@ -492,7 +419,7 @@ impl BusBuilder {
             consumers: Consumers::new(&endpoint.registrations),
             topology,
             guarantee: endpoint.guarantee,
-            dead_lettering: endpoint.dead_lettering,
+            dead_lettering,
         };
         EndpointRunner::new(
             Arc::new(receiver),
@@ -527,7 +454,7 @@ fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
     let retry = policy.retry.filter(|_| !once).unwrap_or_else(Retry::none);
     chain.push(Arc::new(RetryStep { retry, outbox }));
     chain.extend(policy.around_attempt);
-    if let Some(timeout) = policy.timeout {
+    if let Some(timeout) = policy.timeout.filter(|timeout| *timeout != Duration::MAX) {
         chain.push(Arc::new(TimeoutStep(timeout)));
     }
     chain.into()

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::endpoint::{
-    DEFAULT_CONCURRENCY, Endpoint, Guarantee, Lifetime, Policy, QueueShape, names,
-};
+use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
 use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
+use crate::topology::{QueueKind, skipped_queue_name};
 use crate::transport::{Address, Capabilities};
 
 /// Returns all mistakes in the endpoints of a bus.
@@ -66,7 +65,7 @@ fn check_name(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
     {
         say("the name must be letters, digits, `-`, `_`, `.` or `:`");
     }
-    if names::skipped(name).len() > MAX_NAME {
+    if skipped_queue_name(name).len() > MAX_NAME {
         say("the name is too long: with `_skipped` it must fit in 255 bytes");
     }
     if name.starts_with("amq.") {
@@ -170,34 +169,31 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
 }
 
 fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl FnMut(&str)) {
-    let shape = endpoint.policy.queue_kind.unwrap_or_default();
-    let quorum = matches!(shape, QueueShape::Quorum | QueueShape::PlainQuorum);
-    if quorum && endpoint.queue.max_priority.is_some() {
+    let queue = &endpoint.queue;
+    if queue.kind == QueueKind::Quorum && queue.max_priority.is_some() {
         say("quorum queues have no max_priority; use a classic queue, or leave it out");
     }
-    if endpoint.queue.max_priority == Some(0) {
+    if queue.max_priority == Some(0) {
         say("max_priority is 0; leave it out for a queue without priorities");
     }
-    if shape != QueueShape::Classic && endpoint.lifetime == Lifetime::Temporary {
+    if queue.kind != QueueKind::Classic && queue.is_temporary() {
         say("only classic queues can be temporary");
     }
-    if shape == QueueShape::Stream && !capabilities.streams {
+    if queue.kind == QueueKind::Stream && !capabilities.streams {
         say("this transport has no streams");
     }
-    if shape == QueueShape::Stream && endpoint.exclusive_consumer {
+    if queue.kind == QueueKind::Stream && endpoint.exclusive_consumer {
         say("a stream cannot have an exclusive consumer");
+    }
+    if queue.kind != QueueKind::Stream && endpoint.stream_offset.is_some() {
+        say(
+            "it has a stream_offset, but its queue is no stream; use Endpoint::on(Queue::stream(…))",
+        );
     }
     if endpoint.taps.contains(&endpoint.name) {
         say("it taps itself");
     }
-    if endpoint.queue.message_ttl.is_some_and(|ttl| ttl.is_zero()) {
+    if queue.message_ttl.is_some_and(|ttl| ttl.is_zero()) {
         say("message_ttl is zero, so every message would expire at once");
-    }
-}
-
-impl Endpoint {
-    /// Returns `true` if a bus-wide setting of quorum queues applies.
-    pub(crate) fn may_be_quorum(&self) -> bool {
-        self.lifetime == Lifetime::Durable && self.queue.max_priority.is_none()
     }
 }

@@ -8,33 +8,23 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::codec::Codec;
 use crate::consume::{ConsumeContext, Consumer, RawMessage, Registration};
 use crate::error::ConsumeError;
 use crate::message::{Contract, HeaderValue, Message};
-use crate::middleware::{Idempotency, Middleware, Retry};
-use crate::topology::{Binding, DeadLetter, Overflow, Queue, QueueKind};
+use crate::middleware::{Idempotency, Retry};
+use crate::topology::{Binding, Queue, QueueKind};
 use crate::transport::StreamOffset;
+pub use policy::Policy;
 use policy::Subscription;
-pub(crate) use policy::{
-    DEFAULT_CONCURRENCY, DeadLettering, Guarantee, Lifetime, Policy, QueueShape,
-};
+pub(crate) use policy::{DEFAULT_CONCURRENCY, DeadLettering, Guarantee};
 pub(crate) use topology::EndpointTopology;
-
-/// Delivery limit of a quorum queue, past which the broker dead-letters a message.
-///
-/// The message then goes to the error queue. The limit is large because messages that were only
-/// prefetched by a process that crashed are counted, too.
-const DELIVERY_LIMIT: u32 = 1000;
 
 /// A queue with its consumers and what runs around them.
 ///
 /// Instances that run an endpoint of the same name compete for its messages; endpoints of different
-/// names each get a copy of what is published. Defaults: a durable classic queue, 16 messages at
-/// once, 32 prefetched, no retry, the outbox on.
+/// names each get a copy of what is published. Defaults: a durable classic queue, and those of
+/// [`Policy`].
 ///
 /// Middleware runs in this order, independent of the order of the calls: the bus's and the
 /// endpoint's own middleware, idempotency, flush of the outbox, retry, `around_attempt`, timeout,
@@ -67,9 +57,8 @@ pub struct Endpoint {
     pub(crate) policy: Policy,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) queue: Queue,
-    pub(crate) lifetime: Lifetime,
+    pub(crate) kind_of_bus: bool,
     pub(crate) guarantee: Guarantee,
-    pub(crate) dead_lettering: DeadLettering,
     pub(crate) taps: Vec<String>,
     pub(crate) bindings: Vec<Binding>,
     pub(crate) subscriptions: Vec<Subscription>,
@@ -81,24 +70,35 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates an endpoint on the queue `name`.
+    /// Creates an endpoint on the queue `name`, of the kind that the bus uses.
     ///
     /// A name consists of letters, digits, `-`, `_`, `.` and `:`, does not begin with `amq.`, and
     /// fits in 255 bytes with `_skipped`. Any other name is a configuration mistake.
     pub fn new(name: impl Into<String>) -> Self {
-        let name = name.into();
         Self {
-            queue: Queue::classic(name.clone()),
-            name,
-            policy: Policy::default(),
+            kind_of_bus: true,
+            ..Self::on(Queue::classic(name))
+        }
+    }
+
+    /// Creates an endpoint on a queue with settings of its own.
+    ///
+    /// ```
+    /// use bus_core::Endpoint;
+    /// use bus_core::topology::{Overflow, Queue};
+    ///
+    /// let orders = Queue::quorum("orders").max_length(10_000, Overflow::RejectPublish);
+    /// let endpoint = Endpoint::on(orders);
+    /// # let _ = endpoint;
+    /// ```
+    pub fn on(queue: Queue) -> Self {
+        Self {
+            name: queue.name.clone(),
+            queue,
+            kind_of_bus: false,
+            policy: Policy::new(),
             registrations: Vec::new(),
-            lifetime: Lifetime::Durable,
             guarantee: Guarantee::AtLeastOnce,
-            dead_lettering: DeadLettering {
-                keep_skipped: true,
-                keep_faulted: true,
-                publish_faults: true,
-            },
             taps: Vec::new(),
             bindings: Vec::new(),
             subscriptions: Vec::new(),
@@ -115,15 +115,7 @@ impl Endpoint {
     /// Every instance gets its own copy of what is published. The queue's name starts with `name`
     /// and is unique; the queue goes away with the process.
     pub fn per_instance(name: &str) -> Self {
-        Self::new(crate::endpoint::names::unique(name)).temporary()
-    }
-
-    /// Makes the queue temporary: it belongs to this process and goes away with it.
-    ///
-    /// Classic queues only. Default: a durable queue.
-    pub fn temporary(mut self) -> Self {
-        self.lifetime = Lifetime::Temporary;
-        self
+        Self::on(Queue::temporary(names::unique(name)))
     }
 
     /// Adds a consumer; its type says which message it consumes.
@@ -180,94 +172,27 @@ impl Endpoint {
         self
     }
 
-    /// Sets the number of messages that are handled at once.
+    /// Sets what runs around the consumers; settings not named in `policy` stay as they are.
     ///
-    /// Default: that of the bus, else 16. With 1, the order of the queue is kept; 0 is a
-    /// configuration mistake.
-    pub fn concurrency(mut self, limit: usize) -> Self {
-        self.policy.concurrency = Some(limit);
+    /// May be called several times: a later policy wins, and its middleware runs inside.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy.over(&self.policy);
         self
     }
 
-    /// Sets the number of messages that the broker hands out unacknowledged.
-    ///
-    /// Default: that of the bus, else twice the concurrency. 0, or less than the concurrency, is a
-    /// configuration mistake.
-    pub fn prefetch(mut self, count: u16) -> Self {
-        self.policy.prefetch = Some(count);
-        self
+    /// Sets the number of messages that are handled at once: see [`Policy::concurrency`].
+    pub fn concurrency(self, limit: usize) -> Self {
+        self.policy(Policy::new().concurrency(limit))
     }
 
-    /// Sets the retry policy for failed messages.
-    ///
-    /// Default: that of the bus, else no retry.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.policy.retry = Some(retry);
-        self
+    /// Sets the retry policy for failed messages: see [`Policy::retry`].
+    pub fn retry(self, retry: Retry) -> Self {
+        self.policy(Policy::new().retry(retry))
     }
 
-    /// Sets the time limit of one attempt.
-    ///
-    /// Default: that of the bus, else no limit. An attempt that exceeds it fails and may be
-    /// retried. Zero is a configuration mistake.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.policy.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets how often a message may be delivered without coming to an end.
-    ///
-    /// Default: that of the bus, else 10. 0 is a configuration mistake.
-    ///
-    /// A message that is delivered more often has probably ended the process each time: it is moved
-    /// to `<name>_error` without its consumer being called. Deliveries that other processes gave
-    /// back, or earlier runs of this one, are counted; retries within one delivery are not. From
-    /// the third delivery on, such messages are handled one at a time, and one process sets aside
-    /// one message only, so that messages that were merely prefetched beside it are handled.
-    pub fn max_deliveries(mut self, count: u32) -> Self {
-        self.policy.max_deliveries = Some(count);
-        self
-    }
-
-    /// Handles each message once, by its id or a key.
-    ///
-    /// Default: as the bus does, else no deduplication. A store alone deduplicates by message id.
-    pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
-        self.policy.idempotency = Some(idempotency.into());
-        self
-    }
-
-    /// Lets messages of consumers leave at once, even if the consumer fails later.
-    ///
-    /// Default: the outbox holds them until the consumer succeeds. Without it, replies to
-    /// duplicates are not stored.
-    pub fn without_outbox(mut self) -> Self {
-        self.policy.outbox = Some(false);
-        self
-    }
-
-    /// Adds middleware that runs around each delivery, outside of retry.
-    ///
-    /// The first one added is outermost.
-    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
-        self.policy.middleware.push(Arc::new(middleware));
-        self
-    }
-
-    /// Adds middleware that runs around each attempt, inside of retry.
-    ///
-    /// The first one added is outermost.
-    pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
-        self.policy.around_attempt.push(Arc::new(middleware));
-        self
-    }
-
-    /// Sets the codec of what consumers send, and of bodies without a content type.
-    ///
-    /// Default: that of the bus, else MassTransit's envelope.
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.policy.codec = Some(codec);
-        self
+    /// Handles each message once, by its id or a key: see [`Policy::idempotency`].
+    pub fn idempotency(self, idempotency: impl Into<Idempotency>) -> Self {
+        self.policy(Policy::new().idempotency(idempotency))
     }
 
     /// Acknowledges each message before its consumer runs.
@@ -280,68 +205,12 @@ impl Endpoint {
         self
     }
 
-    /// Makes the queue a classic queue; the default.
-    pub fn classic(mut self) -> Self {
-        self.policy.queue_kind = Some(QueueShape::Classic);
-        self
-    }
-
-    /// Makes the queue a quorum queue, which is replicated.
+    /// Sets the place in a stream from which to read.
     ///
-    /// Its messages can end only here or in the error queue: it has a high delivery limit and
-    /// dead-letters to `<name>_error`.
-    pub fn quorum(mut self) -> Self {
-        self.policy.queue_kind = Some(QueueShape::Quorum);
-        self
-    }
-
-    /// Makes the queue a quorum queue without further arguments.
-    ///
-    /// MassTransit declares it like this: for a queue shared with .NET. Recent brokers drop its
-    /// messages after 20 returns.
-    pub fn plain_quorum(mut self) -> Self {
-        self.policy.queue_kind = Some(QueueShape::PlainQuorum);
-        self
-    }
-
-    /// Makes the queue a stream: a replicated log, read from `offset`.
-    ///
-    /// Messages that were read stay. A transport without streams makes it a configuration mistake.
-    pub fn stream(mut self, offset: StreamOffset) -> Self {
-        self.policy.queue_kind = Some(QueueShape::Stream);
+    /// Default: what is published from now on. On a queue that is no stream, it is a configuration
+    /// mistake.
+    pub fn stream_offset(mut self, offset: StreamOffset) -> Self {
         self.stream_offset = Some(offset);
-        self
-    }
-
-    /// Sets the time to live of a message in the queue.
-    ///
-    /// Default, and `Duration::MAX`: no limit. Zero is a configuration mistake.
-    pub fn message_ttl(mut self, ttl: Duration) -> Self {
-        self.queue.message_ttl = Some(ttl).filter(|ttl| *ttl != Duration::MAX);
-        self
-    }
-
-    /// Limits the number of messages in the queue, and says what a full queue does.
-    ///
-    /// Default: no limit.
-    pub fn max_length(mut self, length: u64, overflow: Overflow) -> Self {
-        self.queue.max_length = Some(length);
-        self.queue.overflow = Some(overflow);
-        self
-    }
-
-    /// Makes the queue serve messages of higher priority first, up to `highest`.
-    ///
-    /// Classic queues only. At most 255, and better at most 10: each priority costs the broker. 0
-    /// is a configuration mistake.
-    pub fn max_priority(mut self, highest: u8) -> Self {
-        self.queue.max_priority = Some(highest);
-        self
-    }
-
-    /// Delivers to one instance at a time only; the next takes over when it is gone.
-    pub fn single_active_consumer(mut self) -> Self {
-        self.queue.single_active_consumer = true;
         self
     }
 
@@ -358,16 +227,6 @@ impl Endpoint {
     /// A stream cannot have an exclusive consumer: that is a configuration mistake.
     pub fn exclusive(mut self) -> Self {
         self.exclusive_consumer = true;
-        self
-    }
-
-    /// Adds a further argument of the queue, as the broker knows it: `x-…`.
-    pub fn queue_argument(
-        mut self,
-        name: impl Into<String>,
-        value: impl Into<HeaderValue>,
-    ) -> Self {
-        self.queue.arguments.insert(name.into(), value.into());
         self
     }
 
@@ -435,55 +294,16 @@ impl Endpoint {
         self
     }
 
-    /// Drops messages that no consumer accepts.
-    ///
-    /// Default: they are kept in `<name>_skipped`.
-    pub fn discard_skipped(mut self) -> Self {
-        self.dead_lettering.keep_skipped = false;
-        self
-    }
-
-    /// Drops messages that failed.
-    ///
-    /// Default: they are kept in `<name>_error`.
-    pub fn discard_faulted(mut self) -> Self {
-        self.dead_lettering.keep_faulted = false;
-        self
-    }
-
-    /// Publishes no faults; requesters and fault addresses still receive theirs.
-    pub fn without_published_faults(mut self) -> Self {
-        self.dead_lettering.publish_faults = false;
-        self
-    }
-
     pub(crate) fn is_tap(&self) -> bool {
         !self.taps.is_empty()
     }
 
-    /// Builds the queue to declare, of the kind that the endpoint or the bus chose.
-    pub(crate) fn queue(&self, shape: QueueShape) -> Queue {
-        let mut queue = self.queue.clone();
-        match shape {
-            QueueShape::Classic => {}
-            QueueShape::PlainQuorum => queue.kind = QueueKind::Quorum,
-            QueueShape::Stream => queue.kind = QueueKind::Stream,
-            QueueShape::Quorum => {
-                queue.kind = QueueKind::Quorum;
-                queue.delivery_limit = Some(DELIVERY_LIMIT);
-                let error = crate::endpoint::names::error(&self.name);
-                queue.dead_letter = Some(DeadLetter {
-                    exchange: String::new(),
-                    routing_key: Some(error),
-                });
-            }
+    /// Returns the queue to declare, of the bus's kind unless the endpoint chose one.
+    pub(crate) fn queue(&self, bus_kind: QueueKind) -> Queue {
+        match bus_kind {
+            QueueKind::Quorum if self.kind_of_bus => Queue::quorum(self.name.clone()),
+            _ => self.queue.clone(),
         }
-        if self.lifetime == Lifetime::Temporary {
-            queue.durable = false;
-            queue.exclusive = true;
-            queue.expires = Some(Duration::from_secs(60));
-        }
-        queue
     }
 
     pub(crate) fn contracts(&self) -> impl Iterator<Item = (TypeId, &'static Contract)> {

@@ -6,16 +6,6 @@ use uuid::Uuid;
 
 use crate::codec::HostInfo;
 
-/// Returns the name of the queue that keeps failed messages of an endpoint.
-pub(crate) fn error(endpoint: &str) -> String {
-    format!("{endpoint}_error")
-}
-
-/// Returns the name of the queue that keeps messages without a consumer.
-pub(crate) fn skipped(endpoint: &str) -> String {
-    format!("{endpoint}_skipped")
-}
-
 /// Returns a name that no other process has.
 ///
 /// It consists of machine, process, purpose and 26 random characters, as MassTransit makes it.

@@ -1,7 +1,8 @@
-//! Settings of an endpoint, or of a whole bus, for its consumers and its queue.
+//! Settings around the consumers of an endpoint, or of a whole bus.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,25 @@ use crate::middleware::{Idempotency, Middleware, Retry};
 pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
 
 /// Settings around the consumers of one endpoint, or of all endpoints of a bus.
+///
+/// What a policy does not set is taken from the policy of the bus, then from the defaults named
+/// here. Middleware of both runs: that of the bus outside, that of the endpoint inside.
+///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::{Endpoint, Policy, Retry};
+///
+/// let patient = Policy::new()
+///     .concurrency(4)
+///     .timeout(Duration::from_secs(30))
+///     .retry(Retry::intervals([Duration::from_secs(1), Duration::from_secs(10)]));
+/// let orders = Endpoint::new("orders").policy(patient.clone());
+/// let invoices = Endpoint::new("invoices").policy(patient);
+/// # let _ = (orders, invoices);
+/// ```
 #[derive(Clone, Default)]
-pub(crate) struct Policy {
+#[must_use = "give it to an endpoint or a bus with .policy(…)"]
+pub struct Policy {
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch: Option<u16>,
     pub(crate) retry: Option<Retry>,
@@ -23,43 +41,171 @@ pub(crate) struct Policy {
     pub(crate) idempotency: Option<Idempotency>,
     pub(crate) outbox: Option<bool>,
     pub(crate) codec: Option<Codec>,
-    pub(crate) queue_kind: Option<QueueShape>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
     pub(crate) around_attempt: Vec<Arc<dyn Middleware>>,
+    pub(crate) keep_skipped: Option<bool>,
+    pub(crate) keep_faulted: Option<bool>,
+    pub(crate) publish_faults: Option<bool>,
 }
 
 impl Policy {
-    /// Merges the endpoint's own settings over those of the bus.
+    /// Creates a policy that sets nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of messages that an endpoint handles at once.
     ///
-    /// The middleware of both runs, that of the bus outside.
-    pub(crate) fn over(self, bus: &Self) -> Self {
+    /// Default: 16. With 1, the order of the queue is kept; 0 is a configuration mistake.
+    pub fn concurrency(mut self, limit: usize) -> Self {
+        self.concurrency = Some(limit);
+        self
+    }
+
+    /// Sets the number of messages that the broker hands out unacknowledged.
+    ///
+    /// Default: twice the concurrency. 0, or less than the concurrency, is a configuration mistake.
+    pub fn prefetch(mut self, count: u16) -> Self {
+        self.prefetch = Some(count);
+        self
+    }
+
+    /// Sets the retry policy for failed messages.
+    ///
+    /// Default: no retry. Permanent errors, panics and messages that cannot be decoded are never
+    /// retried.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets the time limit of one attempt of a consumer.
+    ///
+    /// Default, and `Duration::MAX`: no limit. An attempt that exceeds it fails and may be retried.
+    /// Zero is a configuration mistake.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how often a message may be delivered without coming to an end.
+    ///
+    /// Default: 10. 0 is a configuration mistake.
+    ///
+    /// A message that is delivered more often has probably ended the process each time: it is moved
+    /// to `<name>_error` without its consumer being called. Deliveries that other processes gave
+    /// back, or earlier runs of this one, are counted; retries within one delivery are not. From
+    /// the third delivery on, such messages are handled one at a time, and one process sets aside
+    /// one message only, so that messages that were merely prefetched beside it are handled.
+    pub fn max_deliveries(mut self, count: u32) -> Self {
+        self.max_deliveries = Some(count);
+        self
+    }
+
+    /// Handles each message once, by its id or a key.
+    ///
+    /// Default: no deduplication. A store alone deduplicates by message id. Keys include the
+    /// endpoint's name.
+    pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
+        self.idempotency = Some(idempotency.into());
+        self
+    }
+
+    /// Lets messages of consumers leave at once, even if the consumer fails later.
+    ///
+    /// Default: the outbox holds them until the consumer succeeds. Without it, replies to
+    /// duplicates are not stored.
+    pub fn without_outbox(mut self) -> Self {
+        self.outbox = Some(false);
+        self
+    }
+
+    /// Sets the codec of what consumers send, and of bodies without a content type.
+    ///
+    /// Default: MassTransit's envelope.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    /// Adds middleware that runs around each delivery, outside of retry.
+    ///
+    /// The first one added is outermost.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Adds middleware that runs around each attempt, inside of retry.
+    ///
+    /// The first one added is outermost.
+    pub fn around_attempt(mut self, middleware: impl Middleware) -> Self {
+        self.around_attempt.push(Arc::new(middleware));
+        self
+    }
+
+    /// Drops messages that no consumer accepts.
+    ///
+    /// Default: they are kept in `<name>_skipped`.
+    pub fn discard_skipped(mut self) -> Self {
+        self.keep_skipped = Some(false);
+        self
+    }
+
+    /// Drops messages that failed.
+    ///
+    /// Default: they are kept in `<name>_error`.
+    pub fn discard_faulted(mut self) -> Self {
+        self.keep_faulted = Some(false);
+        self
+    }
+
+    /// Publishes no faults; requesters and fault addresses still receive theirs.
+    pub fn without_published_faults(mut self) -> Self {
+        self.publish_faults = Some(false);
+        self
+    }
+
+    /// Merges these settings over `outer` ones, whose middleware runs outside.
+    pub(crate) fn over(self, outer: &Self) -> Self {
         let both = |outer: &[Arc<dyn Middleware>], inner: Vec<_>| {
             outer.iter().cloned().chain(inner).collect()
         };
         Self {
-            concurrency: self.concurrency.or(bus.concurrency),
-            prefetch: self.prefetch.or(bus.prefetch),
-            retry: self.retry.or_else(|| bus.retry.clone()),
-            timeout: self.timeout.or(bus.timeout),
-            max_deliveries: self.max_deliveries.or(bus.max_deliveries),
-            idempotency: self.idempotency.or_else(|| bus.idempotency.clone()),
-            outbox: self.outbox.or(bus.outbox),
-            codec: self.codec.or(bus.codec),
-            queue_kind: self.queue_kind.or(bus.queue_kind),
-            middleware: both(&bus.middleware, self.middleware),
-            around_attempt: both(&bus.around_attempt, self.around_attempt),
+            concurrency: self.concurrency.or(outer.concurrency),
+            prefetch: self.prefetch.or(outer.prefetch),
+            retry: self.retry.or_else(|| outer.retry.clone()),
+            timeout: self.timeout.or(outer.timeout),
+            max_deliveries: self.max_deliveries.or(outer.max_deliveries),
+            idempotency: self.idempotency.or_else(|| outer.idempotency.clone()),
+            outbox: self.outbox.or(outer.outbox),
+            codec: self.codec.or(outer.codec),
+            middleware: both(&outer.middleware, self.middleware),
+            around_attempt: both(&outer.around_attempt, self.around_attempt),
+            keep_skipped: self.keep_skipped.or(outer.keep_skipped),
+            keep_faulted: self.keep_faulted.or(outer.keep_faulted),
+            publish_faults: self.publish_faults.or(outer.publish_faults),
+        }
+    }
+
+    pub(crate) fn dead_lettering(&self) -> DeadLettering {
+        DeadLettering {
+            keep_skipped: self.keep_skipped.unwrap_or(true),
+            keep_faulted: self.keep_faulted.unwrap_or(true),
+            publish_faults: self.publish_faults.unwrap_or(true),
         }
     }
 }
 
-/// Kind of a queue, with some of the arguments that belong to the kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QueueShape {
-    #[default]
-    Classic,
-    Quorum,
-    PlainQuorum,
-    Stream,
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("concurrency", &self.concurrency)
+            .field("prefetch", &self.prefetch)
+            .field("retry", &self.retry)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Guarantee of delivery: messages are never lost, or never repeated.
@@ -68,14 +214,6 @@ pub(crate) enum Guarantee {
     #[default]
     AtLeastOnce,
     AtMostOnce,
-}
-
-/// Lifetime of a queue: it outlives the process, or goes away with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Lifetime {
-    #[default]
-    Durable,
-    Temporary,
 }
 
 /// Treatment of messages that no consumer accepts, or that failed.

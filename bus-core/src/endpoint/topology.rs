@@ -3,11 +3,10 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use super::policy::{Lifetime, QueueShape};
-use crate::endpoint::{Endpoint, names};
+use crate::endpoint::Endpoint;
 use crate::topology::{
     Binding, Exchange, ExchangeKind, Node, Presence, PublishTopologies, Queue, QueueKind, Settings,
-    Topology,
+    Topology, error_queue_name, skipped_queue_name,
 };
 
 /// Delivery limit of an error queue, past which the broker drops a message.
@@ -29,13 +28,16 @@ pub(crate) struct EndpointTopology {
 impl EndpointTopology {
     pub(crate) fn new(
         endpoint: &Endpoint,
-        shape: QueueShape,
+        bus_kind: QueueKind,
         topologies: &PublishTopologies,
     ) -> Self {
-        let error = kept(names::error(&endpoint.name), endpoint, shape);
-        let mut main = own(endpoint, shape);
-        if shape == QueueShape::Quorum {
-            // The broker dead-letters there by itself, and drops what it cannot route.
+        let queue = endpoint.queue(bus_kind);
+        let error = kept(error_queue_name(&endpoint.name), &queue);
+        let skipped = kept(skipped_queue_name(&endpoint.name), &queue);
+        let dead_letters = queue.dead_letters_to_error_queue();
+        let mut main = own(queue);
+        if dead_letters {
+            // The broker moves messages there by itself, and drops what it cannot route.
             main.merge(error.clone());
         }
         for tapped in &endpoint.taps {
@@ -71,7 +73,7 @@ impl EndpointTopology {
         Self {
             main: Arc::new(main),
             error: Arc::new(error),
-            skipped: Arc::new(kept(names::skipped(&endpoint.name), endpoint, shape)),
+            skipped: Arc::new(skipped),
         }
     }
 }
@@ -79,39 +81,33 @@ impl EndpointTopology {
 /// Builds the endpoint's queue, and the exchange of the same name.
 ///
 /// Everything reaches the queue through this exchange.
-fn own(endpoint: &Endpoint, shape: QueueShape) -> Topology {
-    let name = &endpoint.name;
-    let temporary = endpoint.lifetime == Lifetime::Temporary;
+fn own(queue: Queue) -> Topology {
+    let name = queue.name.clone();
     let exchange = Exchange {
-        durable: !temporary,
-        auto_delete: temporary,
-        ..Exchange::fanout(name)
+        durable: queue.durable,
+        auto_delete: queue.is_temporary(),
+        ..Exchange::fanout(&name)
     };
-    let binding = Binding::new(name, Node::Queue(name.clone()));
     Topology {
         exchanges: vec![exchange],
-        queues: vec![endpoint.queue(shape)],
-        bindings: vec![binding],
+        bindings: vec![Binding::new(&name, Node::Queue(name.clone()))],
+        queues: vec![queue],
     }
 }
 
 /// Builds a queue that keeps what the endpoint could not handle.
 ///
 /// A queue that exists is used as it is: MassTransit may have made it.
-fn kept(name: String, endpoint: &Endpoint, shape: QueueShape) -> Topology {
+fn kept(name: String, of: &Queue) -> Topology {
     let mut queue = Queue {
         presence: Presence::IfMissing,
         ..Queue::classic(name.clone())
     };
-    match shape {
-        QueueShape::Classic | QueueShape::Stream => {
-            queue.max_priority = endpoint.queue.max_priority;
-        }
-        QueueShape::PlainQuorum => queue.kind = QueueKind::Quorum,
-        QueueShape::Quorum => {
-            queue.kind = QueueKind::Quorum;
-            queue.delivery_limit = Some(KEPT_DELIVERY_LIMIT);
-        }
+    if of.kind == QueueKind::Quorum {
+        queue.kind = QueueKind::Quorum;
+        queue.delivery_limit = of.delivery_limit.map(|_| KEPT_DELIVERY_LIMIT);
+    } else {
+        queue.max_priority = of.max_priority;
     }
     let exchange = Exchange {
         presence: Presence::IfMissing,

@@ -17,12 +17,13 @@ use crate::consume::{
     AnyMessage, ConsumeContext, EndpointContext, Progress, RawMessage, ReceiveContext,
     Registration, Slot, Slots, Waits,
 };
-use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, names};
+use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee};
 use crate::error::panics;
 use crate::error::{ConsumeError, FailureKind, Shown};
 use crate::message::{Envelope, TraceContext};
 use crate::middleware::{Chain, Next};
 use crate::observe::Consumed;
+use crate::topology::{error_queue_name, skipped_queue_name};
 use crate::transport::{Delivery, Health, Incoming, Listener, Settlement};
 
 /// State that the deliveries of one endpoint share.
@@ -323,7 +324,7 @@ impl Receiver {
         if !self.dead_lettering.keep_skipped || self.guarantee == Guarantee::AtMostOnce {
             return true;
         }
-        let queue = names::skipped(&self.endpoint.name);
+        let queue = skipped_queue_name(&self.endpoint.name);
         let mut outgoing = error_queue::moved(
             received,
             queue,
@@ -345,7 +346,7 @@ impl Receiver {
             correlation_id = envelope.correlation_id.map(display),
             conversation_id = envelope.conversation_id.map(display),
             attempts,
-            moves_to = keeps.then(|| names::error(&self.endpoint.name)),
+            moves_to = keeps.then(|| error_queue_name(&self.endpoint.name)),
             error = %Shown(error),
             "the message failed"
         );
@@ -371,7 +372,7 @@ impl Receiver {
         // The requester receives a fault also where failures are not kept.
         raise(&failure, kept && self.dead_lettering.publish_faults).await;
         if kept && self.dead_lettering.keep_faulted {
-            let queue = names::error(&self.endpoint.name);
+            let queue = error_queue_name(&self.endpoint.name);
             let outgoing = error_queue::moved(
                 received,
                 queue,

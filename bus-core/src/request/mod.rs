@@ -9,5 +9,5 @@ pub(crate) mod requesting;
 pub use error::RemoteFault;
 pub(crate) use inbox::Requests;
 pub(crate) use reply::Reply;
-pub use reply::Response;
+pub use reply::{OneOf2, OneOf3, Response};
 pub use requesting::Requesting;

@@ -9,7 +9,8 @@ use crate::message::{Contract, Envelope, HeaderValue, Headers, Message};
 /// [`UnexpectedReply`](crate::RequestError::UnexpectedReply).
 ///
 /// ```
-/// # use bus_core::{Bus, Message, OneOf2, RequestError};
+/// # use bus_core::request::OneOf2;
+/// # use bus_core::{Bus, Message, RequestError};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Serialize, Deserialize, Message)] #[message("Stock:CheckStock")] struct CheckStock { sku: String }
 /// # #[derive(Serialize, Deserialize, Message)] #[message("Stock:StockLevels")] struct StockLevels { on_hand: u32 }

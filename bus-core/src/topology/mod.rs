@@ -1,12 +1,14 @@
 //! The broker's entities, as plain data for a transport to declare.
 
 mod publish;
+mod queue;
 
 pub use publish::PublishTopology;
 pub(crate) use publish::{PublishTopologies, Settings};
+pub use queue::{DeadLetter, Overflow, Queue, QueueKind};
+pub(crate) use queue::{error_queue_name, skipped_queue_name};
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::message::HeaderValue;
 
@@ -113,99 +115,6 @@ impl Exchange {
             durable: true,
             auto_delete: false,
             alternate: None,
-            presence: Presence::Declare,
-        }
-    }
-}
-
-/// Storage of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum QueueKind {
-    /// Storage on one node; deletes what is acknowledged.
-    #[default]
-    Classic,
-    /// Replicated storage; deletes what is acknowledged.
-    Quorum,
-    /// Replicated log; keeps what is read.
-    Stream,
-}
-
-/// Behaviour of a full queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Overflow {
-    /// Drops the oldest message.
-    DropHead,
-    /// Refuses the new message: its publisher gets an error.
-    RejectPublish,
-}
-
-/// Destination of the messages that a queue gives up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Exchange that receives them.
-    ///
-    /// The empty name is the default exchange, which routes to the queue named by the key.
-    pub exchange: String,
-    /// Routing key; `None` keeps the message's own.
-    pub routing_key: Option<String>,
-}
-
-/// A buffer of messages.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::struct_excessive_bools)] // the broker's own flags
-pub struct Queue {
-    /// Name; at most 255 bytes.
-    pub name: String,
-    /// Kind of storage.
-    pub kind: QueueKind,
-    /// Durability: the queue survives a restart of the broker.
-    pub durable: bool,
-    /// Exclusive use by its connection; the queue is deleted with that connection.
-    pub exclusive: bool,
-    /// Automatic deletion after its last consumer is gone.
-    pub auto_delete: bool,
-    /// Time of disuse after which the queue is deleted, with its messages.
-    pub expires: Option<Duration>,
-    /// Maximum time that a message may wait.
-    pub message_ttl: Option<Duration>,
-    /// Maximum number of messages that may wait.
-    pub max_length: Option<u64>,
-    /// Behaviour beyond `max_length`; `None` is the broker's default.
-    pub overflow: Option<Overflow>,
-    /// Highest priority, 1 to 255; classic queues only.
-    pub max_priority: Option<u8>,
-    /// Single active consumer: one of its consumers gets messages.
-    ///
-    /// If that one goes, the next takes over.
-    pub single_active_consumer: bool,
-    /// Number of returns after which a message is given up; quorum queues only.
-    pub delivery_limit: Option<u32>,
-    /// Destination of the messages that it gives up.
-    pub dead_letter: Option<DeadLetter>,
-    /// Further `x-` arguments, passed as they are.
-    pub arguments: BTreeMap<String, HeaderValue>,
-    /// Treatment of a queue that exists already.
-    pub presence: Presence,
-}
-
-impl Queue {
-    /// Creates a durable classic queue without arguments, as MassTransit declares.
-    pub fn classic(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            kind: QueueKind::Classic,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            expires: None,
-            message_ttl: None,
-            max_length: None,
-            overflow: None,
-            max_priority: None,
-            single_active_consumer: false,
-            delivery_limit: None,
-            dead_letter: None,
-            arguments: BTreeMap::new(),
             presence: Presence::Declare,
         }
     }

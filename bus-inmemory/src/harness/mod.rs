@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bus_core::error::StopTimeout;
 use bus_core::message::Intent;
-use bus_core::{Bus, BusBuilder, Fault, Message, StartError};
+use bus_core::{Bus, BusBuilder, Fault, Message, Policy, StartError};
 
 pub use in_flight::{InFlight, NotQuiescent};
 pub use journal::Recorder;
@@ -236,6 +236,6 @@ async fn start(
 ) -> Result<Bus, StartError> {
     let builder = Bus::builder(transport.clone())
         .observe(watch.journal.clone())
-        .middleware(working::Working::new(Arc::clone(&watch.workers)));
+        .policy(Policy::new().middleware(working::Working::new(Arc::clone(&watch.workers))));
     configure(builder).start().await
 }

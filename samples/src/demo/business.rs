@@ -2,7 +2,7 @@
 //! the instances of one service share a state handle, which stands for their database.
 
 use bus_core::error::StopTimeout;
-use bus_core::{Bus, Endpoint, StartError};
+use bus_core::{Bus, Endpoint, Policy, StartError};
 use futures_util::future::join_all;
 
 use super::Options;
@@ -68,7 +68,7 @@ impl<'a> Business<'a> {
         let bus = self
             .medium
             .bus()
-            .around_attempt(self.losing.clone())
+            .policy(Policy::new().around_attempt(self.losing.clone()))
             .endpoint(thermometer);
         self.buses.push(bus.start().await?);
         Ok(())
@@ -92,7 +92,7 @@ impl<'a> Business<'a> {
             .medium
             .bus()
             .observe(self.tally.of_instance(instance))
-            .around_attempt(self.failing.clone());
+            .policy(Policy::new().around_attempt(self.failing.clone()));
         let bus = endpoints
             .into_iter()
             .fold(bus, bus_core::BusBuilder::endpoint);

@@ -4,7 +4,8 @@
 
 use std::io::Write;
 
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::topology::Queue;
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::Place;
 
@@ -14,9 +15,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [queue, kind, max_deliveries] = &arguments[..] else {
         return Err("usage: crashing-consumer QUEUE classic|quorum MAX_DELIVERIES".into());
     };
-    let endpoint = Endpoint::new(queue)
+    let queue = match kind.as_str() {
+        "quorum" => Queue::quorum(queue),
+        _ => Queue::classic(queue),
+    };
+    let endpoint = Endpoint::on(queue)
         .without_subscriptions()
-        .max_deliveries(max_deliveries.parse()?)
+        .policy(Policy::new().max_deliveries(max_deliveries.parse()?))
         .consumer(async |ctx: ConsumeContext<Place>| -> ConsumeResult {
             let number = ctx.message().number;
             if number == 13 {
@@ -25,10 +30,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             writeln!(std::io::stdout(), "{number}")?;
             Ok(())
         });
-    let endpoint = match kind.as_str() {
-        "quorum" => endpoint.quorum(),
-        _ => endpoint.classic(),
-    };
     let bus = Bus::builder(RabbitMq::new(std::env::var("AMQP_URL")?)).endpoint(endpoint);
     let _running = bus.start().await?;
     // Until it is killed.

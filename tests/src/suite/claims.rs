@@ -9,7 +9,7 @@ use bus_core::idempotency::{
     Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
 };
 use bus_core::observe::{Consumed, Observer};
-use bus_core::{ConsumeContext, Endpoint, Idempotency};
+use bus_core::{ConsumeContext, Endpoint, Idempotency, Policy};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ pub async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn 
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let bus = stage
         .bus()
-        .idempotency(once())
+        .policy(Policy::new().idempotency(once()))
         .endpoint(
             Endpoint::new(stage.name("first"))
                 .concurrency(1)
@@ -296,7 +296,7 @@ pub async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
         },
     );
     let sender = Sender::start(stage, |endpoint| {
-        let endpoint = endpoint.concurrency(2).prefetch(20);
+        let endpoint = endpoint.concurrency(2).policy(Policy::new().prefetch(20));
         endpoint.idempotency(once()).consumer(first_waits)
     })
     .await?;

@@ -1,7 +1,7 @@
 //! How bodies are written and read: envelopes and bare JSON.
 
 use bus_core::codec::Codec;
-use bus_core::{ConsumeContext, Endpoint, Message};
+use bus_core::{ConsumeContext, Endpoint, Message, Policy};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ pub async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
-        .codec(Codec::RawJson)
+        .policy(Policy::new().codec(Codec::RawJson))
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let wire = stage.wire().await;
@@ -38,7 +38,7 @@ pub async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> 
     let queue = stage.name("bare");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
     let endpoint = Endpoint::new(&queue)
-        .codec(Codec::RawJson)
+        .policy(Policy::new().codec(Codec::RawJson))
         .consumer(placed.clone())
         .consumer(ordered.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -103,7 +103,7 @@ pub async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> O
         let seen = Recorder::<Place>::new();
         let endpoint = Endpoint::new(&queue)
             .concurrency(1)
-            .codec(codec)
+            .policy(Policy::new().codec(codec))
             .consumer(seen.clone());
         let bus = stage.bus().endpoint(endpoint).start().await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
@@ -164,18 +164,20 @@ pub async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome 
 /// SE-16: what a consumer of bare JSON sends is bare JSON too, unless the bus or the message says otherwise.
 pub async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
-    let endpoint = Endpoint::new(&relay).codec(Codec::RawJson).consumer(with(
-        end.clone(),
-        |end, ctx: ConsumeContext<Place>| async move {
-            let number = ctx.message().number;
-            ctx.send_to(format!("queue:{end}"), &Place { number })
-                .await?;
-            ctx.send_to(format!("queue:{end}"), &Place { number })
-                .codec(Codec::MassTransit)
-                .await?;
-            Ok(())
-        },
-    ));
+    let endpoint = Endpoint::new(&relay)
+        .policy(Policy::new().codec(Codec::RawJson))
+        .consumer(with(
+            end.clone(),
+            |end, ctx: ConsumeContext<Place>| async move {
+                let number = ctx.message().number;
+                ctx.send_to(format!("queue:{end}"), &Place { number })
+                    .await?;
+                ctx.send_to(format!("queue:{end}"), &Place { number })
+                    .codec(Codec::MassTransit)
+                    .await?;
+                Ok(())
+            },
+        ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
@@ -194,7 +196,7 @@ pub async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
         let queue = stage.name(name);
         let endpoint = Endpoint::new(&queue)
             .without_subscriptions()
-            .codec(codec)
+            .policy(Policy::new().codec(codec))
             .consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
                 Ok(ctx
                     .respond(&Told {
@@ -220,7 +222,7 @@ pub async fn a_bus_may_write_bare_json(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(stage.name("reader")).consumer(seen.clone());
     let bus = stage
         .bus()
-        .codec(Codec::RawJson)
+        .policy(Policy::new().codec(Codec::RawJson))
         .endpoint(endpoint)
         .start()
         .await?;

@@ -1,6 +1,6 @@
 //! How many messages are handled at once, in which order, and how that is interrupted.
 
-use bus_core::{ConsumeContext, Endpoint};
+use bus_core::{ConsumeContext, Endpoint, Policy};
 
 use crate::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::gate::Gate;
@@ -22,7 +22,7 @@ pub async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
         .concurrency(3)
-        .prefetch(20)
+        .policy(Policy::new().prefetch(20))
         .consumer(waits::<Place>(&gate))
         .consumer(waits::<Cancelled>(&gate));
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -56,7 +56,7 @@ pub async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
     }
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
-        .prefetch(10)
+        .policy(Policy::new().prefetch(10))
         .consumer(with(
             (seen.clone(), gate.clone()),
             |(seen, gate): (Recorder<Place>, Gate), ctx: ConsumeContext<Place>| async move {
@@ -96,7 +96,7 @@ pub async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
     );
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
-        .prefetch(50)
+        .policy(Policy::new().prefetch(50))
         .consumer(consumer);
     let bus = stage.bus().endpoint(endpoint).start().await?;
     for number in 0..100 {
@@ -121,7 +121,7 @@ pub async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcom
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
-        .prefetch(1)
+        .policy(Policy::new().prefetch(1))
         .consumer(waits::<Place>(&gate));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     for number in 0..3 {
@@ -145,7 +145,7 @@ pub async fn the_limit_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let (own, general) = (Gate::closed(), Gate::closed());
     let bus = stage
         .bus()
-        .concurrency(2)
+        .policy(Policy::new().concurrency(2))
         .endpoint(
             Endpoint::new(stage.name("own"))
                 .concurrency(4)
@@ -235,7 +235,7 @@ pub async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
-        .prefetch(10)
+        .policy(Policy::new().prefetch(10))
         .consumer(waits::<Place>(&gate));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     for number in 0..5 {
@@ -302,7 +302,7 @@ pub async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
     );
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
-        .prefetch(1)
+        .policy(Policy::new().prefetch(1))
         .at_most_once()
         .consumer(consumer);
     let bus = stage.bus().endpoint(endpoint).start().await?;

@@ -6,8 +6,8 @@ use bus_core::error::SendErrorKind;
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::topology::PublishTopology;
 use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
-use bus_core::transport::TransportErrorKind;
-use bus_core::{Endpoint, Idempotency, Retry, StartError};
+use bus_core::transport::{StreamOffset, TransportErrorKind};
+use bus_core::{Endpoint, Idempotency, Policy, Retry, StartError};
 
 use crate::contracts::{Cancelled, Ordered, Place};
 use crate::outcome::Outcome;
@@ -30,10 +30,14 @@ pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage
         .endpoint(Endpoint::new("x".repeat(250)).consumer(place()))
         .endpoint(Endpoint::new("double").consumer(place()).consumer(place()))
         .endpoint(Endpoint::new("lazy").concurrency(0).consumer(place()))
-        .endpoint(Endpoint::new("greedy").prefetch(0).consumer(place()))
+        .endpoint(
+            Endpoint::new("greedy")
+                .policy(Policy::new().prefetch(0))
+                .consumer(place()),
+        )
         .endpoint(
             Endpoint::new("hasty")
-                .timeout(Duration::ZERO)
+                .policy(Policy::new().timeout(Duration::ZERO))
                 .consumer(place()),
         )
         .endpoint(
@@ -67,12 +71,7 @@ pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage
                 .subscribe::<Cancelled>("key")
                 .consumer(place()),
         )
-        .endpoint(
-            Endpoint::new("mixed")
-                .quorum()
-                .max_priority(3)
-                .consumer(place()),
-        )
+        .endpoint(Endpoint::on(Queue::quorum("mixed").max_priority(3)).consumer(place()))
         .start()
         .await;
     let text = started
@@ -155,19 +154,18 @@ fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
 /// CF-06: a queue that exists with another priority range names queue, argument and both values.
 pub async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |queue| queue.max_priority = Some(5));
-    let endpoint = Endpoint::new(stage.name("there"))
-        .max_priority(7)
-        .consumer(Recorder::<Place>::new());
+    let queue = Queue::classic(stage.name("there")).max_priority(7);
+    let endpoint = Endpoint::on(queue).consumer(Recorder::<Place>::new());
     mismatch(stage, there, endpoint, &["x-max-priority", "5", "7"]).await
 }
 
 /// CF-06: a queue that exists without an argument that we want names the argument.
 pub async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |_| {});
-    let endpoint = Endpoint::new(stage.name("there"))
+    let queue = Queue::classic(stage.name("there"))
         .max_length(10, Overflow::RejectPublish)
-        .message_ttl(Duration::from_secs(7))
-        .consumer(Recorder::<Place>::new());
+        .message_ttl(Duration::from_secs(7));
+    let endpoint = Endpoint::on(queue).consumer(Recorder::<Place>::new());
     mismatch(stage, there, endpoint, &["x-m"]).await
 }
 
@@ -254,7 +252,7 @@ pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage)
         .endpoint(
             Endpoint::new("narrow")
                 .concurrency(50)
-                .prefetch(5)
+                .policy(Policy::new().prefetch(5))
                 .consumer(place()),
         )
         .endpoint(
@@ -267,7 +265,16 @@ pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage)
                 .retry(Retry::intervals([]))
                 .consumer(place()),
         )
-        .endpoint(Endpoint::new("never").max_deliveries(0).consumer(place()))
+        .endpoint(
+            Endpoint::new("never")
+                .policy(Policy::new().max_deliveries(0))
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("dry")
+                .stream_offset(StreamOffset::First)
+                .consumer(place()),
+        )
         .start()
         .await;
     let Err(StartError::Configuration(mistakes)) = &started else {
@@ -281,12 +288,13 @@ pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage)
         ("`backwards`", "longer than its cap"),
         ("`empty`", "no intervals"),
         ("`never`", "max_deliveries is 0"),
+        ("`dry`", "no stream"),
     ] {
         let told = mistakes
             .iter()
             .any(|mistake| mistake.contains(subject) && mistake.contains(reason));
         assert!(told, "{subject}: {reason} is not among {mistakes:#?}");
     }
-    assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
+    assert_eq!(mistakes.len(), 7, "{mistakes:#?}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::message::HeaderValue;
 use bus_core::transport::{Health, Incoming, Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, Endpoint, Retry};
+use bus_core::{Bus, ConsumeContext, Endpoint, Policy, Retry};
 use uuid::Uuid;
 
 use super::faults::{Broken, json, text};
@@ -125,7 +125,7 @@ pub async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::failing();
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
-        .discard_faulted()
+        .policy(Policy::new().discard_faulted())
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     for number in [1, 2] {
@@ -301,7 +301,9 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
         LAST => Ok(()),
         _ => Err("broken".into()),
     });
-    let endpoint = Endpoint::new(&queue).concurrency(2).prefetch(20);
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(2)
+        .policy(Policy::new().prefetch(20));
     let bus = stage.rigged(rig).endpoint(endpoint.consumer(seen.clone()));
     let bus = bus.start().await?;
     for number in [1, 2, 3, 4, LAST] {

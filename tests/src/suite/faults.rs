@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::error::ReceiveFault;
 use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeError, Endpoint, Fault, middleware};
+use bus_core::{Bus, ConsumeError, Endpoint, Fault, Policy, middleware};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -175,11 +175,9 @@ pub async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
 
 /// EQ-07: an endpoint may publish no faults; the error queue is still used, and addressed faults still go.
 pub async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
-    let quiet = Broken::start_with(
-        stage,
-        Recorder::failing(),
-        Endpoint::without_published_faults,
-    )
+    let quiet = Broken::start_with(stage, Recorder::failing(), |endpoint| {
+        endpoint.policy(Policy::new().without_published_faults())
+    })
     .await?;
     let loud_queue = stage.name("loud");
     let faults = Recorder::<Fault<Place>>::new();
@@ -307,9 +305,9 @@ pub async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn St
 /// A middleware that fails is a failure of the message like any other.
 pub async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
     let refuse = |endpoint: Endpoint| {
-        endpoint.middleware(middleware::from_fn(|_, _| async {
+        endpoint.policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
             Err(ConsumeError::permanent("not on Sundays"))
-        }))
+        })))
     };
     let broken = Broken::start_with(stage, Recorder::new(), refuse).await?;
     broken

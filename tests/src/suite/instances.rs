@@ -1,6 +1,7 @@
 //! Several processes: who competes for messages, and who gets a copy.
 
-use bus_core::{Bus, ConsumeContext, Endpoint, StartError};
+use bus_core::topology::Queue;
+use bus_core::{Bus, ConsumeContext, Endpoint, Policy, StartError};
 use futures_util::future::join_all;
 
 use crate::contracts::{LAST, Ordered, Place};
@@ -58,7 +59,7 @@ pub async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outc
     let endpoint = || {
         Endpoint::new(stage.name("shared"))
             .concurrency(1)
-            .prefetch(1)
+            .policy(Policy::new().prefetch(1))
             .consumer(with(
                 gate.clone(),
                 |gate, _: ConsumeContext<Place>| async move {
@@ -235,9 +236,7 @@ pub async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("leader");
     let (first, second) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |seen: &Recorder<Place>| {
-        Endpoint::new(&queue)
-            .single_active_consumer()
-            .consumer(seen.clone())
+        Endpoint::on(Queue::classic(&queue).single_active_consumer()).consumer(seen.clone())
     };
     let active = instance(stage, endpoint(&first)).await?;
     let standby = instance(stage, endpoint(&second)).await?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bus_core::error::SendErrorKind;
 use bus_core::message::{Envelope, Intent};
 use bus_core::observe::{Consumed, Observer};
-use bus_core::{ConsumeContext, ConsumeError, Endpoint, RawMessage, Retry};
+use bus_core::{ConsumeContext, ConsumeError, Endpoint, Policy, RawMessage, Retry};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, LAST, Ordered, Place, Told};
@@ -202,7 +202,7 @@ pub async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(&queue)
         .concurrency(1)
         .retry(Retry::immediate(1))
-        .without_published_faults()
+        .policy(Policy::new().without_published_faults())
         .consumer(seen.clone());
     let bus = stage
         .bus()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::error::SendErrorKind;
 use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};
@@ -225,7 +225,7 @@ pub async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outc
         .endpoint(
             Endpoint::new(&queue)
                 .concurrency(1)
-                .without_outbox()
+                .policy(Policy::new().without_outbox())
                 .retry(Retry::immediate(1))
                 .consumer(sender(end, 99)),
         )

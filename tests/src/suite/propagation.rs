@@ -1,6 +1,7 @@
 //! What travels on from a message to those it causes: ids, headers, the trace.
 
 use bus_core::message::TraceContext;
+use bus_core::topology::Queue;
 use bus_core::{ConsumeContext, Endpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -277,7 +278,7 @@ pub async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
 /// A priority is that of the causing message, unless the consumer sets another.
 pub async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
-    let endpoint = Endpoint::new(&relay).max_priority(9).consumer(with(
+    let endpoint = Endpoint::on(Queue::classic(&relay).max_priority(9)).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
             ctx.send_to(format!("queue:{end}"), &Place { number: 1 })

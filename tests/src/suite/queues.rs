@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
-use bus_core::topology::Overflow;
+use bus_core::topology::{Overflow, Queue};
 use bus_core::{Endpoint, Retry};
 
 use crate::contracts::{LAST, Ordered, Place};
@@ -19,8 +19,7 @@ pub async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("full");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
-            .max_length(1, Overflow::RejectPublish)
+        Endpoint::on(Queue::classic(&queue).max_length(1, Overflow::RejectPublish))
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
@@ -51,9 +50,8 @@ pub async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sliding");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
+        Endpoint::on(Queue::classic(&queue).max_length(2, Overflow::DropHead))
             .concurrency(1)
-            .max_length(2, Overflow::DropHead)
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
@@ -82,9 +80,8 @@ pub async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outc
     let queue = stage.name("fresh");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
+        Endpoint::on(Queue::classic(&queue).message_ttl(Duration::from_millis(50)))
             .concurrency(1)
-            .message_ttl(Duration::from_millis(50))
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
@@ -109,20 +106,20 @@ pub async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outc
 /// Quorum queues, with and without the safe arguments, work like classic ones: retries, error queue, and all.
 pub async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
-    for (name, set) in [
-        ("quorum", Endpoint::quorum as fn(Endpoint) -> Endpoint),
-        ("plain", Endpoint::plain_quorum),
+    for (name, kind) in [
+        ("quorum", Queue::quorum as fn(String) -> Queue),
+        ("plain", Queue::plain_quorum),
     ] {
         let queue = stage.name(name);
         let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
             1 => Err("broken".into()),
             _ => Ok(()),
         });
-        let endpoint = Endpoint::new(&queue)
+        let endpoint = Endpoint::on(kind(queue.clone()))
             .concurrency(1)
             .retry(Retry::immediate(1))
             .consumer(seen.clone());
-        let bus = stage.bus().endpoint(set(endpoint)).start().await?;
+        let bus = stage.bus().endpoint(endpoint).start().await?;
         for number in 0..3 {
             bus.send_to(format!("queue:{queue}"), &Place { number })
                 .await?;
@@ -154,8 +151,7 @@ pub async fn a_bus_may_prefer_quorum_queues(stage: &dyn Stage) -> Outcome {
         .endpoint(Endpoint::new(stage.name("durable")).consumer(durable.clone()))
         .endpoint(Endpoint::per_instance(&stage.name("temporary")).consumer(temporary.clone()))
         .endpoint(
-            Endpoint::new(stage.name("urgent"))
-                .max_priority(3)
+            Endpoint::on(Queue::classic(stage.name("urgent")).max_priority(3))
                 .consumer(urgent.clone()),
         )
         .start()

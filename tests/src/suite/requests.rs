@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::{Bus, ConsumeContext, Endpoint, OneOf2};
+use bus_core::request::OneOf2;
+use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
@@ -125,7 +126,7 @@ pub async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outco
     let gate = Gate::closed();
     let endpoint = Endpoint::new(stage.name("responder"))
         .concurrency(COUNT as usize)
-        .without_outbox()
+        .policy(Policy::new().without_outbox())
         .consumer(with(
             (Arc::clone(&asked), gate.clone()),
             |(asked, gate), ctx: ConsumeContext<Ask>| async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bus_core::error::FailureKind;
 use bus_core::middleware::Jitter;
-use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
+use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Policy, Retry, middleware};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Place};
@@ -193,7 +193,7 @@ pub async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Out
     let stuck = Gate::closed();
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
-        .timeout(Duration::from_millis(30))
+        .policy(Policy::new().timeout(Duration::from_millis(30)))
         .retry(Retry::immediate(1).when(|error| error.kind() == FailureKind::TimedOut))
         .consumer(with(
             (seen.clone(), stuck.clone()),
@@ -363,7 +363,7 @@ pub async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let (first, second) = (stage.name("own"), stage.name("general"));
     let bus = stage
         .bus()
-        .retry(Retry::immediate(3))
+        .policy(Policy::new().retry(Retry::immediate(3)))
         .endpoint(
             Endpoint::new(&first)
                 .retry(Retry::none())
@@ -401,8 +401,8 @@ pub async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Sta
     });
     let queue = stage.name("layers");
     let endpoint = Endpoint::new(&queue)
-        .around_attempt(counted(&inside))
-        .middleware(counted(&around))
+        .policy(Policy::new().around_attempt(counted(&inside)))
+        .policy(Policy::new().middleware(counted(&around)))
         .retry(Retry::immediate(5))
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;

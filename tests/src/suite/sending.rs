@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bus_core::send::SendContext;
-use bus_core::{ConsumeContext, Endpoint};
+use bus_core::topology::Queue;
+use bus_core::{ConsumeContext, Endpoint, Policy};
 use uuid::Uuid;
 
 use crate::contracts::{LAST, Ordered, Place, Shipped};
@@ -93,10 +94,9 @@ pub async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("urgent");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
-            .max_priority(5)
+        Endpoint::on(Queue::classic(&queue).max_priority(5))
             .concurrency(1)
-            .prefetch(1)
+            .policy(Policy::new().prefetch(1))
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::transport::TransportErrorKind;
-use bus_core::{Bus, ConsumeContext, Endpoint};
+use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 
 use crate::contracts::{Ask, Cancelled, Ordered, Place, Told};
 use crate::gate::Gate;
@@ -28,7 +28,7 @@ pub async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Out
     );
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
-        .prefetch(20)
+        .policy(Policy::new().prefetch(20))
         .consumer(slow);
     let bus = stage.bus().endpoint(endpoint).start().await?;
     for number in 0..10 {

@@ -1,6 +1,6 @@
 //! Messages that no consumer of an endpoint wants.
 
-use bus_core::{Endpoint, RawMessage};
+use bus_core::{Endpoint, Policy, RawMessage};
 use serde_json::json;
 
 use crate::contracts::{Cancelled, LAST, Place};
@@ -66,15 +66,13 @@ pub async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) 
     Ok(())
 }
 
-/// EQ-14: an endpoint may drop what no consumer wants.
+/// EQ-14: a bus may drop what no consumer wants.
 pub async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .discard_skipped()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let bus = stage.bus().policy(Policy::new().discard_skipped());
+    let bus = bus.endpoint(endpoint).start().await?;
     bus.send_to(format!("queue:{queue}"), &Cancelled { number: 1 })
         .await?;
     bus.send_to(format!("queue:{queue}"), &Place { number: LAST })

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bus_core::idempotency::MemoryIdempotencyStore;
-use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency};
+use bus_core::topology::Queue;
+use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency, Policy};
 use uuid::Uuid;
 
 use crate::contracts::{Ask, LAST, Place, Told};
@@ -19,8 +20,8 @@ fn endless(stage: &dyn Stage) -> BusBuilder {
         .start_timeout(Duration::MAX)
         .stop_timeout(Duration::MAX)
         .deadline(Duration::MAX)
-        .timeout(Duration::MAX)
-        .idempotency(once.lease(Duration::MAX).keep(Duration::MAX))
+        .policy(Policy::new().timeout(Duration::MAX))
+        .policy(Policy::new().idempotency(once.lease(Duration::MAX).keep(Duration::MAX)))
 }
 
 /// Settings without end disturb neither what succeeds, nor what fails, nor what comes twice, nor the stop.
@@ -30,9 +31,8 @@ pub async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
         1 => Err("broken".into()),
         _ => Ok(()),
     });
-    let endpoint = Endpoint::new(&queue)
+    let endpoint = Endpoint::on(Queue::classic(&queue).message_ttl(Duration::MAX))
         .concurrency(1)
-        .message_ttl(Duration::MAX)
         .consumer(seen.clone());
     let bus = endless(stage).endpoint(endpoint).start().await?;
     let id = Uuid::now_v7();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bus_core::error::SendErrorKind;
-use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, middleware};
+use bus_core::{ConsumeContext, Endpoint, Policy, RequestError, Retry, middleware};
 
 use super::requests::{PATIENCE, responder, tell};
 use crate::contracts::{Ask, Declined, LAST, Told};
@@ -211,9 +211,9 @@ pub async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
 ) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = Endpoint::new(stage.name("responder"))
-        .middleware(middleware::from_fn(|_, _| async {
+        .policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
             Err("not today".into())
-        }))
+        })))
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus

@@ -56,7 +56,7 @@ async fn an_acknowledgement_of_a_lost_channel_settles_nothing_on_the_next_one() 
             Endpoint::new(&queue)
                 .without_subscriptions()
                 .concurrency(2)
-                .prefetch(2)
+                .policy(Policy::new().prefetch(2))
                 .consumer(with(
                     (gate.clone(), Arc::clone(&calls)),
                     async |(gate, calls): (Gate, Arc<AtomicUsize>),

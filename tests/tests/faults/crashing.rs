@@ -42,12 +42,12 @@ async fn life(queue: &str, kind: &str, handled: &mut BTreeSet<u32>) -> bool {
 
 async fn a_culprit_is_set_aside(kind: &str) {
     let (queue, url) = (unique(kind), Broker::shared().await.url());
-    let declared = Endpoint::new(&queue).without_subscriptions();
-    let declared = declared.consumer(async |_: ConsumeContext<Place>| -> ConsumeResult { Ok(()) });
     let declared = match kind {
-        "quorum" => declared.quorum(),
-        _ => declared.classic(),
+        "quorum" => Queue::quorum(&queue),
+        _ => Queue::classic(&queue),
     };
+    let declared = Endpoint::on(declared).without_subscriptions();
+    let declared = declared.consumer(async |_: ConsumeContext<Place>| -> ConsumeResult { Ok(()) });
     let made = Bus::builder(quick(url))
         .endpoint(declared)
         .deploy_topology();

@@ -22,7 +22,7 @@ use std::time::Duration;
 use bus_core::error::SendErrorKind;
 use bus_core::topology::{Binding, Exchange, Node, Queue, QueueKind, Topology};
 use bus_core::transport::{Health, ListenSpec};
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
 use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, until, with, within};

@@ -94,8 +94,8 @@ async fn a_stream_that_is_paused_harms_no_other_endpoint() {
     let (gate, ledger) = (Gate::closed(), Ledger::default());
     let bus = Bus::builder(quick(&proxy.url()))
         .endpoint(
-            Endpoint::new(&log)
-                .stream(StreamOffset::First)
+            Endpoint::on(Queue::stream(&log))
+                .stream_offset(StreamOffset::First)
                 .without_subscriptions()
                 .concurrency(1)
                 .consumer(with(

@@ -1,6 +1,6 @@
 //! A message that one side gave up, sent back to its queue and consumed by the other.
 
-use bus_core::{ConsumeError, Endpoint};
+use bus_core::{ConsumeError, Endpoint, Policy};
 use bus_tests::Recorder;
 use bus_tests::acme::SubmitOrder;
 use bus_tests::peer::Command;
@@ -75,7 +75,7 @@ async fn dotnet_consumes_what_rust_gave_up() {
     let service = host
         .serve(
             Endpoint::new("mt-orders")
-                .without_published_faults()
+                .policy(Policy::new().without_published_faults())
                 .consumer(recorder.clone()),
         )
         .await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus_core::Endpoint;
+use bus_core::topology::Queue;
 use bus_tests::Recorder;
 use bus_tests::acme::OrderShipped;
 use bus_tests::peer::Command;
@@ -98,7 +99,7 @@ async fn dotnet_reaches_a_quorum_queue_of_rust_by_its_exchange() {
     let host = Host::new().await;
     let peer = host.peer(&[]).await;
     let recorder = Recorder::<OrderShipped>::new();
-    let endpoint = Endpoint::new("rs-quorum").quorum();
+    let endpoint = Endpoint::on(Queue::quorum("rs-quorum"));
     let bus = host.serve(endpoint.consumer(recorder.clone())).await;
     let sent = shipped("sent");
     peer.does(Command::send("exchange:rs-quorum", "OrderShipped", &sent))
@@ -121,7 +122,7 @@ async fn a_plain_quorum_queue_is_handed_over_in_both_directions() {
     let host = Host::new().await;
     let recorder = Recorder::<OrderShipped>::new();
     let ours = || {
-        let endpoint = Endpoint::new("mt-quorum").plain_quorum();
+        let endpoint = Endpoint::on(Queue::plain_quorum("mt-quorum"));
         host.serve(endpoint.consumer(recorder.clone()))
     };
     let sender = host.bus().await;

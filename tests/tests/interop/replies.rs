@@ -2,7 +2,7 @@
 
 use bus_core::codec::Codec;
 use bus_core::message::HeaderValue;
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Policy};
 use bus_tests::acme::{CheckStock, SkuUnknown};
 use bus_tests::peer::{Answer, Command, Peer, Replied};
 use bus_tests::{Gate, Recorder, within};
@@ -149,7 +149,7 @@ async fn rust_answers_a_query_of_dotnet_in_bare_json() {
         noted.note(&ctx);
         answer(ctx)
     };
-    let endpoint = Endpoint::new("rs-stock").codec(Codec::RawJson);
+    let endpoint = Endpoint::new("rs-stock").policy(Policy::new().codec(Codec::RawJson));
     let bus = host.serve(endpoint.consumer(consumer)).await;
     let replied = reply(&peer, Command::request("CheckStock", &check("A-7"))).await;
     assert_eq!(

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bus_core::codec::Codec;
-use bus_core::{OneOf2, RequestError};
+use bus_core::request::OneOf2;
+use bus_core::{Policy, RequestError};
 use bus_tests::acme::{CheckStock, SkuUnknown, StockLevels};
 use bus_tests::peer::Peer;
 use futures_util::future::join_all;
@@ -120,7 +121,7 @@ async fn dotnet_answers_a_query_of_rust_in_bare_json() {
     let host = Host::new().await;
     let peer = Peer::start_with(&host.url, &["mt-stock"], &["--raw"]).await;
     let sent = Sent::default();
-    let builder = host.builder().codec(Codec::RawJson);
+    let builder = host.builder().policy(Policy::new().codec(Codec::RawJson));
     let bus = builder.observe(sent.clone()).start().await.unwrap();
     let request = bus.request::<Stock>(&check("A-7"));
     let response = request.response().await.unwrap();

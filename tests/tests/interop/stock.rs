@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus_core::OneOf2;
+use bus_core::request::OneOf2;
 use bus_tests::acme::{CheckStock, SkuUnknown, StockLevels};
 
 pub(crate) type Stock = OneOf2<StockLevels, SkuUnknown>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus_core::topology::PublishTopology;
+use bus_core::topology::{PublishTopology, Queue};
 use bus_core::transport::Health;
 use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_rabbitmq::RabbitMq;
@@ -104,11 +104,11 @@ fn bus(wire: &Proxy, kind: Kind) -> BusBuilder {
 }
 
 fn endpoint(kind: Kind, purpose: &str) -> Endpoint {
-    let endpoint = Endpoint::new(queue(kind, purpose));
-    match kind {
-        Kind::Classic => endpoint,
-        Kind::Quorum => endpoint.quorum(),
-    }
+    let name = queue(kind, purpose);
+    Endpoint::on(match kind {
+        Kind::Classic => Queue::classic(name),
+        Kind::Quorum => Queue::quorum(name),
+    })
 }
 
 /// Each message is followed up; every 97th fails at first, after it has sent its follow-up.
