@@ -1,7 +1,7 @@
 //! Every behaviour on every transport.
 
-bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
-bus_tests::conformance!(
+bus_conformance::conformance!(in_memory, bus_tests::InMemoryStage::new());
+bus_conformance::conformance!(
     rabbitmq,
     bus_tests::RabbitMqStage::at(bus_tests::Broker::shared().await.url()).await
 );
@@ -9,9 +9,9 @@ bus_tests::conformance!(
 /// A behaviour that no list names would never run.
 #[test]
 fn every_behaviour_is_listed() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../bus-conformance/src");
     let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
-    let lists = read(&source.join("conformance.rs"));
+    let lists = read(&source.join("run.rs"));
     let themes: Vec<_> = std::fs::read_dir(source.join("suite"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -1,0 +1,424 @@
+//! What strangers may put into a queue: none of it stops the endpoint, and nothing is lost.
+
+use std::collections::BTreeMap;
+
+use bus_core::error::SendErrorKind;
+use bus_core::message::HeaderValue;
+use bus_core::transport::Outgoing;
+use bus_core::{Bus, ConsumeContext, Endpoint, Message, RawMessage};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::stage::Stage;
+use crate::support::contracts::Place;
+use crate::support::{Gate, Outcome, Reader, Recorder, Wire, envelope, raw, with};
+
+/// An endpoint of `Place` with one worker, and a reader of its error queue.
+struct Victim {
+    bus: Bus,
+    wire: Wire,
+    queue: String,
+    errors: Reader,
+    seen: Recorder<Place>,
+}
+
+impl Victim {
+    async fn start(stage: &dyn Stage) -> Outcome<Self> {
+        let queue = stage.name("victim");
+        let seen = Recorder::<Place>::new();
+        let endpoint = Endpoint::new(&queue)
+            .concurrency(1)
+            .without_subscriptions()
+            .consumer(seen.clone());
+        let bus = stage.bus().endpoint(endpoint).start().await?;
+        let wire = stage.wire().await;
+        let errors = wire.read(&format!("{queue}_error")).await;
+        Ok(Self {
+            bus,
+            wire,
+            queue,
+            errors,
+            seen,
+        })
+    }
+
+    /// A message that must end in the error queue, byte for byte, without its consumer; the reason.
+    async fn refuses(&self, bad: Outgoing) -> String {
+        let (body, calls) = (bad.body.clone(), self.seen.calls());
+        self.wire.send(bad).await;
+        let kept = self.errors.next().await;
+        assert!(
+            kept.body == body,
+            "the kept body differs from the one that was sent"
+        );
+        assert_eq!(kept.headers.text("MT-Reason"), Some("fault"));
+        assert_eq!(self.seen.calls(), calls, "the consumer must not run");
+        kept.headers
+            .text("MT-Fault-Message")
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// The endpoint still handles the next good message.
+    async fn lives(&self) {
+        self.wire
+            .send(envelope::<Place>(&self.queue, &json!({ "number": 42 })))
+            .await;
+        assert_eq!(self.seen.next().await.message().number, 42);
+    }
+
+    async fn stop(self) -> Outcome {
+        self.bus.shutdown().await?;
+        self.wire.close().await;
+        Ok(())
+    }
+}
+
+/// EQ-03: bodies that are no envelope end in the error queue, each with a reason, and the endpoint goes on.
+pub async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    let urn = Place::message_type().urn();
+    let bodies: Vec<(Bytes, &str)> = vec![
+        ("".into(), "empty"),
+        ("[]".into(), "not a message envelope"),
+        ("null".into(), "not a message envelope"),
+        ("\"text\"".into(), "not a message envelope"),
+        ("{".into(), "not JSON"),
+        (r#"{"messageType":["#.into(), "not JSON"),
+        ("{}".into(), "`message`"),
+        (
+            format!(r#"{{"messageType":["{urn}"]}}"#).into(),
+            "`message`",
+        ),
+        (
+            format!(r#"{{"messageType":["{urn}"],"message":null}}"#).into(),
+            "null",
+        ),
+        (
+            format!(r#"{{"messageType":["{urn}"],"message":[]}}"#).into(),
+            "Conformance:Place",
+        ),
+        (
+            format!(r#"{{"messageType":["{urn}"],"message":{{}}}}"#).into(),
+            "number",
+        ),
+        (
+            format!(r#"{{"messageType":"{urn}","message":{{}}}}"#).into(),
+            "envelope",
+        ),
+        (Bytes::from_static(b"\xff\xfe{\x00}\x00"), "not JSON"),
+        (
+            Bytes::from_static(b"{\"messageType\":[\"\xff\"],\"message\":{}}"),
+            "not JSON",
+        ),
+    ];
+    for (body, expected) in bodies {
+        let label = String::from_utf8_lossy(&body).into_owned();
+        let reason = victim.refuses(raw(&victim.queue, body)).await;
+        assert!(reason.contains(expected), "{label}: {reason}");
+    }
+    victim.lives().await;
+    victim.stop().await
+}
+
+/// Ids in an envelope that are no UUIDs are an error that names member and text.
+pub async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    for member in [
+        "messageId",
+        "requestId",
+        "correlationId",
+        "conversationId",
+        "initiatorId",
+    ] {
+        let body = json!({
+            "messageType": [Place::message_type().urn()],
+            "message": { "number": 1 },
+            member: "order 66",
+        });
+        let reason = victim.refuses(raw(&victim.queue, body.to_string())).await;
+        assert!(
+            reason.contains(member) && reason.contains("order 66"),
+            "{reason}"
+        );
+    }
+    victim.lives().await;
+    victim.stop().await
+}
+
+/// Message and correlation ids outside of the envelope may be any text.
+pub async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    let mut foreign = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
+    foreign.message_id = Some("order 66".to_owned());
+    foreign.correlation_id = Some("☃".to_owned());
+    victim.wire.send(foreign).await;
+    let call = victim.seen.next().await;
+    assert_eq!(call.incoming().message_id.as_deref(), Some("order 66"));
+    assert_eq!(call.incoming().correlation_id.as_deref(), Some("☃"));
+    assert_eq!(call.message_id(), None);
+    victim.stop().await
+}
+
+/// Nesting of hundreds of levels is passed over where nobody wants it, and an error where a contract does.
+pub async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    #[message("Conformance:Tree")]
+    struct Tree {
+        children: Vec<Tree>,
+    }
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let victim = Victim::start(stage).await?;
+    let urn = Place::message_type().urn();
+    let ignored = format!(r#"{{"messageType":["{urn}"],"message":{{"number":7,"deep":{deep}}}}}"#);
+    victim.wire.send(raw(&victim.queue, ignored)).await;
+    assert_eq!(victim.seen.next().await.message().number, 7);
+
+    let queue = stage.name("forest");
+    let trees = Recorder::<Tree>::new();
+    let forest = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(trees.clone()))
+        .start()
+        .await?;
+    let errors = victim.wire.read(&format!("{queue}_error")).await;
+    let tree = format!("{}{}", r#"{"children":["#.repeat(200), "]}".repeat(200));
+    let body = format!(r#"{{"messageType":["urn:message:Conformance:Tree"],"message":{tree}}}"#);
+    victim.wire.send(raw(&queue, body.clone())).await;
+    assert_eq!(errors.next().await.body, body);
+    assert_eq!(trees.calls(), 0);
+    forest.shutdown().await?;
+    victim.lives().await;
+    victim.stop().await
+}
+
+/// SE-20: transport headers of every kind are carried, and hurt nobody.
+pub async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
+    use HeaderValue as Value;
+    let victim = Victim::start(stage).await?;
+    let map: BTreeMap<_, _> = [
+        ("text".to_owned(), Value::Text("x".to_owned())),
+        (
+            "list".to_owned(),
+            Value::List(vec![Value::Null, Value::Bool(true)]),
+        ),
+    ]
+    .into_iter()
+    .collect();
+    let values = [
+        ("Null", Value::Null),
+        ("Bool", Value::Bool(true)),
+        ("Int", Value::Int(-1)),
+        ("Least", Value::Int(i64::MIN)),
+        ("Float", Value::Float(1.5)),
+        ("Text", Value::Text(String::new())),
+        (
+            "List",
+            Value::List(vec![Value::Int(1), Value::Map(map.clone())]),
+        ),
+        ("Map", Value::Map(map)),
+        ("Time", Value::Timestamp(1_767_323_045)),
+        ("Bytes", Value::Bytes(vec![0, 255, 254])),
+    ];
+    let mut odd = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
+    odd.headers.extend(values.iter().cloned());
+    victim.wire.send(odd).await;
+    let call = victim.seen.next().await;
+    for (name, value) in &values {
+        assert_eq!(call.incoming().headers.get(name), Some(value), "{name}");
+    }
+    victim.stop().await
+}
+
+/// Framework headers with values of the wrong kind do not stop a message.
+pub async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    let mut odd = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
+    for name in [
+        "MT-Activity-Id",
+        "traceparent",
+        "MT-Reason",
+        "MT-Host-Info",
+        "Content-Type",
+        "Idempotency-Key",
+    ] {
+        odd.headers.insert(
+            name,
+            HeaderValue::List(vec![HeaderValue::Int(1), HeaderValue::Null]),
+        );
+    }
+    victim.wire.send(odd).await;
+    assert_eq!(victim.seen.next().await.message().number, 1);
+    victim.stop().await
+}
+
+/// A message with more headers than anybody means is set aside whole.
+pub async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    let mut flood = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
+    flood
+        .headers
+        .extend((0..1_001).map(|index| (format!("X-{index}"), index)));
+    let reason = victim.refuses(flood).await;
+    assert!(reason.contains("1000 headers"), "{reason}");
+    victim.lives().await;
+    victim.stop().await
+}
+
+#[derive(Debug, Serialize, Deserialize, Message)]
+#[message("Conformance:Scan")]
+struct Scan {
+    pages: String,
+}
+
+impl Scan {
+    fn of(mebibytes: usize) -> Self {
+        Self {
+            pages: "0123456789abcdef".repeat(mebibytes << 16),
+        }
+    }
+}
+
+/// SE-11: a body of many frames arrives whole.
+pub async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("archive");
+    let seen = Recorder::<Scan>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    for mebibytes in [1, 8] {
+        let sent = Scan::of(mebibytes);
+        bus.send_to(format!("queue:{queue}"), &sent).await?;
+        assert!(
+            seen.next().await.message().pages == sent.pages,
+            "{mebibytes} MiB"
+        );
+    }
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// SE-12: a body beyond the broker's limit is refused to its sender alone; one within it arrives.
+pub async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("archive");
+    let seen = Recorder::<Scan>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let address = format!("queue:{queue}");
+    let huge = Scan::of(20);
+    match bus.send_to(address.as_str(), &huge).await {
+        Ok(()) => assert!(seen.next().await.message().pages == huge.pages),
+        Err(error) => assert_eq!(error.kind(), SendErrorKind::Refused, "{error}"),
+    }
+    let small = Scan {
+        pages: "one".to_owned(),
+    };
+    bus.send_to(address.as_str(), &small).await?;
+    assert_eq!(seen.next().await.message().pages, "one");
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Two good messages around a bad one are handled, in order.
+pub async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome {
+    let victim = Victim::start(stage).await?;
+    for number in [1, 2] {
+        victim
+            .wire
+            .send(envelope::<Place>(
+                &victim.queue,
+                &json!({ "number": number }),
+            ))
+            .await;
+        victim.wire.send(raw(&victim.queue, "garbage")).await;
+    }
+    let calls = victim.seen.take(2).await;
+    assert_eq!(
+        calls
+            .iter()
+            .map(|call| call.message().number)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    for _ in 0..2 {
+        assert_eq!(victim.errors.next().await.body, "garbage");
+    }
+    victim.stop().await
+}
+
+/// A contract whose reader panics fails its own message; everything else on the endpoint goes on.
+pub async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug, Serialize, Message)]
+    #[message("Conformance:Trap")]
+    struct Trap {
+        armed: bool,
+    }
+    impl<'de> Deserialize<'de> for Trap {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("the trap snaps")
+        }
+    }
+    let queue = stage.name("trapped");
+    let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
+    let beside = with(
+        (gate.clone(), seen.clone()),
+        |(gate, seen), ctx: ConsumeContext<Place>| async move {
+            gate.pass().await;
+            seen.note(&ctx);
+            Ok(())
+        },
+    );
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(2)
+        .without_subscriptions()
+        .consumer(beside)
+        .consumer(Recorder::<Trap>::new());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let address = format!("queue:{queue}");
+    bus.send_to(address.as_str(), &Place { number: 1 }).await?;
+    gate.holds(1).await;
+    for _ in 0..5 {
+        bus.send_to(address.as_str(), &Trap { armed: true }).await?;
+        let failed = errors.next().await;
+        let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+        assert!(reason.contains("the trap snaps"), "{reason}");
+    }
+    assert_eq!(gate.waiting(), 1, "the one beside it still runs");
+    gate.open();
+    let call = seen.next().await;
+    assert!(!call.redelivered());
+    bus.shutdown().await?;
+    assert_eq!(seen.calls(), 1);
+    wire.close().await;
+    Ok(())
+}
+
+/// A consumer of everything also gets what is no envelope at all.
+pub async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("bin");
+    let seen = Recorder::<RawMessage>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consume_any(seen.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let mut binary = raw(&queue, Bytes::from_static(&[0, 159, 146, 150]));
+    binary.content_type = Some("application/octet-stream".into());
+    wire.send(binary).await;
+    let call = seen.next().await;
+    assert_eq!(call.message().bytes().as_ref(), [0, 159, 146, 150]);
+    assert_eq!(
+        call.incoming().content_type.as_deref(),
+        Some("application/octet-stream")
+    );
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}

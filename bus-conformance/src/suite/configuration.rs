@@ -1,0 +1,291 @@
+//! Settings that contradict each other, or the broker: told clearly, before or at the start.
+
+use std::time::Duration;
+
+use bus_core::error::SendErrorKind;
+use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::topology::PublishTopology;
+use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
+use bus_core::transport::TransportErrorKind;
+use bus_core::{Endpoint, Idempotency, Retry, StartError};
+
+use crate::stage::Stage;
+use crate::support::contracts::{Cancelled, Ordered, Place};
+use crate::support::{Outcome, Recorder};
+
+/// All mistakes are told together, each with the endpoint or setting concerned, and nothing was declared.
+pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
+    let good = stage.name("good");
+    let place = || Recorder::<Place>::new();
+    let started = stage
+        .bus()
+        .deadline(Duration::ZERO)
+        .route::<Place>("no address")
+        .endpoint(Endpoint::new(&good).consumer(place()))
+        .endpoint(Endpoint::new(&good).consumer(place()))
+        .endpoint(Endpoint::new("empty"))
+        .endpoint(Endpoint::new("with space").consumer(place()))
+        .endpoint(Endpoint::new("amq.mine").consumer(place()))
+        .endpoint(Endpoint::new("x".repeat(250)).consumer(place()))
+        .endpoint(Endpoint::new("double").consumer(place()).consumer(place()))
+        .endpoint(Endpoint::new("lazy").concurrency(0).consumer(place()))
+        .endpoint(Endpoint::new("greedy").prefetch(0).consumer(place()))
+        .endpoint(
+            Endpoint::new("hasty")
+                .timeout(Duration::ZERO)
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("torn")
+                .at_most_once()
+                .retry(Retry::immediate(1))
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("torn-too")
+                .at_most_once()
+                .idempotency(MemoryIdempotencyStore::new())
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("forgetful")
+                .idempotency(
+                    Idempotency::new(MemoryIdempotencyStore::new())
+                        .lease(Duration::ZERO)
+                        .keep(Duration::ZERO),
+                )
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("narcissus")
+                .tap("narcissus")
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("stray")
+                .subscribe::<Cancelled>("key")
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("mixed")
+                .quorum()
+                .max_priority(3)
+                .consumer(place()),
+        )
+        .start()
+        .await;
+    let text = started
+        .as_ref()
+        .map_or_else(ToString::to_string, |bus| format!("{bus:?}"));
+    let Err(StartError::Configuration(mistakes)) = &started else {
+        panic!("the bus must not start: {started:?}");
+    };
+    let mistakes: Vec<_> = mistakes.iter().collect();
+    for (subject, reason) in [
+        ("deadline", "zero"),
+        ("Conformance:Place", "no scheme"),
+        (good.as_str(), "there twice"),
+        ("`empty`", "no consumer"),
+        ("`with space`", "letters, digits"),
+        ("`amq.mine`", "belong to the broker"),
+        (&"x".repeat(250), "too long"),
+        ("`double`", "urn:message:Conformance:Place"),
+        ("`lazy`", "concurrency is 0"),
+        ("`greedy`", "prefetch is 0"),
+        ("`hasty`", "timeout is zero"),
+        ("`torn`", "at_most_once"),
+        ("`torn-too`", "at_most_once"),
+        ("`forgetful`", "the lease"),
+        ("`forgetful`", "handled messages"),
+        ("`narcissus`", "taps itself"),
+        ("`stray`", "no consumer of"),
+        ("`mixed`", "max_priority"),
+    ] {
+        let told = mistakes
+            .iter()
+            .any(|mistake| mistake.contains(subject) && mistake.contains(reason));
+        assert!(told, "{subject}: {reason} is not among {mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), 18, "{mistakes:#?}");
+    assert!(
+        mistakes.iter().all(|mistake| text.contains(mistake)),
+        "{text}"
+    );
+    assert_eq!(stage.depth(&good).await, None, "nothing was declared");
+    Ok(())
+}
+
+/// What the broker must say of an endpoint whose queue or exchange is there already, but otherwise.
+async fn mismatch(
+    stage: &dyn Stage,
+    there: Topology,
+    endpoint: Endpoint,
+    words: &[&str],
+) -> Outcome {
+    let wire = stage.wire().await;
+    wire.declare(&there).await;
+    let started = stage.bus().endpoint(endpoint).start().await;
+    let Err(StartError::Endpoint {
+        endpoint: name,
+        source,
+    }) = started
+    else {
+        panic!("the endpoint must not start: {started:?}");
+    };
+    assert_eq!(name, stage.name("there"));
+    assert_eq!(source.kind(), TransportErrorKind::Mismatch, "{source}");
+    let text = source.to_string();
+    for word in words.iter().copied().chain([name.as_str()]) {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+    wire.close().await;
+    Ok(())
+}
+
+fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
+    let mut queue = Queue::classic(stage.name("there"));
+    set(&mut queue);
+    Topology {
+        queues: vec![queue],
+        ..Topology::default()
+    }
+}
+
+/// CF-06: a queue that exists with another priority range names queue, argument and both values.
+pub async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
+    let there = queue_there(stage, |queue| queue.max_priority = Some(5));
+    let endpoint = Endpoint::new(stage.name("there"))
+        .max_priority(7)
+        .consumer(Recorder::<Place>::new());
+    mismatch(stage, there, endpoint, &["x-max-priority", "5", "7"]).await
+}
+
+/// CF-06: a queue that exists without an argument that we want names the argument.
+pub async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
+    let there = queue_there(stage, |_| {});
+    let endpoint = Endpoint::new(stage.name("there"))
+        .max_length(10, Overflow::RejectPublish)
+        .message_ttl(Duration::from_secs(7))
+        .consumer(Recorder::<Place>::new());
+    mismatch(stage, there, endpoint, &["x-m"]).await
+}
+
+/// CF-06: an exchange that exists with another kind names exchange and both kinds.
+pub async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
+    let exchange = Exchange::new(stage.name("there"), ExchangeKind::Topic);
+    let there = Topology {
+        exchanges: vec![exchange],
+        ..Topology::default()
+    };
+    let endpoint = Endpoint::new(stage.name("there")).consumer(Recorder::<Place>::new());
+    mismatch(stage, there, endpoint, &["topic", "fanout"]).await
+}
+
+/// Publishers and subscribers that disagree about an exchange: the publisher gets a typed error, others go on.
+pub async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) -> Outcome {
+    let entity = stage.name("disputed");
+    let seen = Recorder::<Ordered>::new();
+    let subscriber = stage
+        .bus()
+        .publish_topology(PublishTopology::<Ordered>::fanout().entity_name(entity.clone()))
+        .endpoint(Endpoint::new(stage.name("subscriber")).consumer(seen.clone()))
+        .start()
+        .await?;
+    let publisher = stage
+        .bus()
+        .publish_topology(PublishTopology::<Ordered>::topic().entity_name(entity.clone()))
+        .start()
+        .await?;
+    for _ in 0..2 {
+        let refused = publisher.publish(&Ordered { number: 1 }).await;
+        let error = refused.expect_err("the exchange is of another kind");
+        assert_eq!(error.kind(), SendErrorKind::Refused, "{error}");
+        assert!(error.to_string().contains(&entity), "{error}");
+    }
+    publisher.publish(&Cancelled { number: 2 }).await?;
+    subscriber.publish(&Ordered { number: 3 }).await?;
+    assert_eq!(seen.next().await.message().number, 3);
+    publisher.shutdown().await?;
+    subscriber.shutdown().await?;
+    Ok(())
+}
+
+/// A bus that could not start leaves the broker as a later one needs it.
+pub async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage) -> Outcome {
+    let wire = stage.wire().await;
+    wire.declare(&queue_there(stage, |queue| queue.max_priority = Some(5)))
+        .await;
+    let seen = Recorder::<Place>::new();
+    let good = || {
+        Endpoint::new(stage.name("good"))
+            .exclusive()
+            .consumer(seen.clone())
+    };
+    let bad = Endpoint::new(stage.name("there")).consumer(Recorder::<Place>::new());
+    let failed = stage.bus().endpoint(good()).endpoint(bad).start().await;
+    assert!(
+        matches!(failed, Err(StartError::Endpoint { .. })),
+        "{failed:?}"
+    );
+    let bus = stage.bus().endpoint(good()).start().await?;
+    bus.send_to(
+        format!("queue:{}", stage.name("good")),
+        &Place { number: 1 },
+    )
+    .await?;
+    seen.next().await;
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// Settings that contradict themselves are mistakes, told together.
+pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
+    let place = || Recorder::<Place>::new();
+    let seconds = Duration::from_secs;
+    let started = stage
+        .bus()
+        .route::<Place>("queue:one")
+        .route::<Place>("queue:other")
+        .route::<Cancelled>("queue:with blank")
+        .route::<Ordered>("queue:same")
+        .route::<Ordered>("queue:same")
+        .endpoint(
+            Endpoint::new("narrow")
+                .concurrency(50)
+                .prefetch(5)
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("backwards")
+                .retry(Retry::exponential(3, seconds(5), seconds(1)))
+                .consumer(place()),
+        )
+        .endpoint(
+            Endpoint::new("empty")
+                .retry(Retry::intervals([]))
+                .consumer(place()),
+        )
+        .endpoint(Endpoint::new("never").max_deliveries(0).consumer(place()))
+        .start()
+        .await;
+    let Err(StartError::Configuration(mistakes)) = &started else {
+        panic!("the bus must not start: {started:?}");
+    };
+    let mistakes: Vec<_> = mistakes.iter().collect();
+    for (subject, reason) in [
+        ("Conformance:Place", "routed twice"),
+        ("Conformance:Cancelled", "blank"),
+        ("`narrow`", "prefetch is 5"),
+        ("`backwards`", "longer than its cap"),
+        ("`empty`", "no intervals"),
+        ("`never`", "max_deliveries is 0"),
+    ] {
+        let told = mistakes
+            .iter()
+            .any(|mistake| mistake.contains(subject) && mistake.contains(reason));
+        assert!(told, "{subject}: {reason} is not among {mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
+    Ok(())
+}

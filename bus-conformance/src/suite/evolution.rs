@@ -1,0 +1,239 @@
+//! Contracts that change: what an older or newer program still understands.
+
+use bus_core::{Endpoint, Message};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::stage::Stage;
+use crate::support::{Outcome, Recorder, envelope, raw};
+
+/// Gives an endpoint of `M` one message part; what its consumer saw.
+async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Outcome<M> {
+    let queue = stage.name("reader");
+    let seen = Recorder::<M>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    wire.send(envelope::<M>(&queue, message)).await;
+    let read = seen.next().await.message().clone();
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(read)
+}
+
+/// Gives an endpoint of `M` one message part that it must refuse; the reason in the error queue.
+async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<String> {
+    let queue = stage.name("refuser");
+    let seen = Recorder::<M>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    let sent = envelope::<M>(&queue, message);
+    let body = sent.body.clone();
+    wire.send(sent).await;
+    let failed = errors.next().await;
+    assert_eq!(failed.body, body);
+    bus.shutdown().await?;
+    wire.close().await;
+    assert_eq!(seen.calls(), 0, "the consumer must not run");
+    Ok(failed
+        .headers
+        .text("MT-Fault-Message")
+        .unwrap_or_default()
+        .to_owned())
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
+#[serde(rename_all = "camelCase")]
+#[message("Conformance.Evolution:Invoice")]
+struct Invoice {
+    order_number: u32,
+    #[serde(default)]
+    note: Option<String>,
+    #[serde(default)]
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum Line {
+    Goods { sku: String },
+    Discount { percent: u8 },
+}
+
+/// SE-01: members that the contract does not know are passed over.
+pub async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
+    let message =
+        json!({ "orderNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
+    let invoice: Invoice = consumed(stage, &message).await?;
+    assert_eq!(invoice.order_number, 1);
+    Ok(())
+}
+
+/// SE-02: optional members that the sender did not know are absent.
+pub async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
+    let invoice: Invoice = consumed(stage, &json!({ "orderNumber": 2 })).await?;
+    assert_eq!(
+        invoice,
+        Invoice {
+            order_number: 2,
+            note: None,
+            lines: Vec::new()
+        }
+    );
+    Ok(())
+}
+
+/// SE-03: a message without a required member is not guessed at; the error names the member.
+pub async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
+    let reason = refused::<Invoice>(stage, &json!({ "note": "no number" })).await?;
+    assert!(
+        reason.contains("orderNumber") && reason.contains("Conformance.Evolution:Invoice"),
+        "{reason}"
+    );
+    Ok(())
+}
+
+/// SE-03: a value of the wrong kind is an error that says what was wanted.
+pub async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
+    let reason = refused::<Invoice>(stage, &json!({ "orderNumber": false })).await?;
+    assert!(
+        reason.contains("boolean") && reason.contains("u32"),
+        "{reason}"
+    );
+    Ok(())
+}
+
+/// SE-06: a variant that only newer senders know is an error that names it, not a crash.
+pub async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
+    let message = json!({ "orderNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
+    let reason = refused::<Invoice>(stage, &message).await?;
+    assert!(reason.contains("voucher"), "{reason}");
+    Ok(())
+}
+
+/// SE-05: variants in a list arrive as what they were.
+pub async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
+    let sent = Invoice {
+        order_number: 3,
+        note: Some("ünïcödé \u{1F69A}\u{0}\"\\".to_owned()),
+        lines: vec![
+            Line::Goods {
+                sku: "A-7".to_owned(),
+            },
+            Line::Discount { percent: 5 },
+        ],
+    };
+    let seen = Recorder::<Invoice>::new();
+    let queue = stage.name("reader");
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    bus.send_to(format!("queue:{queue}"), &sent).await?;
+    assert_eq!(*seen.next().await.message(), sent);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// SE-08: numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
+pub async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
+    #[message("Conformance.Evolution:Extremes")]
+    struct Extremes {
+        signed: Vec<i64>,
+        unsigned: u64,
+        fractions: Vec<f64>,
+        id: Uuid,
+        letter: char,
+        nothing: (),
+        bytes: Vec<u8>,
+    }
+    let sent = Extremes {
+        signed: vec![i64::MIN, i64::MAX, (1 << 53) + 1],
+        unsigned: u64::MAX,
+        fractions: vec![0.1 + 0.2, f64::MIN_POSITIVE, f64::MAX, -0.0],
+        id: Uuid::max(),
+        letter: '\u{10FFFF}',
+        nothing: (),
+        bytes: (0..=255).collect(),
+    };
+    let seen = Recorder::<Extremes>::new();
+    let queue = stage.name("reader");
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    bus.send_to(format!("queue:{queue}"), &sent).await?;
+    assert_eq!(*seen.next().await.message(), sent);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// IO-05: of several types in an envelope the first one that has a consumer counts, wherever it stands.
+pub async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("reader");
+    let seen = Recorder::<Invoice>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let types = [
+        "urn:message:Elsewhere:Bill",
+        "urn:message:conformance.evolution:INVOICE",
+    ];
+    let body = json!({ "messageType": types, "message": { "orderNumber": 9 } });
+    wire.send(raw(&queue, body.to_string())).await;
+    assert_eq!(seen.next().await.message().order_number, 9);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// IO-10: ids in any case, times with or without an offset, and members nobody knows are accepted.
+pub async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("reader");
+    let seen = Recorder::<Invoice>::new();
+    let endpoint = Endpoint::new(&queue)
+        .without_subscriptions()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let id = Uuid::now_v7();
+    for (time, members) in [
+        ("2026-01-02T03:04:05.1234567Z", ("messageId", "messageType")),
+        (
+            "2026-01-02T04:04:05.1234567+01:00",
+            ("MessageId", "MESSAGETYPE"),
+        ),
+    ] {
+        let body = json!({
+            members.0: id.to_string().to_uppercase(),
+            members.1: [Invoice::message_type().urn()],
+            "message": { "orderNumber": 1 },
+            "sentTime": time,
+            "expirationTime": null,
+            "somethingNew": { "a": [1, 2] },
+            "host": { "machineName": "vm-1" },
+        });
+        wire.send(raw(&queue, body.to_string())).await;
+        let call = seen.next().await;
+        assert_eq!(call.message_id(), Some(id));
+        let sent = call.envelope().sent_time.expect("a sent time");
+        let since = sent.duration_since(std::time::UNIX_EPOCH)?;
+        assert_eq!(
+            (since.as_secs(), since.subsec_micros()),
+            (1_767_323_045, 123_456)
+        );
+    }
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}

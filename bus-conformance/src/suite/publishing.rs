@@ -1,0 +1,200 @@
+//! Publish and subscribe: who gets which events.
+
+use std::collections::BTreeMap;
+
+use bus_core::error::SendErrorKind;
+use bus_core::message::HeaderValue;
+use bus_core::send::SendContext;
+use bus_core::{Endpoint, SendError};
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use crate::stage::Stage;
+use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
+use crate::support::{Outcome, Recorder, numbers};
+
+/// PS-04: each endpoint that subscribed handles an event once, with its headers.
+pub async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
+    let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
+    let endpoint = |name: &str, seen: &Recorder<Ordered>| {
+        Endpoint::new(stage.name(name))
+            .concurrency(1)
+            .consumer(seen.clone())
+    };
+    let bus = stage
+        .bus()
+        .endpoint(endpoint("first", &first))
+        .endpoint(endpoint("second", &second))
+        .start()
+        .await?;
+    let event = Ordered { number: 7 };
+    bus.publish(&event).header("Tenant", "north").await?;
+    bus.publish(&Ordered { number: LAST }).await?;
+    for seen in [first, second] {
+        let calls = seen.until_last().await;
+        assert_eq!(numbers(&calls), [7]);
+        assert_eq!(calls[0].headers().text("Tenant"), Some("north"));
+    }
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// PS-01: a queue keeps what is published before its consumer runs, each message with its own id, body and header.
+pub async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ordered>::new();
+    let endpoint = || Endpoint::new(stage.name("late")).consumer(seen.clone());
+    stage.bus().endpoint(endpoint()).deploy_topology().await?;
+    let publisher = stage.bus().start().await?;
+    let sent: BTreeMap<Uuid, u32> = (0..100).map(|number| (Uuid::now_v7(), number)).collect();
+    let publishing = sent.iter().map(|(id, number)| {
+        let event = Ordered { number: *number };
+        publisher
+            .publish(&event)
+            .message_id(*id)
+            .header("Copy", *number)
+            .into_future()
+    });
+    for outcome in join_all(publishing).await {
+        outcome?;
+    }
+    assert_eq!(seen.calls(), 0, "nothing may be consumed yet");
+    let consumer = stage.bus().endpoint(endpoint()).start().await?;
+    let received: BTreeMap<Uuid, u32> = seen
+        .take(sent.len())
+        .await
+        .iter()
+        .map(|call| {
+            let number = call.message().number;
+            assert_eq!(
+                call.header("Copy").and_then(HeaderValue::as_i64),
+                Some(number.into())
+            );
+            (call.message_id().expect("a message id"), number)
+        })
+        .collect();
+    assert_eq!(received, sent);
+    consumer.shutdown().await?;
+    publisher.shutdown().await?;
+    Ok(())
+}
+
+/// PS-02: a consumer gets its own type only.
+pub async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
+    let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
+    let bus = stage
+        .bus()
+        .endpoint(
+            Endpoint::new(stage.name("ordered"))
+                .concurrency(1)
+                .consumer(ordered.clone()),
+        )
+        .endpoint(
+            Endpoint::new(stage.name("cancelled"))
+                .concurrency(1)
+                .consumer(cancelled.clone()),
+        )
+        .start()
+        .await?;
+    for number in [1, LAST] {
+        bus.publish(&Ordered { number }).await?;
+    }
+    for number in [2, LAST] {
+        bus.publish(&Cancelled { number }).await?;
+    }
+    assert_eq!(numbers(&ordered.until_last().await), [1]);
+    assert_eq!(numbers(&cancelled.until_last().await), [2]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// PS-05: an event that nobody subscribed to is published without an error.
+pub async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome {
+    let bus = stage.bus().start().await?;
+    bus.publish(&Ordered { number: 1 }).await?;
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// PS-12: an endpoint without a subscription consumes what is sent to it, not what is published.
+pub async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ordered>::new();
+    let queue = stage.name("unsubscribed");
+    let endpoint = Endpoint::new(&queue)
+        .concurrency(1)
+        .without_subscription::<Ordered>()
+        .consumer(seen.clone());
+    let bus = stage.bus().endpoint(endpoint).start().await?;
+    bus.publish(&Ordered { number: 1 }).await?;
+    let address = format!("queue:{queue}");
+    bus.send_to(address.as_str(), &Ordered { number: 2 })
+        .await?;
+    bus.send_to(address.as_str(), &Ordered { number: LAST })
+        .await?;
+    assert_eq!(numbers(&seen.until_last().await), [2]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// PS-24: a bus without endpoints publishes and sends to others.
+pub async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outcome {
+    let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
+    let queue = stage.name("orders");
+    let endpoint = Endpoint::new(&queue)
+        .consumer(ordered.clone())
+        .consumer(placed.clone());
+    let consumer = stage.bus().endpoint(endpoint).start().await?;
+    let publisher = stage.bus().start().await?;
+    publisher.publish(&Ordered { number: 1 }).await?;
+    publisher
+        .send_to(format!("queue:{queue}"), &Place { number: 2 })
+        .await?;
+    assert_eq!(ordered.next().await.message().number, 1);
+    assert_eq!(placed.next().await.message().number, 2);
+    publisher.shutdown().await?;
+    consumer.shutdown().await?;
+    Ok(())
+}
+
+/// PS-28: deploying declares what `start` would, error and skipped queue included, and consumes nothing.
+pub async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ordered>::new();
+    let queue = stage.name("deployed");
+    let endpoint = Endpoint::new(&queue).consumer(seen.clone());
+    stage.bus().endpoint(endpoint).deploy_topology().await?;
+    let bus = stage.bus().start().await?;
+    bus.publish(&Ordered { number: 1 }).await?;
+    assert_eq!(stage.depth(&queue).await, Some(1));
+    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(0));
+    assert_eq!(stage.depth(&format!("{queue}_skipped")).await, Some(0));
+    assert_eq!(seen.calls(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Publishing many events gives the outcome of each, in order, and all of them arrive.
+pub async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Ordered>::new();
+    let endpoint = Endpoint::new(stage.name("many")).consumer(seen.clone());
+    let bus = stage
+        .bus()
+        .endpoint(endpoint)
+        .on_send(|context: &mut SendContext| {
+            if context.envelope.message.as_ref() == br#"{"number":13}"# {
+                let kind = SendErrorKind::Refused;
+                return Err(SendError::new(kind, "unlucky"));
+            }
+            Ok(())
+        })
+        .start()
+        .await?;
+    let events: Vec<_> = (0..50).map(|number| Ordered { number }).collect();
+    let outcomes = bus.publish_all(&events).await;
+    let refused: Vec<_> = (0..50)
+        .filter(|&number| outcomes[number].is_err())
+        .collect();
+    assert_eq!(refused, [13]);
+    let expected: Vec<_> = (0..50).filter(|number| *number != 13).collect();
+    assert_eq!(numbers(&seen.take(49).await), expected);
+    bus.shutdown().await?;
+    Ok(())
+}
