@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus_core::error::SendErrorKind;
-use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
+use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKind};
 use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use uuid::Uuid;
 
@@ -481,7 +481,10 @@ pub async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn St
 /// What no broker could take is refused where the consumer sends it, not when its outbox leaves.
 pub async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
-    let delays = stage.transport().capabilities().delayed_delivery;
+    let delays = stage
+        .transport()
+        .capabilities()
+        .has(Capability::DelayedDelivery);
     let ordered = Recorder::<Ordered>::new();
     let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
         let event = Ordered { number: 1 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
 use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_core::transport::Capability;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
 use uuid::Uuid;
 
@@ -142,7 +143,10 @@ pub async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn S
 
 /// A delay is refused at the call on a transport that has none.
 pub async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -> Outcome {
-    let can_delay = stage.transport().capabilities().delayed_delivery;
+    let can_delay = stage
+        .transport()
+        .capabilities()
+        .has(Capability::DelayedDelivery);
     let bus = stage.bus().start().await?;
     let sent = bus.publish(&Ordered { number: 1 });
     let outcome = sent.delay(Duration::from_millis(1)).await;

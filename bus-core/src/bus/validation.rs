@@ -8,7 +8,7 @@ use crate::endpoint::{
 };
 use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
-use crate::transport::{Address, Capabilities};
+use crate::transport::{Address, Capabilities, Capability};
 
 /// Returns all mistakes in the endpoints of a bus.
 pub(crate) fn mistakes(
@@ -181,7 +181,7 @@ fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl F
     if shape != QueueShape::Classic && endpoint.lifetime == Lifetime::Temporary {
         say("only classic queues can be temporary");
     }
-    if shape == QueueShape::Stream && !capabilities.streams {
+    if shape == QueueShape::Stream && !capabilities.has(Capability::Streams) {
         say("this transport has no streams");
     }
     if shape == QueueShape::Stream && endpoint.exclusive_consumer {
