@@ -9,7 +9,9 @@
 //! A transport joins by implementing [`Stage`] and naming it once in a test target; a store names
 //! an expression that makes it. [`support`] has helpers for tests that one broker needs alone.
 
-mod run;
+mod macros;
+#[doc(hidden)]
+pub mod run;
 mod stage;
 #[doc(hidden)]
 pub mod stores;
@@ -17,6 +19,4 @@ pub mod stores;
 pub mod suite;
 pub mod support;
 
-#[doc(hidden)]
-pub use run::run;
 pub use stage::Stage;

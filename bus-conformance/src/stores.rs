@@ -1,16 +1,20 @@
-//! What an idempotency store must do, on any store.
+//! Behaviours of idempotency stores.
 //!
-//! A store joins by a list of its cases; see [`idempotency_store!`](crate::idempotency_store). Keys are unique, so
-//! that cases share a store.
+//! Keys are unique, so that cases may share a store.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bus_core::Headers;
-use bus_core::idempotency::{Begin, IdempotencyStore, StoredReply, Token};
+use bus_core::idempotency::{Begin, StoredReply, Token};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
+pub use bus_core::idempotency::IdempotencyStore;
+
+use crate::macros::store_behaviours;
+use crate::run::{Running, block_on, pass};
 use crate::support::{Outcome, eventually, until};
 
 /// Longer than any case takes.
@@ -19,48 +23,26 @@ const LONG: Duration = Duration::from_secs(600);
 /// Over before anybody looks, but not zero: a store may round.
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Makes one `#[tokio::test]` for each behaviour of a store, in module `$name`.
+/// One entry of the list.
+#[derive(Debug)]
+pub struct StoreBehaviour {
+    /// Name of its function, and of the test.
+    pub name: &'static str,
+    /// The function.
+    pub run: for<'a> fn(&'a dyn IdempotencyStore) -> Running<'a>,
+}
+
+/// Runs one behaviour of a store.
 ///
-/// `$store` makes the store of one test; it may await.
-#[macro_export]
-macro_rules! idempotency_store {
-    ($name:ident, $store:expr) => {
-        $crate::idempotency_store!(@ $name, $store;
-            a_new_key_is_fresh,
-            a_claimed_key_is_in_progress,
-            a_completed_key_is_done,
-            replies_are_kept_as_they_were,
-            another_fingerprint_is_a_mismatch,
-            a_released_key_is_fresh_again,
-            a_claim_ends_with_its_lease,
-            an_extended_claim_outlives_its_lease,
-            a_lost_claim_cannot_be_completed,
-            a_lost_claim_cannot_be_extended,
-            releasing_a_lost_claim_leaves_the_new_one_alone,
-            releasing_a_done_key_leaves_it_done,
-            a_key_is_completed_once,
-            a_done_key_is_forgotten_in_time,
-            a_key_may_be_held_and_kept_without_end,
-            of_racing_claims_one_is_fresh,
-            of_racing_claims_on_an_expired_lease_one_is_fresh,
-            keys_do_not_disturb_each_other,
-            keys_may_be_any_text,
-        );
-    };
-    (@ $name:ident, $store:expr; $($behaviour:ident),+ $(,)?) => {
-        mod $name {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $behaviour() {
-                    let store = $store;
-                    let outcome = $crate::stores::$behaviour(&store).await;
-                    if let Err(failure) = outcome {
-                        panic!("`{}` failed at {failure:?}", stringify!($behaviour));
-                    }
-                }
-            )+
-        }
-    };
+/// # Panics
+/// If it fails or takes too long.
+pub fn run<S: IdempotencyStore>(name: &str, store: impl Future<Output = S>) {
+    let behaviour = BEHAVIOURS.iter().find(|behaviour| behaviour.name == name);
+    let behaviour = behaviour.expect("tests are made of the list");
+    block_on(async {
+        let store = store.await;
+        pass(name, (behaviour.run)(&store)).await;
+    });
 }
 
 fn key() -> String {
@@ -94,14 +76,14 @@ async fn take_over(store: &dyn IdempotencyStore, key: &str) -> Outcome<Token> {
 }
 
 /// A key that nobody claimed is fresh, and its token names it.
-pub async fn a_new_key_is_fresh(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_new_key_is_fresh(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     assert_eq!(claim(store, &key, LONG).await?.key, key);
     Ok(())
 }
 
 /// A key that somebody holds is in progress for everybody else.
-pub async fn a_claimed_key_is_in_progress(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_claimed_key_is_in_progress(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     claim(store, &key, LONG).await?;
     assert_eq!(begin(store, &key, LONG).await?, Begin::InProgress);
@@ -109,7 +91,7 @@ pub async fn a_claimed_key_is_in_progress(store: &dyn IdempotencyStore) -> Outco
 }
 
 /// A key that was completed is done, again and again.
-pub async fn a_completed_key_is_done(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_completed_key_is_done(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let token = claim(store, &key, LONG).await?;
     assert!(store.complete(&token, Vec::new(), LONG).await?);
@@ -120,7 +102,7 @@ pub async fn a_completed_key_is_done(store: &dyn IdempotencyStore) -> Outcome {
 }
 
 /// Replies come back as they were: types, bytes, headers of every kind, and order.
-pub async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) -> Outcome {
+async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let mut headers = Headers::new();
     headers.insert("Tenant", "nörth \u{1F69A}");
@@ -148,7 +130,7 @@ pub async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) -> Outc
 }
 
 /// A key that is known with other content is a mismatch, in progress and when it is done.
-pub async fn another_fingerprint_is_a_mismatch(store: &dyn IdempotencyStore) -> Outcome {
+async fn another_fingerprint_is_a_mismatch(store: &dyn IdempotencyStore) -> Outcome {
     let (key, other) = (key(), Uuid::from_u128(8));
     let token = claim(store, &key, LONG).await?;
     assert_eq!(store.begin(&key, other, LONG).await?, Begin::Mismatch);
@@ -159,7 +141,7 @@ pub async fn another_fingerprint_is_a_mismatch(store: &dyn IdempotencyStore) -> 
 }
 
 /// A key that was given up is fresh again, for any content.
-pub async fn a_released_key_is_fresh_again(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_released_key_is_fresh_again(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let first = claim(store, &key, LONG).await?;
     store.release(&first).await?;
@@ -172,7 +154,7 @@ pub async fn a_released_key_is_fresh_again(store: &dyn IdempotencyStore) -> Outc
 }
 
 /// A claim whose lease ran out counts as absent: its owner crashed.
-pub async fn a_claim_ends_with_its_lease(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_claim_ends_with_its_lease(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let first = claim(store, &key, SHORT).await?;
     let second = take_over(store, &key).await?;
@@ -182,7 +164,7 @@ pub async fn a_claim_ends_with_its_lease(store: &dyn IdempotencyStore) -> Outcom
 }
 
 /// A claim that is prolonged in time stays claimed past its first lease.
-pub async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) -> Outcome {
+async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) -> Outcome {
     let (key, witness) = (key(), key());
     let token = claim(store, &key, Duration::from_secs(3)).await?;
     assert!(store.extend(&token, LONG).await?, "in time");
@@ -194,7 +176,7 @@ pub async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) 
 }
 
 /// Who lost the claim to another cannot complete the key.
-pub async fn a_lost_claim_cannot_be_completed(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_lost_claim_cannot_be_completed(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let lost = claim(store, &key, SHORT).await?;
     let current = take_over(store, &key).await?;
@@ -205,7 +187,7 @@ pub async fn a_lost_claim_cannot_be_completed(store: &dyn IdempotencyStore) -> O
 }
 
 /// Who lost the claim to another cannot prolong it, nor one that was given up or is done.
-pub async fn a_lost_claim_cannot_be_extended(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_lost_claim_cannot_be_extended(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let lost = claim(store, &key, SHORT).await?;
     let current = take_over(store, &key).await?;
@@ -225,9 +207,7 @@ pub async fn a_lost_claim_cannot_be_extended(store: &dyn IdempotencyStore) -> Ou
 }
 
 /// Giving up a claim that was lost does not free the key of its new owner.
-pub async fn releasing_a_lost_claim_leaves_the_new_one_alone(
-    store: &dyn IdempotencyStore,
-) -> Outcome {
+async fn releasing_a_lost_claim_leaves_the_new_one_alone(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let lost = claim(store, &key, SHORT).await?;
     let current = take_over(store, &key).await?;
@@ -238,7 +218,7 @@ pub async fn releasing_a_lost_claim_leaves_the_new_one_alone(
 }
 
 /// Giving up a claim after it was completed does not undo that.
-pub async fn releasing_a_done_key_leaves_it_done(store: &dyn IdempotencyStore) -> Outcome {
+async fn releasing_a_done_key_leaves_it_done(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let token = claim(store, &key, LONG).await?;
     store.complete(&token, Vec::new(), LONG).await?;
@@ -248,7 +228,7 @@ pub async fn releasing_a_done_key_leaves_it_done(store: &dyn IdempotencyStore) -
 }
 
 /// A key is completed once: a second time changes nothing.
-pub async fn a_key_is_completed_once(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_key_is_completed_once(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let token = claim(store, &key, LONG).await?;
     assert!(store.complete(&token, Vec::new(), LONG).await?);
@@ -263,7 +243,7 @@ pub async fn a_key_is_completed_once(store: &dyn IdempotencyStore) -> Outcome {
 }
 
 /// A done key is remembered as long as was said, and then fresh, for any content.
-pub async fn a_done_key_is_forgotten_in_time(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_done_key_is_forgotten_in_time(store: &dyn IdempotencyStore) -> Outcome {
     let (brief, long) = (key(), key());
     for (key, keep) in [(&brief, SHORT), (&long, LONG)] {
         let token = claim(store, key, LONG).await?;
@@ -279,7 +259,7 @@ pub async fn a_done_key_is_forgotten_in_time(store: &dyn IdempotencyStore) -> Ou
 }
 
 /// `Duration::MAX` is without end: for a claim, for one that is prolonged, and for a key that is done.
-pub async fn a_key_may_be_held_and_kept_without_end(store: &dyn IdempotencyStore) -> Outcome {
+async fn a_key_may_be_held_and_kept_without_end(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let token = claim(store, &key, Duration::MAX).await?;
     assert!(store.extend(&token, Duration::MAX).await?);
@@ -303,7 +283,7 @@ async fn race(store: &dyn IdempotencyStore, key: &str) -> Outcome<usize> {
 }
 
 /// Of many who claim a key at once exactly one gets it.
-pub async fn of_racing_claims_one_is_fresh(store: &dyn IdempotencyStore) -> Outcome {
+async fn of_racing_claims_one_is_fresh(store: &dyn IdempotencyStore) -> Outcome {
     for _ in 0..10 {
         assert_eq!(race(store, &key()).await?, 1);
     }
@@ -311,7 +291,7 @@ pub async fn of_racing_claims_one_is_fresh(store: &dyn IdempotencyStore) -> Outc
 }
 
 /// Of many who take over an expired claim at once exactly one gets it.
-pub async fn of_racing_claims_on_an_expired_lease_one_is_fresh(
+async fn of_racing_claims_on_an_expired_lease_one_is_fresh(
     store: &dyn IdempotencyStore,
 ) -> Outcome {
     let key = key();
@@ -324,7 +304,7 @@ pub async fn of_racing_claims_on_an_expired_lease_one_is_fresh(
 }
 
 /// What happens to one key leaves others alone, also those that are almost equal.
-pub async fn keys_do_not_disturb_each_other(store: &dyn IdempotencyStore) -> Outcome {
+async fn keys_do_not_disturb_each_other(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let similar = [
         key.to_uppercase(),
@@ -345,7 +325,7 @@ pub async fn keys_do_not_disturb_each_other(store: &dyn IdempotencyStore) -> Out
 }
 
 /// Keys are any text that fits in a header: long, in any script, with quotes.
-pub async fn keys_may_be_any_text(store: &dyn IdempotencyStore) -> Outcome {
+async fn keys_may_be_any_text(store: &dyn IdempotencyStore) -> Outcome {
     let unique = Uuid::new_v4();
     for text in [
         "größe 注文 \u{1F69A}",
@@ -359,4 +339,26 @@ pub async fn keys_may_be_any_text(store: &dyn IdempotencyStore) -> Outcome {
         assert_eq!(begin(store, &key, LONG).await?, Begin::Done(Vec::new()));
     }
     Ok(())
+}
+
+store_behaviours! {
+    a_new_key_is_fresh,
+    a_claimed_key_is_in_progress,
+    a_completed_key_is_done,
+    replies_are_kept_as_they_were,
+    another_fingerprint_is_a_mismatch,
+    a_released_key_is_fresh_again,
+    a_claim_ends_with_its_lease,
+    an_extended_claim_outlives_its_lease,
+    a_lost_claim_cannot_be_completed,
+    a_lost_claim_cannot_be_extended,
+    releasing_a_lost_claim_leaves_the_new_one_alone,
+    releasing_a_done_key_leaves_it_done,
+    a_key_is_completed_once,
+    a_done_key_is_forgotten_in_time,
+    a_key_may_be_held_and_kept_without_end,
+    of_racing_claims_one_is_fresh,
+    of_racing_claims_on_an_expired_lease_one_is_fresh,
+    keys_do_not_disturb_each_other,
+    keys_may_be_any_text,
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::Place;
 use crate::support::{Gate, Outcome, Reader, Recorder, Wire, envelope, raw, with};
@@ -76,7 +77,7 @@ impl Victim {
 }
 
 /// EQ-03: bodies that are no envelope end in the error queue, each with a reason, and the endpoint goes on.
-pub async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
+async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let urn = Place::message_type().urn();
     let bodies: Vec<(Bytes, &str)> = vec![
@@ -123,7 +124,7 @@ pub async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Out
 }
 
 /// Ids in an envelope that are no UUIDs are an error that names member and text.
-pub async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     for member in [
         "messageId",
@@ -148,7 +149,7 @@ pub async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// Message and correlation ids outside of the envelope may be any text.
-pub async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) -> Outcome {
+async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let mut foreign = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     foreign.message_id = Some("order 66".to_owned());
@@ -162,7 +163,7 @@ pub async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Sta
 }
 
 /// Nesting of hundreds of levels is passed over where nobody wants it, and an error where a contract does.
-pub async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
+async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance:Tree")]
     struct Tree {
@@ -194,7 +195,7 @@ pub async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outco
 }
 
 /// SE-20: transport headers of every kind are carried, and hurt nobody.
-pub async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
+async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
     use HeaderValue as Value;
     let victim = Victim::start(stage).await?;
     let map: BTreeMap<_, _> = [
@@ -232,7 +233,7 @@ pub async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
 }
 
 /// Framework headers with values of the wrong kind do not stop a message.
-pub async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> Outcome {
+async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let mut odd = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     for name in [
@@ -254,7 +255,7 @@ pub async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) 
 }
 
 /// A message with more headers than anybody means is set aside whole.
-pub async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let mut flood = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     flood
@@ -281,7 +282,7 @@ impl Scan {
 }
 
 /// SE-11: a body of many frames arrives whole.
-pub async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
+async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("archive");
     let seen = Recorder::<Scan>::new();
     let endpoint = Endpoint::new(&queue)
@@ -301,7 +302,7 @@ pub async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-12: a body beyond the broker's limit is refused to its sender alone; one within it arrives.
-pub async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
+async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("archive");
     let seen = Recorder::<Scan>::new();
     let endpoint = Endpoint::new(&queue)
@@ -324,7 +325,7 @@ pub async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -
 }
 
 /// Two good messages around a bad one are handled, in order.
-pub async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome {
+async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     for number in [1, 2] {
         victim
@@ -351,7 +352,7 @@ pub async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outc
 }
 
 /// A contract whose reader panics fails its own message; everything else on the endpoint goes on.
-pub async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
+async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Message)]
     #[message("Conformance:Trap")]
     struct Trap {
@@ -400,7 +401,7 @@ pub async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> 
 }
 
 /// A consumer of everything also gets what is no envelope at all.
-pub async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bin");
     let seen = Recorder::<RawMessage>::new();
     let bus = stage
@@ -421,4 +422,19 @@ pub async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Out
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
+}
+
+behaviours! { bad_input:
+    bodies_that_are_no_envelope_are_set_aside,
+    an_id_that_is_no_uuid_is_an_error,
+    foreign_ids_outside_of_the_envelope_may_be_any_text,
+    deep_nesting_neither_crashes_nor_blocks,
+    headers_of_every_kind_are_carried,
+    framework_headers_of_the_wrong_kind_hurt_nobody,
+    a_flood_of_headers_is_set_aside,
+    a_large_body_arrives_whole,
+    a_body_beyond_the_limit_costs_its_sender_alone,
+    a_bad_message_does_not_hold_up_the_queue,
+    a_reader_that_panics_fails_its_message_alone,
+    a_consumer_of_everything_gets_garbage_too,
 }

@@ -6,6 +6,7 @@ use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency};
 use serde_json::json;
 
 use super::faults::Broken;
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, LAST, Place, Told};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
@@ -83,7 +84,7 @@ fn bare<M: bus_core::Message>(queue: &str, number: u32, (id, address): (&str, &s
 }
 
 /// Blank ids and addresses are read as if they were not there.
-pub async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
+async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tolerant");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
@@ -120,9 +121,7 @@ pub async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
 }
 
 /// A fault whose address is blank is published.
-pub async fn the_fault_of_a_message_with_blank_addresses_is_published(
-    stage: &dyn Stage,
-) -> Outcome {
+async fn the_fault_of_a_message_with_blank_addresses_is_published(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let faults = Recorder::<Fault<Place>>::new();
     let listener = Endpoint::new(stage.name("faults"))
@@ -147,7 +146,7 @@ pub async fn the_fault_of_a_message_with_blank_addresses_is_published(
 }
 
 /// An answer without an address is published, whether the address is absent or blank.
-pub async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome {
+async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let told = Recorder::<Told>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
@@ -171,7 +170,7 @@ pub async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Out
 }
 
 /// Messages with blank ids and keys are not taken for duplicates of each other.
-pub async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Outcome {
+async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("once");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
@@ -199,4 +198,11 @@ pub async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Out
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
+}
+
+behaviours! { blanks:
+    blank_ids_and_addresses_are_absent,
+    the_fault_of_a_message_with_blank_addresses_is_published,
+    an_answer_to_a_blank_address_is_published,
+    messages_with_blank_ids_are_no_duplicates,
 }

@@ -14,12 +14,13 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::idempotency::{Sender, once};
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 
 /// Two endpoints that share a store each handle the message.
-pub async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stage) -> Outcome {
+async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let bus = stage
         .bus()
@@ -48,7 +49,7 @@ pub async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn 
 }
 
 /// Two instances that share a store handle a message once between them; observers can tell the duplicates.
-pub async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
+async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, Default)]
     struct Count {
         handled: Arc<AtomicU32>,
@@ -108,7 +109,7 @@ pub async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stag
 }
 
 /// ID-09: what was handled is forgotten in time, and then handled again.
-pub async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
+async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(MemoryIdempotencyStore::new());
     let seen = Recorder::<Place>::new();
     let brief = Idempotency::shared(Arc::clone(&store) as _).keep(Duration::from_millis(50));
@@ -129,7 +130,7 @@ pub async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcom
 }
 
 /// A claim is prolonged while its consumer runs, however much longer than the lease that takes.
-pub async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
+async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
@@ -164,7 +165,7 @@ pub async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome
 }
 
 /// ID-03: while the store fails nothing is handled and nothing is lost; when it heals the message is handled.
-pub async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
+async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.broken.store(true, Ordering::SeqCst);
     let seen = Recorder::<Place>::new();
@@ -187,7 +188,7 @@ pub async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
 }
 
 /// A store that is late, or never answers, does not make its consumer stand still.
-pub async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
+async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.mute.store(true, Ordering::SeqCst);
     let lease = Duration::from_millis(60);
@@ -213,7 +214,7 @@ pub async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn S
 }
 
 /// A consumer whose claim was lost has sent nothing: its message goes back, without a fault, and is handled again.
-pub async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.lost.store(1, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -249,7 +250,7 @@ pub async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage)
 }
 
 /// What has left cannot be called back: the key of a consumer that is cut off after that is not given up.
-pub async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
+async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.forgetful.store(true, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -279,7 +280,7 @@ pub async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) 
 }
 
 /// Duplicates that wait take nobody's turn: other messages are handled meanwhile.
-pub async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
     let first_waits = with(
@@ -314,7 +315,7 @@ pub async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
 }
 
 /// With a concurrency of 1 a message keeps its place while somebody else holds its key.
-pub async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
+async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -411,4 +412,17 @@ impl IdempotencyStore for Counting {
         self.released.fetch_add(1, Ordering::SeqCst);
         self.inner.release(token).await
     }
+}
+
+behaviours! { claims:
+    endpoints_that_share_a_store_do_not_disturb_each_other,
+    instances_that_share_a_store_handle_a_message_once,
+    a_handled_message_is_forgotten_in_time,
+    a_claim_lasts_as_long_as_its_consumer,
+    a_store_that_fails_is_waited_for,
+    a_store_that_never_answers_does_not_stop_the_consumer,
+    a_consumer_whose_claim_was_lost_has_sent_nothing,
+    a_claim_is_not_given_up_once_something_has_left,
+    duplicates_that_wait_hold_nobody_up,
+    order_is_kept_while_a_key_is_held,
 }

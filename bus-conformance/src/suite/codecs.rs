@@ -5,12 +5,13 @@ use bus_core::{ConsumeContext, Endpoint, Message};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
 use crate::support::{Outcome, Recorder, raw, with};
 
 /// SE-14, IO-12: bare JSON without any property reaches the only consumer of an endpoint that reads bare JSON.
-pub async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
+async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
@@ -32,7 +33,7 @@ pub async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
 }
 
 /// Bare JSON without a type on an endpoint with several consumers is an error that says what to do.
-pub async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outcome {
+async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
     let endpoint = Endpoint::new(&queue)
@@ -60,7 +61,7 @@ pub async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> 
 }
 
 /// SE-15: a message sent as bare JSON is just that on the wire; ids and headers travel beside it.
-pub async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome {
+async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let bus = stage.bus().start().await?;
     let wire = stage.wire().await;
@@ -95,7 +96,7 @@ pub async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Out
 }
 
 /// SE-17: an endpoint reads each message as its content type says, whatever the endpoint's own codec.
-pub async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outcome {
+async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
         let queue = stage.name(name);
         let seen = Recorder::<Place>::new();
@@ -124,7 +125,7 @@ pub async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> O
 }
 
 /// IO-13: a content type that nobody reads sends the message to the error queue, with its name.
-pub async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -160,7 +161,7 @@ pub async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome 
 }
 
 /// SE-16: what a consumer of bare JSON sends is bare JSON too, unless the bus or the message says otherwise.
-pub async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).codec(Codec::RawJson).consumer(with(
         end.clone(),
@@ -187,7 +188,7 @@ pub async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcom
 }
 
 /// A request in bare JSON is answered, and so is one in an envelope to a responder of bare JSON.
-pub async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
+async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
         let queue = stage.name(name);
         let endpoint = Endpoint::new(&queue)
@@ -213,7 +214,7 @@ pub async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus may write bare JSON throughout.
-pub async fn a_bus_may_write_bare_json(stage: &dyn Stage) -> Outcome {
+async fn a_bus_may_write_bare_json(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("reader")).consumer(seen.clone());
     let bus = stage
@@ -228,4 +229,15 @@ pub async fn a_bus_may_write_bare_json(stage: &dyn Stage) -> Outcome {
     assert_eq!(call.message().number, 3);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { codecs:
+    bare_json_reaches_the_only_consumer,
+    bare_json_for_several_consumers_needs_a_type,
+    bare_json_carries_its_metadata_in_headers,
+    the_content_type_says_how_a_message_is_read,
+    an_unknown_content_type_is_set_aside,
+    a_consumer_writes_as_its_endpoint_does,
+    requests_work_across_codecs,
+    a_bus_may_write_bare_json,
 }

@@ -2,6 +2,7 @@
 
 use bus_core::{ConsumeContext, Endpoint};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
@@ -14,7 +15,7 @@ fn waits<M: bus_core::Message>(gate: &Gate) -> impl bus_core::Consumer<M> {
 }
 
 /// FC-02: the limit holds for all message types of an endpoint together, and is used in full.
-pub async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
+async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("limited");
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
@@ -42,7 +43,7 @@ pub async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
 }
 
 /// FC-05: no more messages are handed out than the prefetch count says; the rest stay in the queue.
-pub async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
+async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bounded");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
     let sender = stage.bus().start().await?;
@@ -77,7 +78,7 @@ pub async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
 }
 
 /// OR-02: with concurrency 1 messages are handled one by one, in the order in which they were sent.
-pub async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
+async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("ordered");
     let seen = Recorder::<Place>::new();
     let running = Gate::closed();
@@ -113,7 +114,7 @@ pub async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
 }
 
 /// OR-03: with concurrency 1 and prefetch 1 the second message stays in the queue until the first is done.
-pub async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcome {
+async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("single");
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
@@ -138,7 +139,7 @@ pub async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcom
 }
 
 /// The limit of an endpoint wins over that of its bus.
-pub async fn the_limit_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
+async fn the_limit_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let (own, general) = (Gate::closed(), Gate::closed());
     let bus = stage
         .bus()
@@ -164,7 +165,7 @@ pub async fn the_limit_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
 }
 
 /// PS-30: a bus starts in front of a long queue and works it off.
-pub async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
+async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 1_000;
     let queue = stage.name("backlog");
     let sender = stage.bus().start().await?;
@@ -195,7 +196,7 @@ pub async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
 }
 
 /// A paused endpoint takes no messages, they wait in its queue; resumed, it goes on. Others are not affected.
-pub async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -> Outcome {
+async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let (seen, other) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let bus = stage
@@ -227,7 +228,7 @@ pub async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -
 }
 
 /// Pausing waits for what runs, and gives back what was only handed out.
-pub async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
+async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let gate = Gate::closed();
     let endpoint = Endpoint::new(&queue)
@@ -255,7 +256,7 @@ pub async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
 }
 
 /// An endpoint may be paused and resumed again and again, also when it is so already.
-pub async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
+async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -281,7 +282,7 @@ pub async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
 }
 
 /// At most once: the message is gone before its consumer runs, so a failure loses it, and nobody keeps it.
-pub async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
+async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("lossy");
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
@@ -321,4 +322,17 @@ pub async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
     assert_eq!(stage.depth(&queue).await, Some(0));
     assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
     Ok(())
+}
+
+behaviours! { concurrency:
+    the_limit_holds_over_all_types,
+    prefetch_bounds_what_is_handed_out,
+    concurrency_1_keeps_the_order,
+    the_second_message_waits_for_the_first,
+    the_limit_of_the_endpoint_wins,
+    a_long_queue_is_worked_off,
+    a_paused_endpoint_leaves_messages_in_its_queue,
+    pausing_waits_for_what_runs,
+    pausing_twice_is_fine,
+    at_most_once_acknowledges_first,
 }

@@ -9,12 +9,13 @@ use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
 use bus_core::transport::TransportErrorKind;
 use bus_core::{Endpoint, Idempotency, Retry, StartError};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
 use crate::support::{Outcome, Recorder};
 
 /// All mistakes are told together, each with the endpoint or setting concerned, and nothing was declared.
-pub async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
+async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
     let good = stage.name("good");
     let place = || Recorder::<Place>::new();
     let started = stage
@@ -152,7 +153,7 @@ fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
 }
 
 /// CF-06: a queue that exists with another priority range names queue, argument and both values.
-pub async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |queue| queue.max_priority = Some(5));
     let endpoint = Endpoint::new(stage.name("there"))
         .max_priority(7)
@@ -161,7 +162,7 @@ pub async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcom
 }
 
 /// CF-06: a queue that exists without an argument that we want names the argument.
-pub async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |_| {});
     let endpoint = Endpoint::new(stage.name("there"))
         .max_length(10, Overflow::RejectPublish)
@@ -171,7 +172,7 @@ pub async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome
 }
 
 /// CF-06: an exchange that exists with another kind names exchange and both kinds.
-pub async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
+async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
     let exchange = Exchange::new(stage.name("there"), ExchangeKind::Topic);
     let there = Topology {
         exchanges: vec![exchange],
@@ -182,7 +183,7 @@ pub async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome 
 }
 
 /// Publishers and subscribers that disagree about an exchange: the publisher gets a typed error, others go on.
-pub async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) -> Outcome {
+async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) -> Outcome {
     let entity = stage.name("disputed");
     let seen = Recorder::<Ordered>::new();
     let subscriber = stage
@@ -211,7 +212,7 @@ pub async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage
 }
 
 /// A bus that could not start leaves the broker as a later one needs it.
-pub async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage) -> Outcome {
+async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     wire.declare(&queue_there(stage, |queue| queue.max_priority = Some(5)))
         .await;
@@ -240,7 +241,7 @@ pub async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn St
 }
 
 /// Settings that contradict themselves are mistakes, told together.
-pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
+async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
     let place = || Recorder::<Place>::new();
     let seconds = Duration::from_secs;
     let started = stage
@@ -288,4 +289,14 @@ pub async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage)
     }
     assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
     Ok(())
+}
+
+behaviours! { configuration:
+    all_mistakes_are_told_before_anything_is_declared needs QuorumQueues + Priorities,
+    a_queue_with_another_argument_is_named needs Priorities,
+    a_queue_without_our_argument_is_named needs QueueLimits + MessageTtl,
+    an_exchange_of_another_kind_is_named needs RoutingKeys,
+    a_publisher_with_another_exchange_kind_is_refused needs RoutingKeys,
+    a_failed_start_does_not_stand_in_the_way_of_the_next needs ExclusiveConsumers + Priorities,
+    settings_that_contradict_themselves_are_mistakes,
 }

@@ -11,12 +11,13 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Retry};
 use uuid::Uuid;
 
 use super::faults::{Broken, json, text};
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, Rig, eventually, numbers, raw, within};
 
 /// EQ-01: a failed message lies in the error queue as it came: body, ids and addresses.
-pub async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
+async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let (id, correlation) = (Uuid::now_v7(), Uuid::now_v7());
     broken
@@ -53,7 +54,7 @@ pub async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-02: headers of the kept message say what failed, where, when, and in which process.
-pub async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
+async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
     let fail = Recorder::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(2));
     let broken = Broken::start_with(stage, fail, retry).await?;
@@ -92,7 +93,7 @@ pub async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-11: once the message is in the error queue it is nowhere else.
-pub async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
+async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
     let bus = stage
@@ -116,7 +117,7 @@ pub async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-14: an endpoint may drop what failed; the message is done all the same.
-pub async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
+async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::failing();
     let endpoint = Endpoint::new(&queue)
@@ -136,7 +137,7 @@ pub async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-15: an endpoint on the error queue consumes what failed, typed, with the reasons, and hears no new events.
-pub async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
+async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("orders");
     let (seen, repaired) = (Recorder::<Ordered>::failing(), Recorder::<Ordered>::new());
     let bus = stage
@@ -167,7 +168,7 @@ pub async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-16: a message with a time to live stays in the error queue for good.
-pub async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
+async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
     let bus = stage
@@ -194,7 +195,7 @@ pub async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-17: a message moved back from the error queue is consumed as if it were new, and reasons do not pile up.
-pub async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
+async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(1));
     let broken = Broken::start_with(stage, Recorder::failing(), retry).await?;
     broken
@@ -234,7 +235,7 @@ pub async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outco
 }
 
 /// An error text of any length is cut, not refused by the broker.
-pub async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
+async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
     let fail = Recorder::deciding(|_| Err("ä".repeat(1_000_000).into()));
     let broken = Broken::start_with(stage, fail, |endpoint| endpoint).await?;
     broken
@@ -247,7 +248,7 @@ pub async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message whose headers leave no room for the reasons is kept all the same: its body whole, and what it lost named.
-pub async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
+async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
@@ -315,7 +316,7 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
 }
 
 /// Messages that cannot be moved hold nobody up, show in health, and are moved as soon as that works.
-pub async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Forbidden::default());
     let (bus, queue) = four_stick(stage, &rig).await?;
     rig.0.store(true, Ordering::SeqCst);
@@ -330,7 +331,7 @@ pub async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> 
 }
 
 /// Messages that cannot be moved hold up neither a pause nor the stop: they go back to their queue.
-pub async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> Outcome {
+async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> Outcome {
     let (bus, queue) = four_stick(stage, &Arc::default()).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     within("the pause", endpoint.pause()).await;
@@ -349,4 +350,18 @@ pub async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage)
     })
     .await;
     Ok(())
+}
+
+behaviours! { error_queue:
+    a_failed_message_is_kept_as_it_came,
+    headers_of_the_kept_message_say_why,
+    a_failed_message_is_in_one_place,
+    failed_messages_may_be_discarded,
+    an_error_queue_may_have_a_consumer,
+    a_kept_message_does_not_expire needs MessageTtl,
+    a_message_moved_back_is_consumed_as_new,
+    a_very_long_error_text_is_cut,
+    a_message_with_huge_headers_is_kept,
+    messages_that_cannot_be_moved_hold_nobody_up,
+    messages_that_cannot_be_moved_go_back_at_the_end,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::{Outcome, Recorder, envelope, raw};
 
@@ -68,7 +69,7 @@ enum Line {
 }
 
 /// SE-01: members that the contract does not know are passed over.
-pub async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
+async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
     let message =
         json!({ "orderNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
     let invoice: Invoice = consumed(stage, &message).await?;
@@ -77,7 +78,7 @@ pub async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-02: optional members that the sender did not know are absent.
-pub async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
+async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
     let invoice: Invoice = consumed(stage, &json!({ "orderNumber": 2 })).await?;
     assert_eq!(
         invoice,
@@ -91,7 +92,7 @@ pub async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-03: a message without a required member is not guessed at; the error names the member.
-pub async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
     let reason = refused::<Invoice>(stage, &json!({ "note": "no number" })).await?;
     assert!(
         reason.contains("orderNumber") && reason.contains("Conformance.Evolution:Invoice"),
@@ -101,7 +102,7 @@ pub async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome
 }
 
 /// SE-03: a value of the wrong kind is an error that says what was wanted.
-pub async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
     let reason = refused::<Invoice>(stage, &json!({ "orderNumber": false })).await?;
     assert!(
         reason.contains("boolean") && reason.contains("u32"),
@@ -111,7 +112,7 @@ pub async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome
 }
 
 /// SE-06: a variant that only newer senders know is an error that names it, not a crash.
-pub async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
     let message = json!({ "orderNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
     let reason = refused::<Invoice>(stage, &message).await?;
     assert!(reason.contains("voucher"), "{reason}");
@@ -119,7 +120,7 @@ pub async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-05: variants in a list arrive as what they were.
-pub async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
+async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
     let sent = Invoice {
         order_number: 3,
         note: Some("ünïcödé \u{1F69A}\u{0}\"\\".to_owned()),
@@ -143,7 +144,7 @@ pub async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-08: numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
-pub async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
+async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
     #[message("Conformance.Evolution:Extremes")]
     struct Extremes {
@@ -177,7 +178,7 @@ pub async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
 }
 
 /// IO-05: of several types in an envelope the first one that has a consumer counts, wherever it stands.
-pub async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
+async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("reader");
     let seen = Recorder::<Invoice>::new();
     let endpoint = Endpoint::new(&queue)
@@ -198,7 +199,7 @@ pub async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outc
 }
 
 /// IO-10: ids in any case, times with or without an offset, and members nobody knows are accepted.
-pub async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
+async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("reader");
     let seen = Recorder::<Invoice>::new();
     let endpoint = Endpoint::new(&queue)
@@ -236,4 +237,16 @@ pub async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
+}
+
+behaviours! { evolution:
+    unknown_members_are_ignored,
+    missing_optional_members_are_absent,
+    a_missing_required_member_is_an_error,
+    a_value_of_the_wrong_kind_is_an_error,
+    an_unknown_variant_is_an_error,
+    variants_arrive_as_what_they_were,
+    extreme_values_arrive_unchanged,
+    a_known_type_among_unknown_ones_is_found,
+    foreign_spellings_of_the_envelope_are_accepted,
 }

@@ -11,6 +11,7 @@ use bus_core::{Bus, ConsumeError, Endpoint, Fault, middleware};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
 use crate::support::{Outcome, Reader, Recorder, Rig, Wire, eventually, raw, within};
@@ -71,7 +72,7 @@ pub(super) fn text<'a>(incoming: &'a Incoming, header: &str) -> &'a str {
 }
 
 /// EQ-22: a fault tells which message failed, and why, with the causes of the error.
-pub async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
+async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, thiserror::Error)]
     #[error("the invoice was not stored")]
     struct NotStored(#[source] std::num::ParseIntError);
@@ -121,7 +122,7 @@ pub async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
 }
 
 /// A fault goes to the fault address, else to the response address, and is then not published.
-pub async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
+async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let (faults, replies) = (stage.name("faults"), stage.name("replies"));
     let published = Recorder::<Fault<Place>>::new();
@@ -170,7 +171,7 @@ pub async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-07: an endpoint may publish no faults; the error queue is still used, and addressed faults still go.
-pub async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
+async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
     let quiet = Broken::start_with(
         stage,
         Recorder::failing(),
@@ -222,7 +223,7 @@ pub async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-25: a consumer of faults that fails raises no further fault; the fault lies in its error queue.
-pub async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome {
+async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome {
     let (queue, fault_queue) = (stage.name("broken"), stage.name("faults"));
     let inbox = stage.name("inbox");
     let fault_consumer = Recorder::<Fault<Place>>::failing();
@@ -276,7 +277,7 @@ pub async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outc
 }
 
 /// EQ-24: a message that cannot even be read raises a fault that says so, with the media type it claimed.
-pub async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let faults = Recorder::<ReceiveFault>::new();
     let listener = Endpoint::new(stage.name("faults")).consumer(faults.clone());
@@ -301,7 +302,7 @@ pub async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn St
 }
 
 /// A middleware that fails is a failure of the message like any other.
-pub async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
+async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
     let refuse = |endpoint: Endpoint| {
         endpoint.middleware(middleware::from_fn(|_, _| async {
             Err(ConsumeError::permanent("not on Sundays"))
@@ -320,7 +321,7 @@ pub async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcom
 
 /// A message that fails twice, as its first failure was not acknowledged, raises one fault twice; one that was moved back
 /// to be tried again raises another.
-pub async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
+async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let address = stage.name("told");
     let told = broken.wire.read(&address).await;
@@ -349,7 +350,7 @@ pub async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn St
 }
 
 /// A fault that cannot be delivered does not keep its message from the error queue, nor others from being handled.
-pub async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) -> Outcome {
     struct Stuck(String);
     #[async_trait]
     impl Rig for Stuck {
@@ -385,7 +386,7 @@ pub async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage
 }
 
 /// A fault that cannot be delivered does not hold up the stop.
-pub async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
     struct Away(AtomicU32);
     #[async_trait]
     impl Rig for Away {
@@ -416,4 +417,16 @@ pub async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
     assert_eq!(stage.depth(&queue).await, Some(0));
     assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(1));
     Ok(())
+}
+
+behaviours! { faults:
+    a_fault_is_the_same_until_its_message_was_moved_back,
+    a_fault_tells_what_failed_and_why,
+    a_fault_goes_to_its_address,
+    faults_need_not_be_published,
+    a_failing_fault_consumer_raises_no_fault,
+    a_message_that_cannot_be_read_raises_a_receive_fault,
+    a_failing_middleware_fails_the_message,
+    a_fault_that_cannot_be_delivered_holds_nothing_up,
+    a_stop_does_not_wait_for_a_fault,
 }

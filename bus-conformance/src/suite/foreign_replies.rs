@@ -5,6 +5,7 @@ use bus_core::{Address, Bus, Message, RequestError};
 use serde_json::{Value, json};
 
 use super::requests::PATIENCE;
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Told};
 use crate::support::{Outcome, Reader, Wire, raw, within};
@@ -70,7 +71,7 @@ fn told(id: &str) -> Value {
 /// A reply is read as an endpoint reads a message.
 ///
 /// Its content type may be in a header; it may have a byte order mark, or blank ids.
-pub async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outcome {
+async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outcome {
     let counter = Counter::start(stage).await?;
     for header in ["Content-Type", "ContentType"] {
         let outcome = counter.ask(|queue, id| {
@@ -102,7 +103,7 @@ pub async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> 
 }
 
 /// A reply that cannot be read ends its request with the reason, if its request id can be read.
-pub async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome {
+async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome {
     type Break = fn(&mut Value) -> String;
     let cases: [(&str, Break); 5] = [
         ("order 66", |reply| {
@@ -149,4 +150,9 @@ fn expect_undecodable(outcome: Result<Told, RequestError>, reason: &str) {
         panic!("the reply cannot be read ({reason}), but {outcome:?}");
     };
     assert!(error.to_string().contains(reason), "{reason}: {error}");
+}
+
+behaviours! { foreign_replies:
+    a_foreign_reply_is_read_as_an_endpoint_reads,
+    a_broken_reply_is_an_error_and_no_timeout,
 }

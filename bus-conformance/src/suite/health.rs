@@ -7,12 +7,13 @@ use bus_core::observe::EndpointHealth;
 use bus_core::transport::Health;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Ordered, Told};
 use crate::support::{Outcome, Recorder, Rig};
 
 /// TL-08: a bus that runs is healthy; one that stopped says that it is down.
-pub async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
+async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("healthy");
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -33,7 +34,7 @@ pub async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
 }
 
 /// A paused endpoint takes no messages and says why; the others are not affected.
-pub async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
+async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
     let (queue, other) = (stage.name("pausing"), stage.name("other"));
     let endpoint = |name| Endpoint::new(name).consumer(Recorder::<Ordered>::new());
     let bus = stage
@@ -63,7 +64,7 @@ pub async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
 }
 
 /// A queue that the transport cannot consume makes its endpoint unhealthy, though the broker is there.
-pub async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome {
     struct Deaf(Mutex<Health>);
     impl Rig for Deaf {
         fn health(&self, _: &str) -> Health {
@@ -88,7 +89,7 @@ pub async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outc
 }
 
 /// A reply queue that is not there shows in the health, and in the request that gets no answer for it.
-pub async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
     struct Locked {
         endpoint: String,
     }
@@ -123,4 +124,11 @@ pub async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outc
     );
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { health:
+    a_reply_queue_that_is_not_there_is_named,
+    it_says_whether_the_bus_runs,
+    a_paused_endpoint_says_so,
+    a_queue_that_cannot_be_consumed_is_named,
 }

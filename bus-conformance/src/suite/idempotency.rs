@@ -8,6 +8,7 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Retry};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
 use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw, with};
@@ -58,7 +59,7 @@ impl Sender {
 }
 
 /// ID-05: a message that comes again after it was handled is acknowledged and not handled again.
-pub async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
+async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
         endpoint
@@ -82,7 +83,7 @@ pub async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
 }
 
 /// ID-02: of duplicates that arrive together one runs; the others wait for it and are then acknowledged.
-pub async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
+async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let events = Recorder::<Ordered>::new();
     let publisher = with(
@@ -135,7 +136,7 @@ pub async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// ID-08: a message that failed is handled when it comes again; only success is remembered.
-pub async fn a_failed_message_may_come_again(stage: &dyn Stage) -> Outcome {
+async fn a_failed_message_may_come_again(stage: &dyn Stage) -> Outcome {
     let tries = Arc::new(AtomicU32::new(0));
     let seen = Recorder::<Place>::deciding(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
         0 => Err("broken".into()),
@@ -168,7 +169,7 @@ pub async fn a_failed_message_may_come_again(stage: &dyn Stage) -> Outcome {
 }
 
 /// Retries of one delivery do not count as duplicates.
-pub async fn a_retry_is_no_duplicate(stage: &dyn Stage) -> Outcome {
+async fn a_retry_is_no_duplicate(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
         3 => Ok(()),
         _ => Err("broken".into()),
@@ -186,7 +187,7 @@ pub async fn a_retry_is_no_duplicate(stage: &dyn Stage) -> Outcome {
 }
 
 /// A business key tells duplicates that have different ids.
-pub async fn a_business_key_tells_duplicates_with_different_ids(stage: &dyn Stage) -> Outcome {
+async fn a_business_key_tells_duplicates_with_different_ids(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let by_number = once().by(|command: &Place| command.number.to_string());
     let sender = Sender::start(stage, |endpoint| {
@@ -204,7 +205,7 @@ pub async fn a_business_key_tells_duplicates_with_different_ids(stage: &dyn Stag
 }
 
 /// The header `Idempotency-Key` names the key of a message.
-pub async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
+async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
         endpoint
@@ -223,7 +224,7 @@ pub async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
 }
 
 /// The key of a message is not that of what its consumer sends: two commands of one message are both handled.
-pub async fn a_key_belongs_to_one_message(stage: &dyn Stage) -> Outcome {
+async fn a_key_belongs_to_one_message(stage: &dyn Stage) -> Outcome {
     let back_office = stage.name("back-office");
     let fanning_out = with(
         back_office.clone(),
@@ -262,7 +263,7 @@ pub async fn a_key_belongs_to_one_message(stage: &dyn Stage) -> Outcome {
 }
 
 /// A key that comes with another message is a permanent failure that says so.
-pub async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
         endpoint
@@ -292,7 +293,7 @@ pub async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome 
 }
 
 /// ID-07: messages without an id are no duplicates of one another.
-pub async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcome {
+async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
         endpoint.idempotency(once()).consumer(seen.clone())
@@ -310,7 +311,7 @@ pub async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcom
 }
 
 /// A duplicate request is answered with the reply of the first one, at its own address and request id.
-pub async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome {
+async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome {
     let asked = Recorder::<Ask>::new();
     let queue = stage.name("once");
     let count = Arc::new(AtomicU32::new(100));
@@ -345,4 +346,17 @@ pub async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Out
         bus.shutdown().await?;
     }
     Ok(())
+}
+
+behaviours! { idempotency:
+    a_duplicate_is_not_handled_again,
+    racing_duplicates_run_once,
+    a_failed_message_may_come_again,
+    a_retry_is_no_duplicate,
+    a_business_key_tells_duplicates_with_different_ids,
+    a_header_may_name_the_key,
+    a_key_belongs_to_one_message,
+    a_key_with_other_content_is_an_error,
+    messages_without_an_id_are_all_handled,
+    a_duplicate_request_gets_the_stored_reply,
 }

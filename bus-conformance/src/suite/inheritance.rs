@@ -4,6 +4,7 @@ use bus_core::{Endpoint, Fault, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::{Outcome, Recorder};
 
@@ -73,7 +74,7 @@ fn endpoint<M: Run>(stage: &dyn Stage, name: &str) -> (Endpoint, Recorder<M>) {
 }
 
 /// PS-06: through a diamond of base contracts each message arrives once at each level.
-pub async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Outcome {
+async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
     let (mid, mids) = endpoint::<Mid>(stage, "mid");
     let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
@@ -96,7 +97,7 @@ pub async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -
 }
 
 /// PS-06: an endpoint that consumes a type and its base runs only the consumer of the more specific type.
-pub async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Outcome {
+async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Outcome {
     let (events, leaves) = (Recorder::<Event>::new(), Recorder::<LeafA>::new());
     let endpoint = Endpoint::new(stage.name("both"))
         .concurrency(1)
@@ -123,7 +124,7 @@ pub async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -
 }
 
 /// A consumer of a base sees which type was published.
-pub async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
     let bus = stage.bus().endpoint(base).start().await?;
     let run = Uuid::now_v7();
@@ -153,7 +154,7 @@ pub async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> 
 }
 
 /// PS-07: who subscribed to a derived type does not get its base.
-pub async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outcome {
+async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outcome {
     let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
     let bus = stage.bus().endpoint(leaf).start().await?;
     let run = Uuid::now_v7();
@@ -167,7 +168,7 @@ pub async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> 
 }
 
 /// PS-08: an event that fulfils two unrelated contracts reaches the consumers of both, once each.
-pub async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Outcome {
+async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Outcome {
     let (audit, audited) = endpoint::<Audited>(stage, "audit");
     let (price, priced) = endpoint::<Priced>(stage, "price");
     let bus = stage.bus().endpoint(audit).endpoint(price).start().await?;
@@ -181,7 +182,7 @@ pub async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) ->
 }
 
 /// PS-09: a subscriber of a base hears every publisher of what is derived from it.
-pub async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
+async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
     let subscriber = stage.bus().endpoint(base).start().await?;
     let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
@@ -197,7 +198,7 @@ pub async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
 }
 
 /// PS-10: a second version that fulfils the first reaches subscribers of either, each with its own view.
-pub async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> Outcome {
+async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance.Versions:Placed")]
     struct Placed {
@@ -235,7 +236,7 @@ pub async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage)
 }
 
 /// A consumer of a renamed contract also gets what is published under the old name; publishing uses the new one.
-pub async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
+async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
     let (renamed, seen) = endpoint::<Renamed>(stage, "renamed");
     let (old, olds) = endpoint::<OldName>(stage, "old");
     let bus = stage.bus().endpoint(renamed).endpoint(old).start().await?;
@@ -254,7 +255,7 @@ pub async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
 }
 
 /// Generic contracts with different arguments are different contracts.
-pub async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> Outcome {
+async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance.Bases:Changed")]
     struct Changed<T> {
@@ -297,7 +298,7 @@ pub async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> O
 }
 
 /// The fault of a derived message reaches those who consume faults of its base.
-pub async fn a_fault_of_a_derived_message_is_one_of_its_base(stage: &dyn Stage) -> Outcome {
+async fn a_fault_of_a_derived_message_is_one_of_its_base(stage: &dyn Stage) -> Outcome {
     let faults = Recorder::<Fault<Event>>::new();
     let bus = stage
         .bus()
@@ -320,4 +321,17 @@ pub async fn a_fault_of_a_derived_message_is_one_of_its_base(stage: &dyn Stage) 
     }
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { inheritance:
+    a_base_contract_gets_each_derived_message_once,
+    the_most_specific_consumer_of_an_endpoint_runs,
+    a_consumer_of_a_base_sees_the_published_type,
+    a_derived_subscription_does_not_get_the_base,
+    unrelated_base_contracts_both_get_the_message,
+    a_base_hears_all_publishers,
+    a_new_version_reaches_subscribers_of_the_old_one,
+    an_alias_is_still_accepted,
+    generic_contracts_differ_by_their_arguments,
+    a_fault_of_a_derived_message_is_one_of_its_base,
 }

@@ -3,6 +3,7 @@
 use bus_core::{Bus, ConsumeContext, Endpoint, StartError};
 use futures_util::future::join_all;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
@@ -20,7 +21,7 @@ async fn stop(buses: impl IntoIterator<Item = Bus>) -> Outcome {
 }
 
 /// CS-01: of two services with two instances each, one instance of each service handles an event.
-pub async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
+async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let mut buses = Vec::new();
     for (name, seen) in [
@@ -50,7 +51,7 @@ pub async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outco
 }
 
 /// Instances that compete both get work when one alone is busy.
-pub async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome {
+async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = || {
         Endpoint::new(stage.name("shared"))
@@ -81,7 +82,7 @@ pub async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outc
 }
 
 /// CS-03: many instances and many publishers: everything is handled, and nothing twice.
-pub async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
+async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 400;
     let seen = Recorder::<Ordered>::new();
     let start = || {
@@ -109,7 +110,7 @@ pub async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome
 }
 
 /// CS-04: endpoints of one process alone each get their own copy, and their queue goes away with the process.
-pub async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Outcome {
+async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |seen: &Recorder<Ordered>| {
         Endpoint::per_instance(&stage.name("cache"))
@@ -142,7 +143,7 @@ pub async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -
 }
 
 /// CS-10: an endpoint that is stuck does not hold up another one that hears the same events.
-pub async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome {
+async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Ordered>::new();
     let stuck = Endpoint::new(stage.name("stuck"))
@@ -173,7 +174,7 @@ pub async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outc
 }
 
 /// PS-11: a process that stops hears no more; the others go on.
-pub async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
+async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
         Endpoint::new(stage.name(name))
@@ -199,7 +200,7 @@ pub async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
 }
 
 /// CS-06: an endpoint that wants its queue for itself refuses a second one, which says which queue.
-pub async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome {
+async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("alone");
     let seen = Recorder::<Place>::new();
     let endpoint = || Endpoint::new(&queue).exclusive().consumer(seen.clone());
@@ -228,7 +229,7 @@ pub async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outc
 }
 
 /// Of several instances with a single active one, the next takes over when that is gone.
-pub async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
+async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("leader");
     let (first, second) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |seen: &Recorder<Place>| {
@@ -255,7 +256,7 @@ pub async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
 }
 
 /// CS-12: an instance of higher priority is served first.
-pub async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Outcome {
+async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("preferred");
     let (low, high) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |seen: &Recorder<Place>, priority: i32| {
@@ -278,7 +279,7 @@ pub async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -
 }
 
 /// CS-08: subscribers that come and go all at once take nothing away with them.
-pub async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome {
+async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = || Endpoint::new(stage.name("busy")).consumer(seen.clone());
     let visits = (0..8).map(|_| async {
@@ -297,7 +298,7 @@ pub async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Out
 }
 
 /// CS-09: a consumer that stops in the middle of its queue, again and again, handles everything in the end.
-pub async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outcome {
+async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 200;
     let queue = stage.name("lives");
     let sender = stage.bus().start().await?;
@@ -321,4 +322,18 @@ pub async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outc
     let total: usize = handled.iter().map(Recorder::calls).sum();
     assert_eq!(total, COUNT as usize, "none lost, none twice");
     stop([sender]).await
+}
+
+behaviours! { instances:
+    instances_of_a_service_share_its_events,
+    a_busy_instance_leaves_work_to_the_other,
+    many_instances_handle_everything_once,
+    a_per_instance_endpoint_lives_with_its_process,
+    a_stuck_endpoint_does_not_hold_up_others,
+    a_stopped_process_hears_no_more,
+    an_exclusive_endpoint_shares_with_nobody needs ExclusiveConsumers,
+    a_standby_takes_over needs SingleActiveConsumer,
+    an_instance_of_higher_priority_is_served_first needs ConsumerPriorities,
+    subscribers_that_come_and_go_lose_nothing,
+    a_queue_is_worked_off_over_several_lives,
 }

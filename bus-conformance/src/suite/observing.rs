@@ -8,12 +8,13 @@ use bus_core::observe::{Consumed, Observer};
 use bus_core::{ConsumeContext, ConsumeError, Endpoint, RawMessage, Retry};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// WT-01: a tap gets an identical copy of what is sent and published to the endpoint; that handles each once.
-pub async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
+async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
     let overheard = Recorder::<RawMessage>::new();
@@ -53,7 +54,7 @@ pub async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
 }
 
 /// WT-03: a tap that fails or wants to answer disturbs nobody: no reply, no fault, and the original is handled.
-pub async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
+async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let refusals = Arc::new(Mutex::new(Vec::new()));
     let tap = Endpoint::new(stage.name("tap"))
@@ -115,7 +116,7 @@ pub async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outc
 }
 
 /// WT-06: a message that is retried is overheard once.
-pub async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
+async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
         3 => Ok(()),
@@ -191,7 +192,7 @@ impl Observer for Diary {
 }
 
 /// WT-09: observers are told once of each message that was sent, consumed or failed.
-pub async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
+async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Ok(()),
@@ -233,7 +234,7 @@ pub async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that was refused is not observed as sent.
-pub async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome {
+async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome {
     let diary = Diary::default();
     let bus = stage.bus().observe(diary.clone()).start().await?;
     let refused = bus
@@ -253,7 +254,7 @@ pub async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Out
 }
 
 /// WT-10: an observer that panics changes no outcome: publishing succeeds, and endpoints go on.
-pub async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
+async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     #[derive(Debug)]
     struct Clumsy;
     impl Observer for Clumsy {
@@ -300,7 +301,7 @@ pub async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outco
 }
 
 /// A message id that an observer sees is the one that the consumer sees.
-pub async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
+async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, Default)]
     struct Ids(Arc<Mutex<Vec<Option<Uuid>>>>);
     impl Observer for Ids {
@@ -329,4 +330,14 @@ pub async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
     bus.shutdown().await?;
     assert_eq!(*ids.0.lock().expect("no panic"), [id, id]);
     Ok(())
+}
+
+behaviours! { observing:
+    a_tap_gets_an_identical_copy,
+    a_tap_answers_nobody_and_raises_no_fault,
+    a_retried_message_is_overheard_once,
+    observers_are_told_once,
+    a_refused_message_is_not_observed_as_sent,
+    an_observer_that_panics_changes_nothing,
+    observers_see_the_ids_that_travel,
 }

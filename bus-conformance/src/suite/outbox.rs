@@ -10,6 +10,7 @@ use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKi
 use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};
 use crate::support::{Gate, Outcome, Recorder, Rig, numbers, with};
@@ -29,7 +30,7 @@ fn sender(end: String, succeeds: u32) -> impl bus_core::Consumer<Place> {
 }
 
 /// OB-01: nothing of what failed attempts sent ever leaves; their fault does.
-pub async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
+async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let faults = stage.name("faults");
@@ -70,7 +71,7 @@ pub async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
 }
 
 /// OB-02: what the successful attempt sent leaves once.
-pub async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
+async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let bus = stage
@@ -105,7 +106,7 @@ pub async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages leave in the order in which the consumer sent them.
-pub async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
+async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
@@ -140,7 +141,7 @@ pub async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
 }
 
 /// That holds also for what goes to exchanges of several kinds, once they are known to be there.
-pub async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
+async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
@@ -176,7 +177,7 @@ pub async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> 
 }
 
 /// Nothing leaves while the consumer still runs.
-pub async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcome {
+async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let gate = Gate::closed();
     let slow = with(
@@ -214,7 +215,7 @@ pub async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Ou
 }
 
 /// EQ-19: without an outbox what was sent is out, also if the consumer fails then.
-pub async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome {
+async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let ordered = Recorder::<Ordered>::new();
     let bus = stage
@@ -243,7 +244,7 @@ pub async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outc
 }
 
 /// A message marked so leaves at once, past the outbox.
-pub async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
+async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let hasty = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
@@ -280,7 +281,7 @@ pub async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus handle kept in a consumer sends at once, outside of the conversation.
-pub async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome {
+async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let handle: Arc<OnceLock<Bus>> = Arc::default();
     let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
@@ -312,7 +313,7 @@ pub async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outc
 }
 
 /// A request inside a consumer goes at once, also from an attempt that fails later.
-pub async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome {
+async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("asker");
     let answers = Recorder::<Told>::new();
     let asked = Recorder::<Ask>::new();
@@ -356,7 +357,7 @@ pub async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outc
 }
 
 /// What the broker refuses for good fails the delivery that sent it, without a retry of the consumer.
-pub async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let seen = Recorder::<Place>::new();
     let nowhere = format!("exchange:{}", stage.name("nowhere"));
@@ -385,7 +386,7 @@ pub async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -
 }
 
 /// The id of a message is fixed when it is published, before the outbox lets it go.
-pub async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome {
+async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let seen = Recorder::<Ordered>::new();
     let id = Uuid::now_v7();
@@ -414,7 +415,7 @@ pub async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Out
 }
 
 /// A fault is told although the outbox throws everything else away.
-pub async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
+async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let faults = Recorder::<Fault<Place>>::new();
     let bus = stage
@@ -433,7 +434,7 @@ pub async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome 
 }
 
 /// What a task that outlives its consumer publishes through the context is an error, not lost without a word.
-pub async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
+async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let contexts = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Ok(()),
@@ -479,7 +480,7 @@ pub async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn St
 }
 
 /// What no broker could take is refused where the consumer sends it, not when its outbox leaves.
-pub async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
+async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let delays = stage
         .transport()
@@ -524,7 +525,7 @@ pub async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcom
 }
 
 /// Messages to one target that the broker refuses for a while leave in order when it takes them.
-pub async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
+async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
     struct Full {
         queue: String,
         sends: AtomicU32,
@@ -571,4 +572,22 @@ pub async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> O
     assert_eq!(order, [1, 2, 3]);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { outbox:
+    what_cannot_be_sent_is_refused_at_once needs RoutingKeys,
+    refused_messages_do_not_overtake_each_other,
+    a_failed_consumer_has_sent_nothing,
+    the_successful_attempt_sends_once,
+    messages_leave_in_order,
+    messages_to_several_exchanges_leave_in_order,
+    nothing_leaves_before_the_consumer_is_done,
+    without_an_outbox_messages_leave_at_once,
+    a_message_may_leave_immediately,
+    a_bus_handle_in_a_consumer_sends_at_once,
+    a_request_inside_a_consumer_goes_at_once,
+    a_message_that_cannot_leave_fails_its_consumer,
+    ids_are_fixed_when_a_message_is_published,
+    the_fault_of_a_failed_attempt_leaves,
+    a_context_sends_nothing_after_its_consumer_has_ended,
 }

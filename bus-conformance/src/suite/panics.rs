@@ -12,6 +12,7 @@ use bus_core::send::SendContext;
 use bus_core::transport::{Health, Outgoing, TransportError};
 use bus_core::{BusBuilder, ConsumeContext, Endpoint};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
 use crate::support::{Outcome, Recorder, Rig, eventually};
@@ -51,7 +52,7 @@ async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -
 }
 
 /// A hook that panics refuses its message with the panic's text; the next one leaves.
-pub async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
+async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("next");
     let clumsy = |context: &mut SendContext| {
@@ -74,7 +75,7 @@ pub async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> 
 }
 
 /// A hook that panics for faults keeps no failed message from its error queue, and no other one waiting.
-pub async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
     let clumsy = |context: &mut SendContext| {
         assert_ne!(context.intent, Intent::Fault, "faults have no tenant");
         Ok(())
@@ -94,7 +95,7 @@ pub async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -
 }
 
 /// An error whose text or source panics fails its message like any other.
-pub async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stage) -> Outcome {
     struct Unspeakable;
     impl fmt::Display for Unspeakable {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +116,7 @@ pub async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stag
 }
 
 /// An error that is its own source fails its message like any other.
-pub async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outcome {
     #[derive(Debug)]
     struct Circular;
     impl fmt::Display for Circular {
@@ -132,7 +133,7 @@ pub async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> O
 }
 
 /// A panic while a message is moved puts that message off; health names it, and the others go on.
-pub async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) -> Outcome {
+async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) -> Outcome {
     struct Clumsy(AtomicBool);
     #[async_trait]
     impl Rig for Clumsy {
@@ -166,4 +167,12 @@ pub async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { panics:
+    a_hook_that_panics_refuses_its_message_alone,
+    a_hook_that_panics_for_faults_holds_nothing_up,
+    an_error_that_panics_when_it_is_shown_is_set_aside,
+    an_error_without_a_first_cause_is_set_aside,
+    a_panic_outside_of_consumers_puts_its_message_off,
 }

@@ -5,6 +5,7 @@ use bus_core::{ConsumeContext, Endpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Cancelled, Ordered, Place, Shipped, Told};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
@@ -19,7 +20,7 @@ fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
 }
 
 /// A member that was never set gives no correlation id, as in .NET.
-pub async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
+async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
     let shipped = Recorder::<Shipped>::new();
     let endpoint = Endpoint::new(stage.name("shipped"))
         .concurrency(1)
@@ -40,7 +41,7 @@ pub async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome
 }
 
 /// TL-10: through three hops the conversation is one, and each message names what caused it.
-pub async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
+async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
     let (shipped, ordered, cancelled) = (
         Recorder::<Shipped>::new(),
         Recorder::<Ordered>::new(),
@@ -102,7 +103,7 @@ pub async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
 }
 
 /// Headers of the user travel on unless the consumer sets them; those of the framework do not.
-pub async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
+async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).consumer(with(
         end.clone(),
@@ -136,7 +137,7 @@ pub async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
 }
 
 /// TL-01: a chain of messages and a request with its reply are one trace, each a span of its own.
-pub async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
+async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
     let (ordered, asked, told) = (
         Recorder::<Ordered>::new(),
         Recorder::<Ask>::new(),
@@ -184,7 +185,7 @@ pub async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages that nothing caused begin traces and conversations of their own.
-pub async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome {
+async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let bus = stage
         .bus()
@@ -202,7 +203,7 @@ pub async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Out
 }
 
 /// TL-03: a trace that came with a foreign message is continued; a malformed one is replaced, not an error.
-pub async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
+async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).concurrency(1).consumer(with(
         end.clone(),
@@ -235,7 +236,7 @@ pub async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
 }
 
 /// The envelope says who sent it, where to, when, and from which process.
-pub async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
+async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).consumer(with(
         end.clone(),
@@ -273,7 +274,7 @@ pub async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
 }
 
 /// A priority is that of the causing message, unless the consumer sets another.
-pub async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
+async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).max_priority(9).consumer(with(
         end.clone(),
@@ -300,7 +301,7 @@ pub async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
 }
 
 /// A redelivered message says so.
-pub async fn a_redelivered_message_says_so(stage: &dyn Stage) -> Outcome {
+async fn a_redelivered_message_says_so(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("again");
     let wire = stage.wire().await;
     wire.declare_queue(&queue).await;
@@ -320,4 +321,16 @@ pub async fn a_redelivered_message_says_so(stage: &dyn Stage) -> Outcome {
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
+}
+
+behaviours! { propagation:
+    ids_lead_through_a_chain,
+    a_correlation_id_of_zeros_is_not_sent,
+    user_headers_travel_on,
+    a_trace_is_continued,
+    unrelated_messages_begin_their_own_traces,
+    a_malformed_trace_is_replaced,
+    the_envelope_says_who_sent_it,
+    a_priority_travels_on needs Priorities,
+    a_redelivered_message_says_so,
 }

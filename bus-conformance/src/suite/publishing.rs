@@ -9,12 +9,13 @@ use bus_core::{Endpoint, SendError};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers};
 
 /// PS-04: each endpoint that subscribed handles an event once, with its headers.
-pub async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
+async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
         Endpoint::new(stage.name(name))
@@ -40,7 +41,7 @@ pub async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> O
 }
 
 /// PS-01: a queue keeps what is published before its consumer runs, each message with its own id, body and header.
-pub async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Outcome {
+async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = || Endpoint::new(stage.name("late")).consumer(seen.clone());
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
@@ -79,7 +80,7 @@ pub async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -
 }
 
 /// PS-02: a consumer gets its own type only.
-pub async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
+async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let bus = stage
         .bus()
@@ -108,7 +109,7 @@ pub async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
 }
 
 /// PS-05: an event that nobody subscribed to is published without an error.
-pub async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome {
+async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.shutdown().await?;
@@ -116,7 +117,7 @@ pub async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outc
 }
 
 /// PS-12: an endpoint without a subscription consumes what is sent to it, not what is published.
-pub async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
+async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let queue = stage.name("unsubscribed");
     let endpoint = Endpoint::new(&queue)
@@ -136,7 +137,7 @@ pub async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -
 }
 
 /// PS-24: a bus without endpoints publishes and sends to others.
-pub async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outcome {
+async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outcome {
     let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
     let queue = stage.name("orders");
     let endpoint = Endpoint::new(&queue)
@@ -156,7 +157,7 @@ pub async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> O
 }
 
 /// PS-28: deploying declares what `start` would, error and skipped queue included, and consumes nothing.
-pub async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
+async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let queue = stage.name("deployed");
     let endpoint = Endpoint::new(&queue).consumer(seen.clone());
@@ -172,7 +173,7 @@ pub async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outco
 }
 
 /// Publishing many events gives the outcome of each, in order, and all of them arrive.
-pub async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
+async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("many")).consumer(seen.clone());
     let bus = stage
@@ -197,4 +198,15 @@ pub async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
     assert_eq!(numbers(&seen.take(49).await), expected);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { publishing:
+    every_subscribed_endpoint_gets_its_own_copy,
+    a_queue_keeps_events_until_its_consumer_starts,
+    types_do_not_mix,
+    an_event_without_subscribers_is_no_error,
+    without_subscription_only_what_is_sent_arrives,
+    a_bus_without_endpoints_publishes_and_sends,
+    deploying_declares_and_consumes_nothing,
+    many_events_are_published_at_once,
 }

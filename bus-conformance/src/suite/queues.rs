@@ -6,6 +6,7 @@ use bus_core::error::SendErrorKind;
 use bus_core::topology::Overflow;
 use bus_core::{Endpoint, Retry};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, eventually, numbers};
@@ -13,7 +14,7 @@ use crate::support::{Outcome, Recorder, eventually, numbers};
 /// PC-04: a queue that is full and refuses gives its sender an error; room again, and it takes the next.
 ///
 /// The transport may try until the deadline.
-pub async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
+async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("full");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
@@ -45,7 +46,7 @@ pub async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
 }
 
 /// A queue that drops its oldest messages when it is full keeps the newest ones.
-pub async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
+async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sliding");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
@@ -76,7 +77,7 @@ pub async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
 }
 
 /// A queue may bound how long its messages wait.
-pub async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outcome {
+async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("fresh");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
@@ -105,7 +106,7 @@ pub async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outc
 }
 
 /// Quorum queues, with and without the safe arguments, work like classic ones: retries, error queue, and all.
-pub async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
+async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     for (name, set) in [
         ("quorum", Endpoint::quorum as fn(Endpoint) -> Endpoint),
@@ -140,7 +141,7 @@ pub async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome 
 }
 
 /// A bus may make all of its queues quorum queues, except those that cannot be.
-pub async fn a_bus_may_prefer_quorum_queues(stage: &dyn Stage) -> Outcome {
+async fn a_bus_may_prefer_quorum_queues(stage: &dyn Stage) -> Outcome {
     let (durable, temporary, urgent) = (
         Recorder::<Ordered>::new(),
         Recorder::<Ordered>::new(),
@@ -164,4 +165,12 @@ pub async fn a_bus_may_prefer_quorum_queues(stage: &dyn Stage) -> Outcome {
     }
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { queues:
+    a_full_queue_refuses_its_sender needs QueueLimits,
+    a_full_queue_may_drop_its_oldest needs QueueLimits,
+    a_queue_may_bound_how_long_messages_wait needs MessageTtl,
+    quorum_queues_work_like_classic_ones needs QuorumQueues,
+    a_bus_may_prefer_quorum_queues needs QuorumQueues + Priorities,
 }

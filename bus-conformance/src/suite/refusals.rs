@@ -9,6 +9,7 @@ use bus_core::{Address, Endpoint, Message, SendError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers};
@@ -19,7 +20,7 @@ fn refusal(outcome: Result<(), SendError>) -> SendError {
 }
 
 /// A command without a route is refused, with its type and the cure.
-pub async fn a_command_without_a_route_is_refused(stage: &dyn Stage) -> Outcome {
+async fn a_command_without_a_route_is_refused(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let error = refusal(bus.send(&Place { number: 1 }).await);
     assert_eq!(error.kind(), SendErrorKind::NoRoute);
@@ -33,7 +34,7 @@ pub async fn a_command_without_a_route_is_refused(stage: &dyn Stage) -> Outcome 
 }
 
 /// Addresses that cannot be read are refused, and say why.
-pub async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Outcome {
+async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     for address in [
         "orders",
@@ -49,7 +50,7 @@ pub async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Out
 }
 
 /// A command to an exchange that is not there is refused with its name, and costs no other message.
-pub async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage) -> Outcome {
+async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("orders");
     let bus = stage
@@ -83,7 +84,7 @@ pub async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn St
 }
 
 /// PC-02: a mandatory event that no queue takes is an error, of exactly that event among many.
-pub async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let topology =
         bus_core::topology::PublishTopology::<Ordered>::direct().entity_name(stage.name("keyed"));
@@ -121,7 +122,7 @@ pub async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) ->
 }
 
 /// A hook that refuses a message gives its sender the error; the message does not leave.
-pub async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
+async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("strict");
     let bus = stage
@@ -148,7 +149,7 @@ pub async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
 }
 
 /// A routing key longer than the protocol allows is a typed error, and the bus goes on.
-pub async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
+async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("next"))
         .concurrency(1)
@@ -167,7 +168,7 @@ pub async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus that is shut down sends nothing more and says so.
-pub async fn a_stopped_bus_refuses_to_send(stage: &dyn Stage) -> Outcome {
+async fn a_stopped_bus_refuses_to_send(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.shutdown().await?;
@@ -177,7 +178,7 @@ pub async fn a_stopped_bus_refuses_to_send(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that its type cannot write is refused before it leaves, with its name.
-pub async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance:Ledger")]
     struct Ledger {
@@ -196,7 +197,7 @@ pub async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> O
 }
 
 /// A deadline that is over before the broker had a chance is an error of that message, which is not sent later.
-pub async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("late");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -222,7 +223,7 @@ pub async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A command to the queue of a process that is gone is an error, and brings no queue into being.
-pub async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) -> Outcome {
     let gone = stage.name("gone");
     let bus = stage.bus().start().await?;
     let error = refusal(
@@ -233,4 +234,17 @@ pub async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) 
     assert_eq!(stage.depth(&gone).await, None);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { refusals:
+    a_command_without_a_route_is_refused,
+    an_address_that_cannot_be_read_is_refused,
+    a_missing_exchange_is_an_error_of_that_message_alone,
+    a_mandatory_event_without_a_queue_is_an_error needs Mandatory + RoutingKeys,
+    a_hook_may_refuse_a_message,
+    an_over_long_routing_key_is_refused needs RoutingKeys,
+    a_stopped_bus_refuses_to_send,
+    a_message_that_cannot_be_written_is_refused,
+    a_deadline_that_is_over_is_an_error,
+    a_command_to_a_process_that_is_gone_is_an_error needs Mandatory,
 }

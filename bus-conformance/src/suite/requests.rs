@@ -7,6 +7,7 @@ use bus_core::{Bus, ConsumeContext, Endpoint, OneOf2};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Declined, Ordered, Told};
 use crate::support::{Gate, Outcome, Recorder, eventually, with};
@@ -47,7 +48,7 @@ async fn nothing_pending(bus: &Bus) {
 }
 
 /// RQ-01: a reply carries the ids of its request and its own headers.
-pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
+async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
     let server = stage.bus().endpoint(endpoint).start().await?;
@@ -70,7 +71,7 @@ pub async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcom
 }
 
 /// A request survives the broker, as other messages do, unless the requester says otherwise.
-pub async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
+async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -84,7 +85,7 @@ pub async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome
 }
 
 /// A request goes to the configured route, or to the address that the requester names.
-pub async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
+async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
     let answer = |number: u32| {
         with((), move |(), ctx: ConsumeContext<Ask>| async move {
             Ok(ctx.respond(&Told { number }).await?)
@@ -116,7 +117,7 @@ pub async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome 
 }
 
 /// RQ-05: of many requests at once each gets its own reply, in whatever order they are answered.
-pub async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
+async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 40;
     let asked: Arc<Mutex<Vec<ConsumeContext<Ask>>>> = Arc::default();
     let gate = Gate::closed();
@@ -155,7 +156,7 @@ pub async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outco
 }
 
 /// RQ-07: a requester that is dropped stops waiting, and its late reply bothers nobody.
-pub async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
+async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
         gate.clone(),
@@ -188,7 +189,7 @@ pub async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
 }
 
 /// RQ-08: a requester that accepts two types gets whichever the responder chose.
-pub async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
+async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
@@ -211,7 +212,7 @@ pub async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
 }
 
 /// RQ-10: a consumer may ask while it consumes, also at concurrency 1; the conversation goes on.
-pub async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
     let inner = Recorder::<Ask>::new();
     let relay = Endpoint::new(stage.name("relay"))
         .concurrency(1)
@@ -254,7 +255,7 @@ pub async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome 
 }
 
 /// RQ-11: an event that a responder publishes carries no request id; its reply does.
-pub async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
+async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
     let events = Recorder::<Ordered>::new();
     let responder = Endpoint::new(stage.name("responder")).consumer(with(
         (),
@@ -287,7 +288,7 @@ pub async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome
 }
 
 /// RQ-12: of several processes that ask the same service, each gets its own replies.
-pub async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
+async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
     let ask = |bus: &Bus, number| {
@@ -307,7 +308,7 @@ pub async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that names no response address has its answer published.
-pub async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Outcome {
+async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Outcome {
     let told = Recorder::<Told>::new();
     let bus = stage
         .bus()
@@ -319,4 +320,17 @@ pub async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Out
     assert_eq!(told.next().await.message().number, 5);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { requests:
+    a_reply_carries_the_ids_of_its_request,
+    a_request_is_durable_unless_transient,
+    a_request_goes_where_it_is_addressed,
+    parallel_requests_get_their_own_replies,
+    a_dropped_request_is_forgotten,
+    either_of_two_replies_is_accepted,
+    a_consumer_may_ask_while_it_consumes,
+    only_the_reply_carries_the_request_id,
+    only_the_requester_gets_the_reply,
+    an_answer_without_an_address_is_published,
 }

@@ -9,6 +9,7 @@ use bus_core::middleware::Jitter;
 use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
 use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw, with, within};
@@ -47,7 +48,7 @@ async fn attempts(
 }
 
 /// RT-02: an interval retry of limit 2 makes 3 attempts, numbered, and then no more.
-pub async fn retries_are_counted_and_end(stage: &dyn Stage) -> Outcome {
+async fn retries_are_counted_and_end(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "interval", Retry::interval(2, MILLI), |_| {
         "broken".into()
     })
@@ -63,7 +64,7 @@ pub async fn retries_are_counted_and_end(stage: &dyn Stage) -> Outcome {
 }
 
 /// Each kind of policy makes the attempts that its numbers say.
-pub async fn every_policy_makes_its_attempts(stage: &dyn Stage) -> Outcome {
+async fn every_policy_makes_its_attempts(stage: &dyn Stage) -> Outcome {
     let exponential = Retry::exponential(3, MILLI, 4 * MILLI);
     for (name, retry, expected) in [
         ("none", Retry::none(), 1),
@@ -81,14 +82,14 @@ pub async fn every_policy_makes_its_attempts(stage: &dyn Stage) -> Outcome {
 }
 
 /// RT-10: a long row of immediate retries runs to its end.
-pub async fn thousands_of_immediate_retries_run(stage: &dyn Stage) -> Outcome {
+async fn thousands_of_immediate_retries_run(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "many", Retry::immediate(5_000), |_| "broken".into()).await?;
     assert_eq!(calls.len(), 5_001);
     Ok(())
 }
 
 /// RT-03: a message that succeeds at its second attempt is done: no fault, nothing in the error queue.
-pub async fn a_message_that_succeeds_at_last_is_done(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_succeeds_at_last_is_done(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("flaky");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
         1 => Err("broken".into()),
@@ -120,7 +121,7 @@ struct Duplicate;
 struct NotStored(#[source] Duplicate);
 
 /// RT-07: an ignored error is not retried, also where it is the cause of another; unlisted errors are.
-pub async fn ignored_errors_are_not_retried(stage: &dyn Stage) -> Outcome {
+async fn ignored_errors_are_not_retried(stage: &dyn Stage) -> Outcome {
     let retry = || Retry::immediate(2).ignore::<Duplicate>();
     let plain = attempts(stage, "plain", retry(), |_| Duplicate.into()).await?;
     assert_eq!(plain.len(), 1);
@@ -132,7 +133,7 @@ pub async fn ignored_errors_are_not_retried(stage: &dyn Stage) -> Outcome {
 }
 
 /// A policy for one error retries nothing else.
-pub async fn only_listed_errors_are_retried(stage: &dyn Stage) -> Outcome {
+async fn only_listed_errors_are_retried(stage: &dyn Stage) -> Outcome {
     let retry = || Retry::immediate(2).only::<Duplicate>();
     let listed = attempts(stage, "listed", retry(), |_| NotStored(Duplicate).into()).await?;
     assert_eq!(listed.len(), 3);
@@ -142,7 +143,7 @@ pub async fn only_listed_errors_are_retried(stage: &dyn Stage) -> Outcome {
 }
 
 /// RT-08: the filter is asked after each attempt.
-pub async fn the_filter_is_asked_after_each_attempt(stage: &dyn Stage) -> Outcome {
+async fn the_filter_is_asked_after_each_attempt(stage: &dyn Stage) -> Outcome {
     let retry = Retry::immediate(5).when(|error| error.to_string() != "hopeless");
     let calls = attempts(stage, "flips", retry, |ctx| match ctx.attempt() {
         1 => "try again".into(),
@@ -153,7 +154,7 @@ pub async fn the_filter_is_asked_after_each_attempt(stage: &dyn Stage) -> Outcom
 }
 
 /// A permanent error is not retried.
-pub async fn a_permanent_error_is_not_retried(stage: &dyn Stage) -> Outcome {
+async fn a_permanent_error_is_not_retried(stage: &dyn Stage) -> Outcome {
     let fail = |_: &ConsumeContext<Place>| ConsumeError::permanent("the number is taken");
     let calls = attempts(stage, "permanent", Retry::immediate(5), fail).await?;
     assert_eq!(calls.len(), 1);
@@ -161,7 +162,7 @@ pub async fn a_permanent_error_is_not_retried(stage: &dyn Stage) -> Outcome {
 }
 
 /// RT-28: a panic is caught and not retried; the endpoint goes on.
-pub async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) -> Outcome {
+async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "panics", Retry::immediate(5), |_| {
         panic!("out of paper")
     })
@@ -184,7 +185,7 @@ pub async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) ->
 }
 
 /// RT-32: an attempt that takes too long ends, counts as failed, and is retried.
-pub async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Outcome {
+async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("slow");
     let stuck = Gate::closed();
     let seen = Recorder::<Place>::new();
@@ -219,7 +220,7 @@ pub async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Out
 }
 
 /// RT-17: every attempt sees the original message, and so does the error queue.
-pub async fn every_attempt_sees_the_original_message(stage: &dyn Stage) -> Outcome {
+async fn every_attempt_sees_the_original_message(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("original");
     let seen = Recorder::<Place>::failing();
     let endpoint = Endpoint::new(&queue)
@@ -244,7 +245,7 @@ pub async fn every_attempt_sees_the_original_message(stage: &dyn Stage) -> Outco
 }
 
 /// A message that waits for its retry keeps its slot; other slots go on meanwhile.
-pub async fn a_waiting_retry_keeps_its_slot_and_others_go_on(stage: &dyn Stage) -> Outcome {
+async fn a_waiting_retry_keeps_its_slot_and_others_go_on(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("slots");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
@@ -280,7 +281,7 @@ pub async fn a_waiting_retry_keeps_its_slot_and_others_go_on(stage: &dyn Stage) 
 }
 
 /// With concurrency 1 a message that is retried is not overtaken.
-pub async fn a_retried_message_is_not_overtaken_at_concurrency_1(stage: &dyn Stage) -> Outcome {
+async fn a_retried_message_is_not_overtaken_at_concurrency_1(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("ordered");
     let seen = Recorder::<Place>::deciding(|ctx| match (ctx.message().number, ctx.attempt()) {
         (0, 1 | 2) => Err("broken".into()),
@@ -307,7 +308,7 @@ pub async fn a_retried_message_is_not_overtaken_at_concurrency_1(stage: &dyn Sta
 }
 
 /// RT-12: a stop does not wait out a long retry interval; the message goes back to its queue without a fault.
-pub async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
+async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("patient");
     let seen = Recorder::<Place>::failing();
     let endpoint = Endpoint::new(&queue)
@@ -334,7 +335,7 @@ pub async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
 }
 
 /// RT-21: a foreign message without ids or headers is retried like any other.
-pub async fn a_foreign_message_without_ids_is_retried(stage: &dyn Stage) -> Outcome {
+async fn a_foreign_message_without_ids_is_retried(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
         1 => Err("broken".into()),
@@ -354,7 +355,7 @@ pub async fn a_foreign_message_without_ids_is_retried(stage: &dyn Stage) -> Outc
 }
 
 /// The policy of an endpoint wins over that of its bus.
-pub async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
+async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let (own, general) = (Recorder::<Place>::failing(), Recorder::<Place>::failing());
     let (first, second) = (stage.name("own"), stage.name("general"));
     let bus = stage
@@ -382,7 +383,7 @@ pub async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
 }
 
 /// Middleware around the delivery runs once, middleware around attempts at each of them.
-pub async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Stage) -> Outcome {
+async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Stage) -> Outcome {
     let counted = |count: &Arc<AtomicU32>| {
         let count = Arc::clone(count);
         middleware::from_fn(move |ctx: ConsumeContext, next: bus_core::Next| {
@@ -412,7 +413,7 @@ pub async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Sta
 }
 
 /// EQ-06: however often a message is tried, its failure is told once.
-pub async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
+async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
     let faults = Recorder::<Fault<Place>>::new();
@@ -452,4 +453,25 @@ pub async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.calls(), 12);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { retrying:
+    retries_are_counted_and_end,
+    every_policy_makes_its_attempts,
+    thousands_of_immediate_retries_run,
+    a_message_that_succeeds_at_last_is_done,
+    ignored_errors_are_not_retried,
+    only_listed_errors_are_retried,
+    the_filter_is_asked_after_each_attempt,
+    a_permanent_error_is_not_retried,
+    a_panic_is_a_failure_and_the_endpoint_goes_on,
+    an_attempt_that_takes_too_long_is_retried,
+    every_attempt_sees_the_original_message,
+    a_waiting_retry_keeps_its_slot_and_others_go_on,
+    a_retried_message_is_not_overtaken_at_concurrency_1,
+    a_stop_does_not_wait_for_a_retry,
+    a_foreign_message_without_ids_is_retried,
+    the_policy_of_the_endpoint_wins,
+    middleware_runs_around_the_delivery_or_each_attempt,
+    a_retried_message_raises_one_fault,
 }

@@ -5,6 +5,7 @@ use bus_core::topology::PublishTopology;
 use bus_core::topology::{Binding, Exchange, Node, Topology};
 use bus_core::{BusBuilder, Endpoint, Fault};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers, with};
@@ -19,7 +20,7 @@ fn bus_with(stage: &dyn Stage, topology: Topologies) -> BusBuilder {
 }
 
 /// PS-14: a direct exchange delivers by key, and the consumer sees the key.
-pub async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
+async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("alpha"))
         .concurrency(1)
@@ -46,7 +47,7 @@ pub async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
 }
 
 /// PS-15: in topic patterns `*` is exactly one word and `#` any number of them.
-pub async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
+async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
     let (one, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, pattern: &str, seen: &Recorder<Ordered>| {
         Endpoint::new(stage.name(name))
@@ -76,7 +77,7 @@ pub async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
 }
 
 /// A subscription without a key to a topic exchange gets everything.
-pub async fn a_topic_subscription_without_a_key_gets_everything(stage: &dyn Stage) -> Outcome {
+async fn a_topic_subscription_without_a_key_gets_everything(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("all")).consumer(seen.clone());
     let bus = bus_with(stage, Topologies::topic())
@@ -92,7 +93,7 @@ pub async fn a_topic_subscription_without_a_key_gets_everything(stage: &dyn Stag
 }
 
 /// The key that the topology computes is used, unless the publisher names one.
-pub async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcome {
+async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let topology = Topologies::direct().routing_key(|event| event.number.to_string());
     let endpoint = Endpoint::new(stage.name("seven"))
@@ -108,7 +109,7 @@ pub async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcom
 }
 
 /// A headers exchange delivers to those whose conditions hold: all of them, or any where `x-match` says so.
-pub async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outcome {
+async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outcome {
     let (all, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let conditions = |how: &str| {
         [("x-match", how), ("Tenant", "north"), ("Size", "big")]
@@ -148,7 +149,7 @@ pub async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> 
 }
 
 /// PS-16: an exchange bound to an exchange bound to an endpoint delivers once, and only with the right key.
-pub async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
+async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
     let (outer, inner, queue) = (stage.name("outer"), stage.name("inner"), stage.name("end"));
     let wire = stage.wire().await;
     let direct = Exchange::new(&outer, bus_core::topology::ExchangeKind::Direct);
@@ -177,9 +178,7 @@ pub async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outco
 }
 
 /// PS-22: what nobody subscribed to lands in the alternate exchange, also when a consumer publishes it.
-pub async fn an_alternate_exchange_receives_what_nobody_subscribed_to(
-    stage: &dyn Stage,
-) -> Outcome {
+async fn an_alternate_exchange_receives_what_nobody_subscribed_to(stage: &dyn Stage) -> Outcome {
     let stray = stage.name("stray");
     let topology = || {
         PublishTopology::<Cancelled>::fanout()
@@ -212,7 +211,7 @@ pub async fn an_alternate_exchange_receives_what_nobody_subscribed_to(
 }
 
 /// PS-18: a contract whose exchange has another name is delivered there, and its faults arrive.
-pub async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
+async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
     let exchange = stage.name("orders-of-the-north");
     let seen = Recorder::<Ordered>::failing();
     let faults = Recorder::<Fault<Ordered>>::new();
@@ -240,7 +239,7 @@ pub async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
 }
 
 /// A hook may change key and intent-dependent settings of what leaves.
-pub async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
+async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("hooked"))
         .concurrency(1)
@@ -263,4 +262,16 @@ pub async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
     assert_eq!(numbers(&seen.until_last().await), [1]);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { routing:
+    a_direct_exchange_delivers_by_key needs RoutingKeys,
+    topic_patterns_match_words needs RoutingKeys,
+    a_topic_subscription_without_a_key_gets_everything needs RoutingKeys,
+    the_routing_key_comes_from_the_message needs RoutingKeys,
+    a_headers_exchange_delivers_by_header_values needs HeadersExchanges,
+    bindings_lead_from_exchange_to_exchange needs RoutingKeys,
+    an_alternate_exchange_receives_what_nobody_subscribed_to needs AlternateExchanges,
+    an_exchange_may_have_another_name,
+    a_hook_may_choose_the_routing_key needs RoutingKeys,
 }

@@ -6,12 +6,13 @@ use bus_core::send::SendContext;
 use bus_core::{ConsumeContext, Endpoint};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place, Shipped};
 use crate::support::{Outcome, Recorder, envelope, numbers, raw};
 
 /// PS-13: a command goes to the queue of its route and nowhere else.
-pub async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
+async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
     let (here, there) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |name: &str, seen: &Recorder<Place>| {
         Endpoint::new(stage.name(name))
@@ -38,7 +39,7 @@ pub async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
 }
 
 /// A command to a queue that is not there yet waits in it for its consumer.
-pub async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> Outcome {
+async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("later");
     let sender = stage.bus().start().await?;
     sender
@@ -55,7 +56,7 @@ pub async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage)
 }
 
 /// SC-13: a message that waited longer than its time to live is dropped; others are not.
-pub async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
+async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("short");
     let address = format!("queue:{queue}");
     let seen = Recorder::<Place>::new();
@@ -87,7 +88,7 @@ pub async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
 }
 
 /// A queue with priorities serves higher ones first.
-pub async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
+async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("urgent");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
@@ -117,7 +118,7 @@ pub async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
 }
 
 /// PC-11: messages are written to disk unless their sender says otherwise.
-pub async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
+async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("kept"))
         .concurrency(1)
@@ -134,7 +135,7 @@ pub async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome
 }
 
 /// The correlation id comes from the contract's member, unless the sender names another.
-pub async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcome {
+async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Shipped>::new();
     let endpoint = Endpoint::new(stage.name("shipped"))
         .concurrency(1)
@@ -161,7 +162,7 @@ pub async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Ou
 }
 
 /// Hooks see everything that leaves, in order, and add what travels with it.
-pub async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
+async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("hooked");
     let hook = |name: &'static str| {
@@ -190,7 +191,7 @@ pub async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome 
 }
 
 /// Nothing leaves when a sending is dropped; one that is kept may be awaited by another task.
-pub async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
+async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("lazy"))
         .concurrency(1)
@@ -206,7 +207,7 @@ pub async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-09: header names and values in any script arrive byte for byte.
-pub async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
+async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
     let texts = [
         "♥",
         "ɤϡ֎ᾣ",
@@ -238,7 +239,7 @@ pub async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
 }
 
 /// IO-11: headers keep their kind: numbers, truth values, lists and maps.
-pub async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
+async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
     use bus_core::message::HeaderValue as Value;
     let list = vec![Value::Int(1), "two".into(), Value::Null];
     let map = [("inner".to_owned(), Value::List(list.clone()))]
@@ -272,7 +273,7 @@ pub async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
 }
 
 /// IO-01: the smallest foreign envelope is consumed: type and message, nothing else.
-pub async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
+async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("foreign");
     let bus = stage
@@ -299,7 +300,7 @@ pub async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
 }
 
 /// SE-10: names of queues in any script work, and so do addresses with them.
-pub async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
+async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("größe-注文.v2");
     let seen = Recorder::<Place>::failing();
     let bus = stage
@@ -325,4 +326,19 @@ pub async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
+}
+
+behaviours! { sending:
+    a_command_goes_where_its_route_says,
+    a_command_waits_for_an_endpoint_that_comes_later,
+    an_expired_message_is_not_consumed needs MessageTtl,
+    higher_priorities_are_served_first needs Priorities,
+    messages_are_durable_unless_transient,
+    the_correlation_id_comes_from_the_contract,
+    hooks_run_for_everything_that_leaves,
+    a_sending_leaves_only_when_awaited,
+    headers_arrive_in_any_script,
+    headers_keep_their_kind,
+    the_smallest_envelope_is_consumed,
+    queue_names_may_be_in_any_script,
 }

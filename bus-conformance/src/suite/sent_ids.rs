@@ -11,12 +11,13 @@ use bus_core::transport::Capability;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place, Told};
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// The ids of what a consumer sends are the same when its message comes again, and differ from each other.
-pub async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let seen = Recorder::<Ordered>::new();
     let sends = async |ctx: ConsumeContext<Place>| {
@@ -56,7 +57,7 @@ pub async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) ->
 
 /// An endpoint that knows ids handles once what an endpoint before it has sent twice, even where the second run wrote
 /// something else into it.
-pub async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
+async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
     let (first, second) = (stage.name("first"), stage.name("second"));
     let (to, runs) = (format!("queue:{second}"), Arc::new(AtomicU32::new(0)));
     let forwards = with(
@@ -100,7 +101,7 @@ pub async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outco
 }
 
 /// A send that can never succeed fails where it is made, in the consumer; what was sent before it does not leave.
-pub async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage) -> Outcome {
+async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage) -> Outcome {
     let (queue, missing) = (stage.name("sender"), stage.name("missing"));
     let seen = Recorder::<Ordered>::new();
     let sends = with(
@@ -142,7 +143,7 @@ pub async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn S
 }
 
 /// A delay is refused at the call on a transport that has none.
-pub async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -> Outcome {
+async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     let can_delay = stage
         .transport()
         .capabilities()
@@ -155,4 +156,11 @@ pub async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -
     assert_eq!(refused, expected);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { sent_ids:
+    a_message_that_comes_again_sends_the_same_ids,
+    a_duplicate_is_recognized_over_two_hops,
+    what_cannot_be_sent_is_refused_before_anything_leaves,
+    a_delay_that_cannot_be_kept_is_refused_at_once,
 }

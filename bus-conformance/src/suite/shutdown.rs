@@ -5,12 +5,13 @@ use std::time::Duration;
 use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, ConsumeContext, Endpoint};
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Cancelled, Ordered, Place, Told};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with, within};
 
 /// SH-01: what runs may finish and still send; what was only handed out goes back and is handled by the next process.
-pub async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome {
+async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("stopping"), stage.name("end"));
     let gate = Gate::closed();
     let slow = with(
@@ -62,7 +63,7 @@ pub async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Out
 }
 
 /// SH-01: a consumer that runs while its process stops may still answer.
-pub async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
+async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let queue = stage.name("responder");
     let responder = with(gate.clone(), |gate, ctx: ConsumeContext<Ask>| async move {
@@ -93,7 +94,7 @@ pub async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
 }
 
 /// A consumer that asks others while its process stops still gets its answer.
-pub async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
+async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("asker"), stage.name("end"));
     let gate = Gate::closed();
     let responder = Endpoint::new(stage.name("responder"))
@@ -127,7 +128,7 @@ pub async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
 }
 
 /// SH-02: after the stop timeout consumers are told; what they were handling comes again, marked, without a fault.
-pub async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Outcome {
+async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("stubborn");
     let told = Gate::closed();
     told.open();
@@ -156,7 +157,7 @@ pub async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -
 }
 
 /// SH-02: a consumer that ignores the cancellation is dropped, and its message comes again.
-pub async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("deaf");
     let running = Gate::closed();
     let deaf = with(
@@ -214,7 +215,7 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
 }
 
 /// SH-04: stopping twice, or twice at once, or with nothing running, is fine and gives the same outcome.
-pub async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
+async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("stopping")).consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -229,7 +230,7 @@ pub async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
 }
 
 /// SH-18: a bus that is dropped without a stop gives back what it was handling.
-pub async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
+async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("dropped");
     let gate = Gate::closed();
     let stuck = with(gate.clone(), |gate, _: ConsumeContext<Place>| async move {
@@ -261,7 +262,7 @@ pub async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome
 }
 
 /// SH-16: unwanted and failing messages in the queue do not hold up the stop.
-pub async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
+async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("messy");
     let seen = Recorder::<Place>::failing();
     let bus = stage
@@ -290,7 +291,7 @@ pub async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn S
 }
 
 /// SH-10: what arrives while a process stops is handled once, by the next.
-pub async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Stage) -> Outcome {
+async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("relay");
     let sender = stage.bus().start().await?;
     let seen = Recorder::<Place>::new();
@@ -316,7 +317,7 @@ pub async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn
 }
 
 /// A paused endpoint does not hold up the stop, and does not start again after it.
-pub async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
+async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("paused");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -338,7 +339,7 @@ pub async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
 }
 
 /// A process may stop as soon as it has started, again and again.
-pub async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outcome {
+async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outcome {
     let lives = (0..40).map(|_| async {
         let endpoint = Endpoint::new(stage.name("brief")).consumer(Recorder::<Ordered>::new());
         let bus = stage
@@ -353,4 +354,18 @@ pub async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outc
         outcome?;
     }
     Ok(())
+}
+
+behaviours! { shutdown:
+    what_runs_finishes_and_the_rest_goes_back,
+    a_running_consumer_may_still_answer,
+    a_running_consumer_may_still_ask,
+    after_the_stop_timeout_consumers_are_cancelled,
+    a_consumer_that_ignores_cancellation_is_dropped,
+    stopping_twice_is_fine,
+    a_dropped_bus_gives_its_messages_back,
+    unwanted_and_failing_messages_do_not_hold_up_the_stop,
+    what_arrives_during_the_stop_waits_for_the_next_process,
+    a_paused_endpoint_stays_stopped,
+    a_bus_may_stop_as_soon_as_it_has_started,
 }

@@ -3,12 +3,13 @@
 use bus_core::{Endpoint, RawMessage};
 use serde_json::json;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Place};
 use crate::support::{Outcome, Recorder, envelope, numbers};
 
 /// EQ-12: what no consumer wants lies in the skipped queue as it came, with the reason; it is no failure.
-pub async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
+async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -37,7 +38,7 @@ pub async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
 }
 
 /// EQ-13: hundreds of unwanted messages in a row neither stop the endpoint nor hold up its shutdown.
-pub async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> Outcome {
+async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
     let bus = stage
@@ -65,7 +66,7 @@ pub async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) 
 }
 
 /// EQ-14: an endpoint may drop what no consumer wants.
-pub async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
+async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
@@ -88,7 +89,7 @@ pub async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
 }
 
 /// A consumer of everything gets what no typed consumer wants, of whatever type.
-pub async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("greedy");
     let (placed, rest) = (Recorder::<Place>::new(), Recorder::<RawMessage>::new());
     let endpoint = Endpoint::new(&queue)
@@ -110,4 +111,11 @@ pub async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcom
     bus.shutdown().await?;
     assert_eq!((placed.calls(), rest.calls()), (1, 1));
     Ok(())
+}
+
+behaviours! { skipping:
+    an_unwanted_message_is_skipped,
+    many_unwanted_messages_do_not_stop_the_endpoint,
+    unwanted_messages_may_be_discarded,
+    a_consumer_of_everything_gets_the_rest,
 }

@@ -10,6 +10,7 @@ use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, Endpoint};
 use tokio::time::timeout;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::Place;
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
@@ -42,7 +43,7 @@ async fn stuck(
 }
 
 /// A pause that waits for a consumer does not hold up the stop, which cuts that one off.
-pub async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
+async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
     let (bus, queue, _) = stuck(stage, brief, &gate).await?;
@@ -69,7 +70,7 @@ pub async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> O
 }
 
 /// A caller that stops waiting for a pause changes nothing: what runs is done in peace, and nothing more is taken.
-pub async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
+async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
@@ -147,7 +148,7 @@ struct Resuming {
 }
 
 /// A resume that waits for the broker does not hold up the stop, and ends with it.
-pub async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
+async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
     let Resuming { bus, task, .. } = Arc::new(Deaf::default()).resuming(stage).await?;
     within("the stop", bus.shutdown()).await?;
     let error = within("the resume", task).await?.expect_err("stopped");
@@ -156,7 +157,7 @@ pub async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> 
 }
 
 /// A pause ends a resume that waits for the broker; the next resume succeeds when the broker is there.
-pub async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
+async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
         bus,
@@ -174,7 +175,7 @@ pub async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
 }
 
 /// A resume that nobody awaits leaves the endpoint paused, and declares again when it is tried again.
-pub async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Outcome {
+async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
         bus,
@@ -196,7 +197,7 @@ pub async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -
 }
 
 /// A caller that stops waiting for the stop changes nothing: consumers end in peace, and the next call awaits the same.
-pub async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
+async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
     let dropped = timeout(Duration::from_millis(50), bus.shutdown()).await;
@@ -211,7 +212,7 @@ pub async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
 }
 
 /// A stop that was late is late for everybody who asks, also after it.
-pub async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
+async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
     let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
     let (bus, ..) = stuck(stage, brief, &Gate::closed()).await?;
     let dropped = timeout(Duration::from_millis(10), bus.shutdown()).await;
@@ -252,7 +253,7 @@ where
 }
 
 /// A consumer may stop its bus, if it does not wait for that.
-pub async fn a_consumer_may_stop_its_bus(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_may_stop_its_bus(stage: &dyn Stage) -> Outcome {
     let spawns = |bus: Bus| async move {
         tokio::spawn(async move { bus.shutdown().await });
         Ok(())
@@ -264,7 +265,7 @@ pub async fn a_consumer_may_stop_its_bus(stage: &dyn Stage) -> Outcome {
 }
 
 /// A consumer that awaits the stop of its own bus is cut off; the stop goes on to its end.
-pub async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Outcome {
     let awaits = |bus: Bus| async move { Ok(bus.shutdown().await?) };
     let (bus, queue) = stopped_from_within(stage, awaits).await?;
     bus.shutdown().await.expect_err("it was cut off");
@@ -288,7 +289,7 @@ fn hand_over_the_runtime() {
 }
 
 /// A consumer that blocks its thread does not hold up the stop.
-pub async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> Outcome {
     let (blocks, blocked) = mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(blocked));
     let begun = Gate::closed();
@@ -321,7 +322,7 @@ pub async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage)
 }
 
 /// A broker that no longer answers does not hold up the stop.
-pub async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> Outcome {
+async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> Outcome {
     struct Frozen;
     #[async_trait]
     impl Rig for Frozen {
@@ -338,4 +339,18 @@ pub async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> 
     let _ = within("the stop", bus.shutdown()).await;
     assert!(!bus.health().is_healthy());
     Ok(())
+}
+
+behaviours! { stopping:
+    a_pause_under_way_does_not_hold_up_the_stop,
+    a_pause_that_nobody_awaits_goes_on,
+    a_resume_under_way_does_not_hold_up_the_stop,
+    a_pause_ends_a_resume_under_way,
+    a_resume_that_nobody_awaits_may_be_tried_again,
+    a_stop_that_nobody_awaits_goes_on,
+    all_callers_get_the_same_outcome,
+    a_consumer_may_stop_its_bus,
+    a_consumer_that_awaits_its_own_stop_is_cut_off,
+    a_consumer_that_blocks_its_thread_is_left_behind,
+    a_broker_that_does_not_answer_is_left_behind,
 }

@@ -6,6 +6,7 @@ use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency};
 use uuid::Uuid;
 
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, LAST, Place, Told};
 use crate::support::{Outcome, Recorder, numbers, with};
@@ -23,7 +24,7 @@ fn endless(stage: &dyn Stage) -> BusBuilder {
 }
 
 /// Settings without end disturb neither what succeeds, nor what fails, nor what comes twice, nor the stop.
-pub async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
+async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("endless");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Err("broken".into()),
@@ -48,7 +49,7 @@ pub async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message may have all the time there is, to leave, to arrive, and to be answered.
-pub async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome {
+async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome {
     let (queue, asked) = (stage.name("endless"), stage.name("asked"));
     let seen = Recorder::<Place>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
@@ -72,4 +73,9 @@ pub async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outc
     assert_eq!(told.number, 7);
     bus.shutdown().await?;
     Ok(())
+}
+
+behaviours! { times:
+    settings_may_be_without_end needs MessageTtl,
+    a_message_may_have_all_the_time_there_is,
 }

@@ -6,12 +6,13 @@ use bus_core::error::SendErrorKind;
 use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, middleware};
 
 use super::requests::{PATIENCE, responder, tell};
+use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Ask, Declined, LAST, Told};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
 
 /// RQ-02: a failing responder gives the requester type, text and message types of the failure, before its timeout.
-pub async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
     let endpoint =
         Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
             Err("12x".parse::<u32>().expect_err("no number").into())
@@ -40,7 +41,7 @@ pub async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outc
 }
 
 /// RQ-17: a responder that is retried and still fails answers once.
-pub async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
+async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::failing();
     let queue = stage.name("responder");
     let endpoint = Endpoint::new(&queue)
@@ -68,7 +69,7 @@ pub async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> 
 }
 
 /// RQ-03: a request that nobody answers ends at about its timeout, with an error that says so.
-pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
+async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
@@ -98,7 +99,7 @@ pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome
 }
 
 /// RQ-08: a reply of a type that was not asked for is an error that names both.
-pub async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let error = server
         .request::<Declined>(&Ask { number: 1 })
@@ -117,7 +118,7 @@ pub async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// RQ-16: a responder that fails after it responded has answered with its fault alone.
-pub async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
+async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let endpoint = Endpoint::new(&queue).concurrency(1).consumer(with(
         (),
@@ -154,7 +155,7 @@ pub async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outc
 }
 
 /// RQ-22: shutting down ends every wait at once.
-pub async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
+async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let address = format!("queue:{}", stage.name("silent"));
     let request = bus.request::<Told>(&Ask { number: 1 }).to(address);
@@ -171,7 +172,7 @@ pub async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outco
 }
 
 /// A request that cannot be decoded is answered with a fault that says why.
-pub async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
     /// What an older requester sends under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Ask")]
@@ -203,9 +204,7 @@ pub async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn 
 }
 
 /// A request that a middleware refuses is answered with a fault.
-pub async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
-    stage: &dyn Stage,
-) -> Outcome {
+async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = Endpoint::new(stage.name("responder"))
         .middleware(middleware::from_fn(|_, _| async {
@@ -227,7 +226,7 @@ pub async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
 }
 
 /// A requester that is gone costs nobody: the answer is dropped, the request is done, and others are answered.
-pub async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome {
+async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let server = stage
         .bus()
@@ -258,7 +257,7 @@ pub async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome 
 }
 
 /// A request that cannot be sent is an error at once, not a timeout.
-pub async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outcome {
+async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let address = format!("exchange:{}", stage.name("nowhere"));
     let request = bus
@@ -276,7 +275,7 @@ pub async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> O
 }
 
 /// A bus that is shut down asks nothing more and says so at once.
-pub async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
+async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     bus.shutdown().await?;
     let request = bus
@@ -292,7 +291,7 @@ pub async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
 }
 
 /// A reply of the right type that cannot be read is an error that says why, not a timeout.
-pub async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
     /// What a newer responder sends under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Told")]
@@ -320,7 +319,7 @@ pub async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outco
 }
 
 /// A responder that panics answers with a fault.
-pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
     let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
     let bus = stage.bus().endpoint(endpoint).start().await?;
@@ -337,9 +336,7 @@ pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Ou
 }
 
 /// A requester is told of a failure also where nothing failed is kept or published.
-pub async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
-    stage: &dyn Stage,
-) -> Outcome {
+async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let endpoint = Endpoint::new(&queue)
         .at_most_once()
@@ -359,7 +356,7 @@ pub async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
 }
 
 /// A request that nobody took in time leaves its queue: no responder works for a requester who has given up.
-pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
+async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("silent");
     let address = format!("queue:{queue}");
     let bus = stage.bus().start().await?;
@@ -388,7 +385,7 @@ pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
 }
 
 /// Replies and faults go only to addresses that the bus allows; what names others fails, and reaches nothing there.
-pub async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
+async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
     let (queue, private) = (stage.name("answers"), stage.name("private"));
     let (allowed, failing) = (stage.name("replies"), stage.name("failing"));
     let allowed_name = allowed.clone();
@@ -437,4 +434,23 @@ pub async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) ->
     assert_eq!(secret.next().await.body.as_ref(), b"sentinel");
     wire.close().await;
     Ok(())
+}
+
+behaviours! { unanswered:
+    an_address_that_is_not_allowed_gets_no_answer,
+    a_failing_responder_answers_with_a_fault,
+    a_retried_request_is_answered_with_one_fault,
+    a_request_without_an_answer_times_out,
+    an_unexpected_reply_is_an_error,
+    a_reply_of_a_failed_attempt_never_leaves,
+    shutdown_releases_who_waits_for_a_reply,
+    a_request_that_cannot_be_read_is_answered_with_a_fault,
+    a_request_that_middleware_refuses_is_answered_with_a_fault,
+    a_requester_who_is_gone_costs_nobody,
+    a_request_that_cannot_be_sent_fails_at_once,
+    a_stopped_bus_refuses_to_ask,
+    a_reply_that_cannot_be_read_is_an_error,
+    a_panicking_responder_answers_with_a_fault,
+    a_request_that_fails_at_most_once_is_answered_with_a_fault,
+    a_request_expires_with_its_timeout needs MessageTtl,
 }
