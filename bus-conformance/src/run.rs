@@ -38,7 +38,8 @@ impl Behaviour {
     }
 }
 
-/// Runs one behaviour of a theme, or says that the transport does not claim what it needs.
+/// Runs one behaviour of a theme, or says that the transport does not claim what it
+/// needs.
 ///
 /// # Panics
 /// If it fails or takes too long.

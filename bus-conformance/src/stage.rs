@@ -9,26 +9,32 @@ use bus_core::{Bus, BusBuilder};
 use crate::support::contracts::apart;
 use crate::support::{Rig, Rigged, Wire};
 
-/// A broker to run one behaviour against, and what the test must know that no bus tells.
+/// Broker to run one behaviour against, implemented for each transport.
 ///
-/// A dyn trait, so that each behaviour is compiled once and not once for each transport.
+/// A dyn trait, so that each behaviour is compiled once and not once for each transport. Stages may
+/// share a broker: queues, and the exchanges of the suite's contracts, carry the stage's id.
 #[async_trait]
 pub trait Stage: Send + Sync {
-    /// A bus on a new connection to the broker.
+    /// Returns a bus on a new connection to the broker.
     fn builder(&self) -> BusBuilder;
 
-    /// A new connection to the broker, for raw messages.
+    /// Returns a new connection to the broker, for raw messages.
     fn transport(&self) -> Arc<dyn Transport>;
 
-    /// How many messages wait in a queue, not counting those handed out; `None` if there is no such queue.
+    /// Counts the messages that wait in a queue; `None` if there is no such queue.
+    ///
+    /// Messages that were handed out and are not settled do not count.
     async fn depth(&self, queue: &str) -> Option<u32>;
 
-    /// Tells this stage from all others that share its broker.
+    /// Returns an id that no other stage on the broker has.
+    ///
+    /// [`unique_id`](crate::support::unique_id) makes one.
     fn id(&self) -> &str;
 }
 
 impl dyn Stage + '_ {
-    /// A bus on a new connection, whose [contracts](crate::support::contracts) meet only those of the same stage.
+    /// A bus on a new connection, whose [contracts](crate::support::contracts) meet
+    /// only those of the same stage.
     pub fn bus(&self) -> BusBuilder {
         apart(self.builder(), self.id())
     }
@@ -42,7 +48,7 @@ impl dyn Stage + '_ {
         apart(Bus::builder(transport), self.id())
     }
 
-    /// A name that nobody else on the broker has; the same for the same purpose.
+    /// Returns a name that no other stage has; the same for the same purpose.
     pub fn name(&self, purpose: &str) -> String {
         format!("{purpose}-{}", self.id())
     }

@@ -20,7 +20,7 @@ use crate::support::{Outcome, eventually, until};
 /// Longer than any case takes.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Over before anybody looks, but not zero: a store may round.
+/// Over before a case looks, but not zero: a store may round.
 const SHORT: Duration = Duration::from_millis(20);
 
 /// One entry of the list.
@@ -75,14 +75,14 @@ async fn take_over(store: &dyn IdempotencyStore, key: &str) -> Outcome<Token> {
     }
 }
 
-/// A key that nobody claimed is fresh, and its token names it.
+/// A key that was never claimed is fresh, and its token names it.
 async fn a_new_key_is_fresh(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     assert_eq!(claim(store, &key, LONG).await?.key, key);
     Ok(())
 }
 
-/// A key that somebody holds is in progress for everybody else.
+/// A claimed key is in progress for all others.
 async fn a_claimed_key_is_in_progress(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     claim(store, &key, LONG).await?;
@@ -112,7 +112,7 @@ async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) -> Outcome 
     headers.insert("List", vec!["a".into(), 1_i64.into()]);
     let reply = |message: &'static [u8]| StoredReply {
         message_types: vec![
-            "urn:message:Conformance:Told".into(),
+            "urn:message:Conformance:Answered".into(),
             "urn:message:Conformance:Base".into(),
         ],
         message: Bytes::from_static(message),
@@ -129,7 +129,8 @@ async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) -> Outcome 
     Ok(())
 }
 
-/// A key that is known with other content is a mismatch, in progress and when it is done.
+/// A key that is known with other content is a mismatch, in progress and when it is
+/// done.
 async fn another_fingerprint_is_a_mismatch(store: &dyn IdempotencyStore) -> Outcome {
     let (key, other) = (key(), Uuid::from_u128(8));
     let token = claim(store, &key, LONG).await?;
@@ -175,7 +176,7 @@ async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) -> O
     Ok(())
 }
 
-/// Who lost the claim to another cannot complete the key.
+/// A claim that another owner has taken over cannot complete the key.
 async fn a_lost_claim_cannot_be_completed(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let lost = claim(store, &key, SHORT).await?;
@@ -186,7 +187,7 @@ async fn a_lost_claim_cannot_be_completed(store: &dyn IdempotencyStore) -> Outco
     Ok(())
 }
 
-/// Who lost the claim to another cannot prolong it, nor one that was given up or is done.
+/// A claim that was taken over, given up or completed cannot be prolonged.
 async fn a_lost_claim_cannot_be_extended(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let lost = claim(store, &key, SHORT).await?;
@@ -258,7 +259,8 @@ async fn a_done_key_is_forgotten_in_time(store: &dyn IdempotencyStore) -> Outcom
     Ok(())
 }
 
-/// `Duration::MAX` is without end: for a claim, for one that is prolonged, and for a key that is done.
+/// `Duration::MAX` is without end: for a claim, for one that is prolonged, and for
+/// a key that is done.
 async fn a_key_may_be_held_and_kept_without_end(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let token = claim(store, &key, Duration::MAX).await?;
@@ -303,7 +305,7 @@ async fn of_racing_claims_on_an_expired_lease_one_is_fresh(
     Ok(())
 }
 
-/// What happens to one key leaves others alone, also those that are almost equal.
+/// A change of one key leaves others alone, also those that are almost equal.
 async fn keys_do_not_disturb_each_other(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let similar = [

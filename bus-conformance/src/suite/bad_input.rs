@@ -1,4 +1,4 @@
-//! What strangers may put into a queue: none of it stops the endpoint, and nothing is lost.
+//! Bad messages from foreign programs: none stops the endpoint, none is lost.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,8 @@ impl Victim {
         })
     }
 
-    /// A message that must end in the error queue, byte for byte, without its consumer; the reason.
+    /// A message that must end in the error queue, byte for byte, without its consumer;
+    /// the reason.
     async fn refuses(&self, bad: Outgoing) -> String {
         let (body, calls) = (bad.body.clone(), self.seen.calls());
         self.wire.send(bad).await;
@@ -76,7 +77,8 @@ impl Victim {
     }
 }
 
-/// EQ-03: bodies that are no envelope end in the error queue, each with a reason, and the endpoint goes on.
+/// Bodies that are no envelope end in the error queue, each with a reason, and the
+/// endpoint goes on.
 async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let urn = Place::message_type().urn();
@@ -162,7 +164,8 @@ async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) 
     victim.stop().await
 }
 
-/// Nesting of hundreds of levels is passed over where nobody wants it, and an error where a contract does.
+/// Nesting of hundreds of levels is passed over, or an error if a contract reads
+/// it.
 async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance:Tree")]
@@ -194,7 +197,7 @@ async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
     victim.stop().await
 }
 
-/// SE-20: transport headers of every kind are carried, and hurt nobody.
+/// Transport headers of every kind are carried and do no harm.
 async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
     use HeaderValue as Value;
     let victim = Victim::start(stage).await?;
@@ -254,7 +257,7 @@ async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> O
     victim.stop().await
 }
 
-/// A message with more headers than anybody means is set aside whole.
+/// A message with a flood of headers is set aside whole.
 async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
     let victim = Victim::start(stage).await?;
     let mut flood = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
@@ -281,7 +284,7 @@ impl Scan {
     }
 }
 
-/// SE-11: a body of many frames arrives whole.
+/// A body of many frames arrives whole.
 async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("archive");
     let seen = Recorder::<Scan>::new();
@@ -301,7 +304,8 @@ async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-12: a body beyond the broker's limit is refused to its sender alone; one within it arrives.
+/// A body beyond the broker's limit is refused to its sender alone; one within it
+/// arrives.
 async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("archive");
     let seen = Recorder::<Scan>::new();
@@ -351,7 +355,8 @@ async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome 
     victim.stop().await
 }
 
-/// A contract whose reader panics fails its own message; everything else on the endpoint goes on.
+/// A contract whose reader panics fails its own message; everything else on the
+/// endpoint goes on.
 async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Message)]
     #[message("Conformance:Trap")]

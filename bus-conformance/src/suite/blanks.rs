@@ -1,4 +1,5 @@
-//! Senders whose texts are never null: their blank ids and addresses, and ids of zeros, count as absent.
+//! Senders whose texts are never null: their blank ids and addresses, and ids of
+//! zeros, count as absent.
 
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::transport::Outgoing;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::faults::Broken;
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, LAST, Place, Told};
+use crate::support::contracts::{Answered, Ask, LAST, Place};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
 
 const ID_MEMBERS: [&str; 5] = [
@@ -45,7 +46,8 @@ const BLANKS: [(&str, &str); 4] = [("", ""), (" ", " "), ("\t\r\n", "\t\r\n"), (
 
 const ZEROS: &str = "00000000-0000-0000-0000-000000000000";
 
-/// The message in an envelope with a blank for every id and address, also beside it.
+/// The message in an envelope with a blank for every id and address, also beside
+/// it.
 fn enveloped<M: bus_core::Message>(
     queue: &str,
     number: u32,
@@ -145,18 +147,19 @@ async fn the_fault_of_a_message_with_blank_addresses_is_published(stage: &dyn St
     broken.stop().await
 }
 
-/// An answer without an address is published, whether the address is absent or blank.
+/// An answer without an address is published, whether the address is absent or
+/// blank.
 async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
-    let told = Recorder::<Told>::new();
+    let told = Recorder::<Answered>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
         let number = ctx.message().number;
-        Ok(ctx.respond(&Told { number }).await?)
+        Ok(ctx.respond(&Answered { number }).await?)
     });
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(answering))
-        .endpoint(Endpoint::new(stage.name("told")).consumer(told.clone()))
+        .endpoint(Endpoint::new(stage.name("answered")).consumer(told.clone()))
         .start()
         .await?;
     let wire = stage.wire().await;

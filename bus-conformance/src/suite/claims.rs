@@ -1,4 +1,5 @@
-//! Claims on keys, and the store behind them: how long they last, and what happens while it is away.
+//! Claims on keys, and the store behind them: how long they last, and what happens
+//! while it is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -48,7 +49,8 @@ async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stag
     Ok(())
 }
 
-/// Two instances that share a store handle a message once between them; observers can tell the duplicates.
+/// Two instances that share a store handle a message once; observers see the
+/// duplicates.
 async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, Default)]
     struct Count {
@@ -108,7 +110,7 @@ async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -
     Ok(())
 }
 
-/// ID-09: what was handled is forgotten in time, and then handled again.
+/// A handled message is forgotten in time, and then handled again.
 async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(MemoryIdempotencyStore::new());
     let seen = Recorder::<Place>::new();
@@ -129,7 +131,8 @@ async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
-/// A claim is prolonged while its consumer runs, however much longer than the lease that takes.
+/// A claim is prolonged while its consumer runs, however much longer than the lease
+/// that takes.
 async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     let gate = Gate::closed();
@@ -164,7 +167,8 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// ID-03: while the store fails nothing is handled and nothing is lost; when it heals the message is handled.
+/// While the store fails nothing is handled and nothing is lost; when it heals the
+/// message is handled.
 async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.broken.store(true, Ordering::SeqCst);
@@ -213,7 +217,8 @@ async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage
     sender.stop_clean(stage).await
 }
 
-/// A consumer whose claim was lost has sent nothing: its message goes back, without a fault, and is handled again.
+/// A consumer whose claim was lost has sent nothing: its message goes back, without
+/// a fault, and is handled again.
 async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.lost.store(1, Ordering::SeqCst);
@@ -249,7 +254,7 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
     Ok(())
 }
 
-/// What has left cannot be called back: the key of a consumer that is cut off after that is not given up.
+/// The key of a consumer that is cut off after its messages left is not given up.
 async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     store.forgetful.store(true, Ordering::SeqCst);
@@ -279,7 +284,7 @@ async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> O
     Ok(())
 }
 
-/// Duplicates that wait take nobody's turn: other messages are handled meanwhile.
+/// Duplicates that wait hold up no other message.
 async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
@@ -314,7 +319,8 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// With a concurrency of 1 a message keeps its place while somebody else holds its key.
+/// With a concurrency of 1 a message keeps its place while its key is held
+/// elsewhere.
 async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     let store = Arc::new(Counting::default());
     let seen = Recorder::<Place>::new();

@@ -1,4 +1,4 @@
-//! How bodies are written and read: envelopes and bare JSON.
+//! Codecs: bodies are envelopes or bare JSON.
 
 use bus_core::codec::Codec;
 use bus_core::{ConsumeContext, Endpoint, Message};
@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
+use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, raw, with};
 
-/// SE-14, IO-12: bare JSON without any property reaches the only consumer of an endpoint that reads bare JSON.
+/// Bare JSON without any property reaches the only consumer of an endpoint that
+/// reads bare JSON.
 async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let seen = Recorder::<Place>::new();
@@ -32,7 +33,8 @@ async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Bare JSON without a type on an endpoint with several consumers is an error that says what to do.
+/// Bare JSON without a type on an endpoint with several consumers is an error that
+/// says what to do.
 async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
@@ -60,7 +62,8 @@ async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// SE-15: a message sent as bare JSON is just that on the wire; ids and headers travel beside it.
+/// A message sent as bare JSON is just that on the wire; ids and headers travel
+/// beside it.
 async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let bus = stage.bus().start().await?;
@@ -95,7 +98,8 @@ async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// SE-17: an endpoint reads each message as its content type says, whatever the endpoint's own codec.
+/// An endpoint reads a message by its content type, not by the endpoint's own
+/// codec.
 async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
         let queue = stage.name(name);
@@ -124,7 +128,7 @@ async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outco
     Ok(())
 }
 
-/// IO-13: a content type that nobody reads sends the message to the error queue, with its name.
+/// A message of an unknown content type goes to the error queue, with its name.
 async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
@@ -160,7 +164,8 @@ async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-16: what a consumer of bare JSON sends is bare JSON too, unless the bus or the message says otherwise.
+/// A consumer of bare JSON sends bare JSON, unless the bus or the message says
+/// otherwise.
 async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).codec(Codec::RawJson).consumer(with(
@@ -187,7 +192,8 @@ async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A request in bare JSON is answered, and so is one in an envelope to a responder of bare JSON.
+/// A request in bare JSON is answered, and so is one in an envelope to a responder
+/// of bare JSON.
 async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
         let queue = stage.name(name);
@@ -196,7 +202,7 @@ async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
             .codec(codec)
             .consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
                 Ok(ctx
-                    .respond(&Told {
+                    .respond(&Answered {
                         number: ctx.message().number,
                     })
                     .await?)
@@ -204,7 +210,7 @@ async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
         let bus = stage.bus().endpoint(endpoint).start().await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
             let request = bus
-                .request::<Told>(&Ask { number })
+                .request::<Answered>(&Ask { number })
                 .to(format!("queue:{queue}"));
             assert_eq!(request.codec(codec).await?.number, number);
         }

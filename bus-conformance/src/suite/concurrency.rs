@@ -1,4 +1,4 @@
-//! How many messages are handled at once, in which order, and how that is interrupted.
+//! Concurrency: limits, order, pauses.
 
 use bus_core::{ConsumeContext, Endpoint};
 
@@ -14,7 +14,8 @@ fn waits<M: bus_core::Message>(gate: &Gate) -> impl bus_core::Consumer<M> {
     })
 }
 
-/// FC-02: the limit holds for all message types of an endpoint together, and is used in full.
+/// The limit holds for all message types of an endpoint together, and is used in
+/// full.
 async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("limited");
     let gate = Gate::closed();
@@ -42,7 +43,8 @@ async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// FC-05: no more messages are handed out than the prefetch count says; the rest stay in the queue.
+/// No more messages are handed out than the prefetch count says; the rest stay in
+/// the queue.
 async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bounded");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
@@ -77,7 +79,8 @@ async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// OR-02: with concurrency 1 messages are handled one by one, in the order in which they were sent.
+/// With concurrency 1 messages are handled one by one, in the order in which they
+/// were sent.
 async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("ordered");
     let seen = Recorder::<Place>::new();
@@ -113,7 +116,8 @@ async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// OR-03: with concurrency 1 and prefetch 1 the second message stays in the queue until the first is done.
+/// With concurrency 1 and prefetch 1 the second message stays in the queue until
+/// the first is done.
 async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("single");
     let gate = Gate::closed();
@@ -164,7 +168,7 @@ async fn the_limit_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PS-30: a bus starts in front of a long queue and works it off.
+/// A bus starts in front of a long queue and works it off.
 async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 1_000;
     let queue = stage.name("backlog");
@@ -195,7 +199,8 @@ async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A paused endpoint takes no messages, they wait in its queue; resumed, it goes on. Others are not affected.
+/// A paused endpoint takes no messages, they wait in its queue; resumed, it goes
+/// on. Others are not affected.
 async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let (seen, other) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
@@ -255,7 +260,8 @@ async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// An endpoint may be paused and resumed again and again, also when it is so already.
+/// An endpoint may be paused and resumed again and again, also when it is so
+/// already.
 async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let seen = Recorder::<Place>::new();
@@ -281,7 +287,8 @@ async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// At most once: the message is gone before its consumer runs, so a failure loses it, and nobody keeps it.
+/// At most once: the message is gone before its consumer runs, so a failure loses
+/// it.
 async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("lossy");
     let gate = Gate::closed();

@@ -1,4 +1,4 @@
-//! Settings that contradict each other, or the broker: told clearly, before or at the start.
+//! Settings that contradict each other, or the broker, are reported at the start.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
 use crate::support::{Outcome, Recorder};
 
-/// All mistakes are told together, each with the endpoint or setting concerned, and nothing was declared.
+/// All mistakes are reported together, each with its place, and nothing is
+/// declared.
 async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
     let good = stage.name("good");
     let place = || Recorder::<Place>::new();
@@ -116,7 +117,7 @@ async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) ->
     Ok(())
 }
 
-/// What the broker must say of an endpoint whose queue or exchange is there already, but otherwise.
+/// Starts an endpoint whose queue or exchange exists with other settings.
 async fn mismatch(
     stage: &dyn Stage,
     there: Topology,
@@ -152,7 +153,8 @@ fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
     }
 }
 
-/// CF-06: a queue that exists with another priority range names queue, argument and both values.
+/// A queue that exists with another priority range names queue, argument and both
+/// values.
 async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |queue| queue.max_priority = Some(5));
     let endpoint = Endpoint::new(stage.name("there"))
@@ -161,7 +163,7 @@ async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
     mismatch(stage, there, endpoint, &["x-max-priority", "5", "7"]).await
 }
 
-/// CF-06: a queue that exists without an argument that we want names the argument.
+/// A queue that exists without an argument that we want names the argument.
 async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
     let there = queue_there(stage, |_| {});
     let endpoint = Endpoint::new(stage.name("there"))
@@ -171,7 +173,7 @@ async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
     mismatch(stage, there, endpoint, &["x-m"]).await
 }
 
-/// CF-06: an exchange that exists with another kind names exchange and both kinds.
+/// An exchange that exists with another kind names exchange and both kinds.
 async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
     let exchange = Exchange::new(stage.name("there"), ExchangeKind::Topic);
     let there = Topology {
@@ -182,7 +184,8 @@ async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
     mismatch(stage, there, endpoint, &["topic", "fanout"]).await
 }
 
-/// Publishers and subscribers that disagree about an exchange: the publisher gets a typed error, others go on.
+/// Publishers and subscribers that disagree about an exchange: the publisher gets a
+/// typed error, others go on.
 async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) -> Outcome {
     let entity = stage.name("disputed");
     let seen = Recorder::<Ordered>::new();
@@ -240,7 +243,7 @@ async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage)
     Ok(())
 }
 
-/// Settings that contradict themselves are mistakes, told together.
+/// Settings that contradict themselves are mistakes, reported together.
 async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
     let place = || Recorder::<Place>::new();
     let seconds = Duration::from_secs;

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, Rig, eventually, numbers, raw, within};
 
-/// EQ-01: a failed message lies in the error queue as it came: body, ids and addresses.
+/// A failed message lies in the error queue as it came: body, ids and addresses.
 async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let (id, correlation) = (Uuid::now_v7(), Uuid::now_v7());
@@ -53,7 +53,7 @@ async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
     broken.stop().await
 }
 
-/// EQ-02: headers of the kept message say what failed, where, when, and in which process.
+/// Headers of the kept message say what failed, where, when, and in which process.
 async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
     let fail = Recorder::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(2));
@@ -92,7 +92,7 @@ async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
     broken.stop().await
 }
 
-/// EQ-11: once the message is in the error queue it is nowhere else.
+/// Once the message is in the error queue it is nowhere else.
 async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
@@ -116,7 +116,7 @@ async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// EQ-14: an endpoint may drop what failed; the message is done all the same.
+/// An endpoint may drop what failed; the message is done all the same.
 async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::failing();
@@ -136,7 +136,8 @@ async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// EQ-15: an endpoint on the error queue consumes what failed, typed, with the reasons, and hears no new events.
+/// An endpoint on the error queue consumes what failed, typed, with the reasons,
+/// and hears no new events.
 async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("orders");
     let (seen, repaired) = (Recorder::<Ordered>::failing(), Recorder::<Ordered>::new());
@@ -167,7 +168,7 @@ async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// EQ-16: a message with a time to live stays in the error queue for good.
+/// A message with a time to live stays in the error queue for good.
 async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
@@ -194,7 +195,8 @@ async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// EQ-17: a message moved back from the error queue is consumed as if it were new, and reasons do not pile up.
+/// A message moved back from the error queue is consumed as if it were new, and
+/// reasons do not pile up.
 async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(1));
     let broken = Broken::start_with(stage, Recorder::failing(), retry).await?;
@@ -247,7 +249,8 @@ async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
     broken.stop().await
 }
 
-/// A message whose headers leave no room for the reasons is kept all the same: its body whole, and what it lost named.
+/// A message whose headers leave no room for the reasons is kept all the same: its
+/// body whole, and what it lost named.
 async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::new();
@@ -291,7 +294,8 @@ impl Rig for Forbidden {
     }
 }
 
-/// Sends four messages that fail and one that does not, to two slots, and waits for the latter.
+/// Sends four messages that fail and one that does not, to two slots, and waits for
+/// the latter.
 async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, String)> {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -315,7 +319,8 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
     Ok((bus, queue))
 }
 
-/// Messages that cannot be moved hold nobody up, show in health, and are moved as soon as that works.
+/// Messages that cannot be moved hold up no other, show in health, and are moved
+/// later.
 async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Forbidden::default());
     let (bus, queue) = four_stick(stage, &rig).await?;
@@ -330,7 +335,8 @@ async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// Messages that cannot be moved hold up neither a pause nor the stop: they go back to their queue.
+/// Messages that cannot be moved hold up neither a pause nor the stop: they go back
+/// to their queue.
 async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> Outcome {
     let (bus, queue) = four_stick(stage, &Arc::default()).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;

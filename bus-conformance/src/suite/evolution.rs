@@ -25,7 +25,8 @@ async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Out
     Ok(read)
 }
 
-/// Gives an endpoint of `M` one message part that it must refuse; the reason in the error queue.
+/// Gives an endpoint of `M` one message part that it must refuse; the reason in the
+/// error queue.
 async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<String> {
     let queue = stage.name("refuser");
     let seen = Recorder::<M>::new();
@@ -68,7 +69,7 @@ enum Line {
     Discount { percent: u8 },
 }
 
-/// SE-01: members that the contract does not know are passed over.
+/// Members that the contract does not know are passed over.
 async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
     let message =
         json!({ "orderNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
@@ -77,7 +78,7 @@ async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-02: optional members that the sender did not know are absent.
+/// Optional members that the sender did not know are absent.
 async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
     let invoice: Invoice = consumed(stage, &json!({ "orderNumber": 2 })).await?;
     assert_eq!(
@@ -91,7 +92,8 @@ async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-03: a message without a required member is not guessed at; the error names the member.
+/// A message without a required member is not guessed at; the error names the
+/// member.
 async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
     let reason = refused::<Invoice>(stage, &json!({ "note": "no number" })).await?;
     assert!(
@@ -101,7 +103,7 @@ async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-03: a value of the wrong kind is an error that says what was wanted.
+/// A value of the wrong kind is an error that says what was wanted.
 async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
     let reason = refused::<Invoice>(stage, &json!({ "orderNumber": false })).await?;
     assert!(
@@ -111,7 +113,7 @@ async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-06: a variant that only newer senders know is an error that names it, not a crash.
+/// A variant that only newer senders know is an error that names it, not a crash.
 async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
     let message = json!({ "orderNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
     let reason = refused::<Invoice>(stage, &message).await?;
@@ -119,7 +121,7 @@ async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-05: variants in a list arrive as what they were.
+/// Variants in a list arrive as what they were.
 async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
     let sent = Invoice {
         order_number: 3,
@@ -143,7 +145,7 @@ async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-08: numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
+/// Numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
 async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
     #[message("Conformance.Evolution:Extremes")]
@@ -177,7 +179,8 @@ async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// IO-05: of several types in an envelope the first one that has a consumer counts, wherever it stands.
+/// Of several types in an envelope the first one that has a consumer counts,
+/// wherever it stands.
 async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("reader");
     let seen = Recorder::<Invoice>::new();
@@ -198,7 +201,8 @@ async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// IO-10: ids in any case, times with or without an offset, and members nobody knows are accepted.
+/// Ids in any case, times with or without an offset, and unknown members are
+/// accepted.
 async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("reader");
     let seen = Recorder::<Invoice>::new();

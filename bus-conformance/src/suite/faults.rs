@@ -1,4 +1,4 @@
-//! Fault messages: who is told that a message failed, and what.
+//! Fault messages: their content, and their receivers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,7 +71,7 @@ pub(super) fn text<'a>(incoming: &'a Incoming, header: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{header} is missing"))
 }
 
-/// EQ-22: a fault tells which message failed, and why, with the causes of the error.
+/// A fault names the message that failed, and why, with the causes of the error.
 async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, thiserror::Error)]
     #[error("the invoice was not stored")]
@@ -121,7 +121,8 @@ async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A fault goes to the fault address, else to the response address, and is then not published.
+/// A fault goes to the fault address, else to the response address, and is then not
+/// published.
 async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let (faults, replies) = (stage.name("faults"), stage.name("replies"));
@@ -170,7 +171,8 @@ async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
     broken.stop().await
 }
 
-/// EQ-07: an endpoint may publish no faults; the error queue is still used, and addressed faults still go.
+/// An endpoint may publish no faults; the error queue is still used, and addressed
+/// faults still go.
 async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
     let quiet = Broken::start_with(
         stage,
@@ -222,7 +224,8 @@ async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
     quiet.stop().await
 }
 
-/// EQ-25: a consumer of faults that fails raises no further fault; the fault lies in its error queue.
+/// A consumer of faults that fails raises no further fault; the fault lies in its
+/// error queue.
 async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome {
     let (queue, fault_queue) = (stage.name("broken"), stage.name("faults"));
     let inbox = stage.name("inbox");
@@ -276,7 +279,8 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// EQ-24: a message that cannot even be read raises a fault that says so, with the media type it claimed.
+/// A message that cannot even be read raises a fault that says so, with the media
+/// type it claimed.
 async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
     let faults = Recorder::<ReceiveFault>::new();
@@ -319,11 +323,11 @@ async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
     broken.stop().await
 }
 
-/// A message that fails twice, as its first failure was not acknowledged, raises one fault twice; one that was moved back
-/// to be tried again raises another.
+/// A message that fails twice, as its first failure was not acknowledged, raises
+/// one fault twice; one that was moved back to be tried again raises another.
 async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
     let broken = Broken::start(stage).await?;
-    let address = stage.name("told");
+    let address = stage.name("answered");
     let told = broken.wire.read(&address).await;
     let id = Uuid::now_v7();
     let mut faults = Vec::new();
@@ -349,7 +353,8 @@ async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage)
     broken.stop().await
 }
 
-/// A fault that cannot be delivered does not keep its message from the error queue, nor others from being handled.
+/// A fault that cannot be delivered does not keep its message from the error queue,
+/// nor others from being handled.
 async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) -> Outcome {
     struct Stuck(String);
     #[async_trait]

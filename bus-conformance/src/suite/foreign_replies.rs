@@ -1,4 +1,5 @@
-//! Replies of programs that know no bus: read as an endpoint would, and never waited for in vain.
+//! Replies of programs that know no bus: read as an endpoint would, and never
+//! waited for in vain.
 
 use bus_core::transport::Outgoing;
 use bus_core::{Address, Bus, Message, RequestError};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::requests::PATIENCE;
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Told};
+use crate::support::contracts::{Answered, Ask};
 use crate::support::{Outcome, Reader, Wire, raw, within};
 
 /// A requester, and a queue whose requests the test answers by hand.
@@ -32,14 +33,15 @@ impl Counter {
         })
     }
 
-    /// Asks, and answers with what `answer` makes of the reply queue's name and the request id.
+    /// Asks, and answers with what `answer` makes of the reply queue's name and the
+    /// request id.
     async fn ask(
         &self,
         answer: impl FnOnce(&str, &str) -> Outgoing,
-    ) -> Outcome<Result<Told, RequestError>> {
+    ) -> Outcome<Result<Answered, RequestError>> {
         let request = self
             .bus
-            .request::<Told>(&Ask { number: 7 })
+            .request::<Answered>(&Ask { number: 7 })
             .to(format!("queue:{}", self.queue))
             .timeout(PATIENCE);
         let waiting = tokio::spawn(request.into_future());
@@ -63,7 +65,7 @@ impl Counter {
 fn told(id: &str) -> Value {
     json!({
         "requestId": id,
-        "messageType": [Told::message_type().urn()],
+        "messageType": [Answered::message_type().urn()],
         "message": { "number": 7 },
     })
 }
@@ -79,7 +81,7 @@ async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outc
             bare.headers.insert(header, "application/json");
             bare.headers.insert("RequestId", id);
             bare.headers
-                .insert("MT-MessageType", Told::message_type().urn());
+                .insert("MT-MessageType", Answered::message_type().urn());
             bare
         });
         assert_eq!(outcome.await??.number, 7, "{header}");
@@ -102,7 +104,8 @@ async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outc
     counter.stop().await
 }
 
-/// A reply that cannot be read ends its request with the reason, if its request id can be read.
+/// A reply that cannot be read ends its request with the reason, if its request id
+/// can be read.
 async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome {
     type Break = fn(&mut Value) -> String;
     let cases: [(&str, Break); 5] = [
@@ -145,7 +148,7 @@ async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome
     counter.stop().await
 }
 
-fn expect_undecodable(outcome: Result<Told, RequestError>, reason: &str) {
+fn expect_undecodable(outcome: Result<Answered, RequestError>, reason: &str) {
     let Err(RequestError::Decode(error)) = outcome else {
         panic!("the reply cannot be read ({reason}), but {outcome:?}");
     };

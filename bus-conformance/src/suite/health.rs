@@ -1,4 +1,4 @@
-//! What a bus says about itself.
+//! The health of a bus.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Ordered, Told};
+use crate::support::contracts::{Answered, Ask, Ordered};
 use crate::support::{Outcome, Recorder, Rig};
 
-/// TL-08: a bus that runs is healthy; one that stopped says that it is down.
+/// A bus that runs is healthy; one that stopped says that it is down.
 async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("healthy");
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
@@ -63,7 +63,8 @@ async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A queue that the transport cannot consume makes its endpoint unhealthy, though the broker is there.
+/// A queue that the transport cannot consume makes its endpoint unhealthy, though
+/// the broker is there.
 async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome {
     struct Deaf(Mutex<Health>);
     impl Rig for Deaf {
@@ -88,7 +89,8 @@ async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// A reply queue that is not there shows in the health, and in the request that gets no answer for it.
+/// A reply queue that is not there shows in the health, and in the request that
+/// gets no answer for it.
 async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
     struct Locked {
         endpoint: String,
@@ -111,10 +113,10 @@ async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome 
     let bus = stage.rigged(&rig).endpoint(endpoint.consumer(consumer));
     let bus = bus.start().await?;
     assert!(bus.health().is_healthy(), "nothing was asked yet");
-    let asked = bus.request::<Told>(&Ask { number: 1 });
+    let asked = bus.request::<Answered>(&Ask { number: 1 });
     let asked = asked.to(format!("queue:{silent}"));
     let answer = asked.timeout(Duration::from_secs(1)).await;
-    let error = answer.err().ok_or("nobody answers")?;
+    let error = answer.err().ok_or("no answer")?;
     assert!(matches!(error, RequestError::Timeout { .. }), "{error}");
     assert!(error.to_string().contains("it is locked"), "{error}");
     let health = bus.health();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
+use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw, with};
 
 pub(super) fn once() -> Idempotency {
@@ -58,7 +58,8 @@ impl Sender {
     }
 }
 
-/// ID-05: a message that comes again after it was handled is acknowledged and not handled again.
+/// A message that comes again after it was handled is acknowledged and not handled
+/// again.
 async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
@@ -82,7 +83,8 @@ async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
-/// ID-02: of duplicates that arrive together one runs; the others wait for it and are then acknowledged.
+/// Of duplicates that arrive together one runs; the others wait for it and are then
+/// acknowledged.
 async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let events = Recorder::<Ordered>::new();
@@ -135,7 +137,8 @@ async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
-/// ID-08: a message that failed is handled when it comes again; only success is remembered.
+/// A message that failed is handled when it comes again; only success is
+/// remembered.
 async fn a_failed_message_may_come_again(stage: &dyn Stage) -> Outcome {
     let tries = Arc::new(AtomicU32::new(0));
     let seen = Recorder::<Place>::deciding(move |_| match tries.fetch_add(1, Ordering::SeqCst) {
@@ -186,7 +189,7 @@ async fn a_retry_is_no_duplicate(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
-/// A business key tells duplicates that have different ids.
+/// A business key identifies duplicates that have different ids.
 async fn a_business_key_tells_duplicates_with_different_ids(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let by_number = once().by(|command: &Place| command.number.to_string());
@@ -223,7 +226,8 @@ async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
     sender.stop_clean(stage).await
 }
 
-/// The key of a message is not that of what its consumer sends: two commands of one message are both handled.
+/// The key of a message is not that of what its consumer sends: two commands of one
+/// message are both handled.
 async fn a_key_belongs_to_one_message(stage: &dyn Stage) -> Outcome {
     let back_office = stage.name("back-office");
     let fanning_out = with(
@@ -292,7 +296,7 @@ async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// ID-07: messages without an id are no duplicates of one another.
+/// Messages without an id are no duplicates of one another.
 async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let sender = Sender::start(stage, |endpoint| {
@@ -310,7 +314,8 @@ async fn messages_without_an_id_are_all_handled(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A duplicate request is answered with the reply of the first one, at its own address and request id.
+/// A duplicate request is answered with the reply of the first one, at its own
+/// address and request id.
 async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome {
     let asked = Recorder::<Ask>::new();
     let queue = stage.name("once");
@@ -321,7 +326,7 @@ async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome
             asked.note(&ctx);
             let number = count.fetch_add(1, Ordering::SeqCst);
             Ok(ctx
-                .respond(&Told { number })
+                .respond(&Answered { number })
                 .header("Tenant", "north")
                 .await?)
         },
@@ -334,7 +339,7 @@ async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome
     let clients = [stage.bus().start().await?, stage.bus().start().await?];
     for client in &clients {
         let reply = client
-            .request::<Told>(&Ask { number: 7 })
+            .request::<Answered>(&Ask { number: 7 })
             .to(format!("queue:{queue}"))
             .response()
             .await?;

@@ -1,4 +1,5 @@
-//! Base contracts, aliases and generic contracts: which type reaches which consumer.
+//! Base contracts, aliases and generic contracts: which type reaches which
+//! consumer.
 
 use bus_core::{Endpoint, Fault, Message};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,8 @@ use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::{Outcome, Recorder};
 
-/// Contracts of one shape; these keep their own exchanges, so each message names its test in `run`.
+/// Contracts of one shape; these keep their own exchanges, so each message names
+/// its test in `run`.
 macro_rules! contracts {
     ($($name:ident = $wire:literal $(, $option:ident($($value:literal),+))*;)+) => {
         $(
@@ -52,7 +54,7 @@ contracts! {
     OldName = "Conformance.Bases:OldName";
 }
 
-/// How many messages of this run came before its sentinel.
+/// Counts the messages of this run that came before its sentinel.
 async fn count<M: Run>(seen: &Recorder<M>, run: Uuid) -> usize {
     let mut count = 0;
     loop {
@@ -73,7 +75,7 @@ fn endpoint<M: Run>(stage: &dyn Stage, name: &str) -> (Endpoint, Recorder<M>) {
     (endpoint, seen)
 }
 
-/// PS-06: through a diamond of base contracts each message arrives once at each level.
+/// Through a diamond of base contracts each message arrives once at each level.
 async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
     let (mid, mids) = endpoint::<Mid>(stage, "mid");
@@ -96,7 +98,8 @@ async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
-/// PS-06: an endpoint that consumes a type and its base runs only the consumer of the more specific type.
+/// An endpoint that consumes a type and its base runs only the consumer of the more
+/// specific type.
 async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Outcome {
     let (events, leaves) = (Recorder::<Event>::new(), Recorder::<LeafA>::new());
     let endpoint = Endpoint::new(stage.name("both"))
@@ -153,7 +156,7 @@ async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// PS-07: who subscribed to a derived type does not get its base.
+/// A subscriber of a derived type does not get its base.
 async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outcome {
     let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
     let bus = stage.bus().endpoint(leaf).start().await?;
@@ -167,7 +170,8 @@ async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// PS-08: an event that fulfils two unrelated contracts reaches the consumers of both, once each.
+/// An event that fulfils two unrelated contracts reaches the consumers of both,
+/// once each.
 async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Outcome {
     let (audit, audited) = endpoint::<Audited>(stage, "audit");
     let (price, priced) = endpoint::<Priced>(stage, "price");
@@ -181,7 +185,7 @@ async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Out
     Ok(())
 }
 
-/// PS-09: a subscriber of a base hears every publisher of what is derived from it.
+/// A subscriber of a base hears every publisher of what is derived from it.
 async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
     let subscriber = stage.bus().endpoint(base).start().await?;
@@ -197,7 +201,8 @@ async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PS-10: a second version that fulfils the first reaches subscribers of either, each with its own view.
+/// A second version that fulfils the first reaches subscribers of either, each with
+/// its own view.
 async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance.Versions:Placed")]
@@ -235,7 +240,8 @@ async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> 
     Ok(())
 }
 
-/// A consumer of a renamed contract also gets what is published under the old name; publishing uses the new one.
+/// A consumer of a renamed contract also gets what is published under the old name;
+/// publishing uses the new one.
 async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
     let (renamed, seen) = endpoint::<Renamed>(stage, "renamed");
     let (old, olds) = endpoint::<OldName>(stage, "old");

@@ -20,7 +20,8 @@ async fn stop(buses: impl IntoIterator<Item = Bus>) -> Outcome {
     Ok(())
 }
 
-/// CS-01: of two services with two instances each, one instance of each service handles an event.
+/// Of two services with two instances each, one instance of each service handles an
+/// event.
 async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let mut buses = Vec::new();
@@ -45,7 +46,7 @@ async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
     assert_eq!(
         (first.calls(), second.calls()),
         (20, 20),
-        "nobody handled one twice"
+        "no message was handled twice"
     );
     Ok(())
 }
@@ -81,7 +82,7 @@ async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// CS-03: many instances and many publishers: everything is handled, and nothing twice.
+/// Many instances and many publishers: everything is handled, and nothing twice.
 async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 400;
     let seen = Recorder::<Ordered>::new();
@@ -109,7 +110,8 @@ async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// CS-04: endpoints of one process alone each get their own copy, and their queue goes away with the process.
+/// Endpoints of one process alone each get their own copy, and their queue goes
+/// away with the process.
 async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |seen: &Recorder<Ordered>| {
@@ -142,7 +144,8 @@ async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Ou
     stop([staying]).await
 }
 
-/// CS-10: an endpoint that is stuck does not hold up another one that hears the same events.
+/// An endpoint that is stuck does not hold up another one that hears the same
+/// events.
 async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Ordered>::new();
@@ -173,7 +176,7 @@ async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// PS-11: a process that stops hears no more; the others go on.
+/// A process that stops hears no more; the others go on.
 async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
@@ -199,7 +202,8 @@ async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
     stop([staying]).await
 }
 
-/// CS-06: an endpoint that wants its queue for itself refuses a second one, which says which queue.
+/// An endpoint that wants its queue for itself refuses a second one, which says
+/// which queue.
 async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("alone");
     let seen = Recorder::<Place>::new();
@@ -228,7 +232,8 @@ async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome 
     stop([successor]).await
 }
 
-/// Of several instances with a single active one, the next takes over when that is gone.
+/// Of several instances with a single active one, the next takes over when that is
+/// gone.
 async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("leader");
     let (first, second) = (Recorder::<Place>::new(), Recorder::<Place>::new());
@@ -255,7 +260,7 @@ async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
     stop([standby, sender]).await
 }
 
-/// CS-12: an instance of higher priority is served first.
+/// An instance of higher priority is served first.
 async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("preferred");
     let (low, high) = (Recorder::<Place>::new(), Recorder::<Place>::new());
@@ -278,7 +283,7 @@ async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Ou
     stop(buses).await
 }
 
-/// CS-08: subscribers that come and go all at once take nothing away with them.
+/// Subscribers that come and go all at once take nothing away with them.
 async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = || Endpoint::new(stage.name("busy")).consumer(seen.clone());
@@ -297,7 +302,8 @@ async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome
     stop([bus]).await
 }
 
-/// CS-09: a consumer that stops in the middle of its queue, again and again, handles everything in the end.
+/// A consumer that stops in the middle of its queue, again and again, handles
+/// everything in the end.
 async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 200;
     let queue = stage.name("lives");

@@ -1,4 +1,4 @@
-//! Who only listens: taps and observers.
+//! Taps and observers, which only listen.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, LAST, Ordered, Place, Told};
+use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers, with};
 
-/// WT-01: a tap gets an identical copy of what is sent and published to the endpoint; that handles each once.
+/// A tap gets an identical copy of what is sent and published to the endpoint; that
+/// handles each once.
 async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
@@ -53,7 +54,7 @@ async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// WT-03: a tap that fails or wants to answer disturbs nobody: no reply, no fault, and the original is handled.
+/// A tap that fails or responds changes nothing: no reply, no fault.
 async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let refusals = Arc::new(Mutex::new(Vec::new()));
@@ -63,7 +64,7 @@ async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome 
         .consumer_of::<Ask>(with(
             Arc::clone(&refusals),
             |refusals, ctx: ConsumeContext<Ask>| async move {
-                let answer = ctx.respond(&Told { number: 666 }).await;
+                let answer = ctx.respond(&Answered { number: 666 }).await;
                 let kind = answer.expect_err("a tap must not answer").kind();
                 refusals.lock().expect("no panic").push(kind);
                 Err("the tap is broken".into())
@@ -73,7 +74,7 @@ async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome 
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             Ok(ctx
-                .respond(&Told {
+                .respond(&Answered {
                     number: ctx.message().number,
                 })
                 .await?)
@@ -115,7 +116,7 @@ async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// WT-06: a message that is retried is overheard once.
+/// A message that is retried is overheard once.
 async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
@@ -150,7 +151,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// What an observer was told, in order.
+/// The calls of an observer, in order.
 #[derive(Clone, Debug, Default)]
 struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -191,7 +192,7 @@ impl Observer for Diary {
     }
 }
 
-/// WT-09: observers are told once of each message that was sent, consumed or failed.
+/// Observers are called once for each message that was sent, consumed or failed.
 async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -253,7 +254,8 @@ async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// WT-10: an observer that panics changes no outcome: publishing succeeds, and endpoints go on.
+/// An observer that panics changes no outcome: publishing succeeds, and endpoints
+/// go on.
 async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     #[derive(Debug)]
     struct Clumsy;
@@ -291,7 +293,7 @@ async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     assert_eq!(
         diary.of("consumed").len(),
         3,
-        "the next observer is told all the same"
+        "the next observer is called all the same"
     );
     assert_eq!(diary.of("faulted").len(), 3);
     assert_eq!(seen.calls(), 6, "no message came twice");

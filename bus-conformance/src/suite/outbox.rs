@@ -1,4 +1,4 @@
-//! What a consumer sends leaves when it has succeeded, and only then.
+//! Outbox: messages of a consumer leave when it has succeeded, and only then.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Cancelled, LAST, Ordered, Place, Told};
+use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, Rig, numbers, with};
 
-/// A consumer of `Place` that sends and publishes, then fails in all attempts before `succeeds`.
+/// A consumer of `Place` that sends and publishes, then fails in all attempts
+/// before `succeeds`.
 fn sender(end: String, succeeds: u32) -> impl bus_core::Consumer<Place> {
     with(end, move |end, ctx: ConsumeContext<Place>| async move {
         let number = ctx.message().number;
@@ -29,7 +30,7 @@ fn sender(end: String, succeeds: u32) -> impl bus_core::Consumer<Place> {
     })
 }
 
-/// OB-01: nothing of what failed attempts sent ever leaves; their fault does.
+/// Nothing of what failed attempts sent ever leaves; their fault does.
 async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
@@ -70,7 +71,7 @@ async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// OB-02: what the successful attempt sent leaves once.
+/// Messages of the successful attempt leave once.
 async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
@@ -140,7 +141,8 @@ async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// That holds also for what goes to exchanges of several kinds, once they are known to be there.
+/// That holds also for what goes to exchanges of several kinds, once they are known
+/// to be there.
 async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let seen = Recorder::<Cancelled>::new();
@@ -214,7 +216,7 @@ async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcom
     Ok(())
 }
 
-/// EQ-19: without an outbox what was sent is out, also if the consumer fails then.
+/// Without an outbox what was sent is out, also if the consumer fails then.
 async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let ordered = Recorder::<Ordered>::new();
@@ -315,14 +317,14 @@ async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome 
 /// A request inside a consumer goes at once, also from an attempt that fails later.
 async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("asker");
-    let answers = Recorder::<Told>::new();
+    let answers = Recorder::<Answered>::new();
     let asked = Recorder::<Ask>::new();
     let responder = Endpoint::new(stage.name("responder")).consumer(with(
         asked.clone(),
         |asked, ctx: ConsumeContext<Ask>| async move {
             asked.note(&ctx);
             Ok(ctx
-                .respond(&Told {
+                .respond(&Answered {
                     number: ctx.message().number,
                 })
                 .await?)
@@ -331,7 +333,7 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
     let relay = Endpoint::new(&queue)
         .retry(Retry::immediate(1))
         .consumer(with((), |(), ctx: ConsumeContext<Place>| async move {
-            let told: Told = ctx
+            let told: Answered = ctx
                 .request(&Ask {
                     number: ctx.attempt(),
                 })
@@ -356,7 +358,7 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// What the broker refuses for good fails the delivery that sent it, without a retry of the consumer.
+/// A message refused for good fails its delivery, without a retry of the consumer.
 async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let seen = Recorder::<Place>::new();
@@ -414,7 +416,7 @@ async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// A fault is told although the outbox throws everything else away.
+/// A fault is published although the outbox throws everything else away.
 async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let faults = Recorder::<Fault<Place>>::new();
@@ -433,7 +435,7 @@ async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// What a task that outlives its consumer publishes through the context is an error, not lost without a word.
+/// Publishing through the context of a consumer that has ended is an error.
 async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let contexts = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -479,7 +481,7 @@ async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage)
     Ok(())
 }
 
-/// What no broker could take is refused where the consumer sends it, not when its outbox leaves.
+/// A message that no broker could take is refused at the call, not at the flush.
 async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let delays = stage
@@ -524,7 +526,8 @@ async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Messages to one target that the broker refuses for a while leave in order when it takes them.
+/// Messages to one target that the broker refuses for a while leave in order when
+/// it takes them.
 async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
     struct Full {
         queue: String,

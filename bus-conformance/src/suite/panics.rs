@@ -1,4 +1,5 @@
-//! Panics of what users write, beside and after their consumers: they cost one message at most.
+//! Panics of what users write, beside and after their consumers: they cost one
+//! message at most.
 
 use std::error::Error;
 use std::fmt;
@@ -29,7 +30,8 @@ fn failing<E: Error + Send + Sync + 'static>(
     )
 }
 
-/// Sends a message that fails and one that does not to an endpoint that handles one at a time.
+/// Sends a message that fails and one that does not to an endpoint that handles one
+/// at a time.
 async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -> Outcome {
     let queue = stage.name("clumsy");
     let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
@@ -51,7 +53,8 @@ async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -
     Ok(())
 }
 
-/// A hook that panics refuses its message with the panic's text; the next one leaves.
+/// A hook that panics refuses its message with the panic's text; the next one
+/// leaves.
 async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("next");
@@ -74,7 +77,8 @@ async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// A hook that panics for faults keeps no failed message from its error queue, and no other one waiting.
+/// A hook that panics for faults keeps no failed message from its error queue, and
+/// no other one waiting.
 async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
     let clumsy = |context: &mut SendContext| {
         assert_ne!(context.intent, Intent::Fault, "faults have no tenant");
@@ -132,7 +136,8 @@ async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outco
     one_fails(stage, stage.bus(), &failing(|| Circular)).await
 }
 
-/// A panic while a message is moved puts that message off; health names it, and the others go on.
+/// A panic while a message is moved puts that message off; health names it, and the
+/// others go on.
 async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) -> Outcome {
     struct Clumsy(AtomicBool);
     #[async_trait]

@@ -1,4 +1,4 @@
-//! What travels on from a message to those it causes: ids, headers, the trace.
+//! Propagation of ids, headers and the trace to the messages that one causes.
 
 use bus_core::message::TraceContext;
 use bus_core::{ConsumeContext, Endpoint};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Cancelled, Ordered, Place, Shipped, Told};
+use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place, Shipped};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
 
 fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
@@ -40,7 +40,8 @@ async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// TL-10: through three hops the conversation is one, and each message names what caused it.
+/// Through three hops the conversation is one, and each message names what caused
+/// it.
 async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
     let (shipped, ordered, cancelled) = (
         Recorder::<Shipped>::new(),
@@ -102,7 +103,8 @@ async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Headers of the user travel on unless the consumer sets them; those of the framework do not.
+/// Headers of the user travel on unless the consumer sets them; those of the
+/// framework do not.
 async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).consumer(with(
@@ -136,18 +138,19 @@ async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// TL-01: a chain of messages and a request with its reply are one trace, each a span of its own.
+/// A chain of messages and a request with its reply are one trace, each a span of
+/// its own.
 async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
     let (ordered, asked, told) = (
         Recorder::<Ordered>::new(),
         Recorder::<Ask>::new(),
-        Recorder::<Told>::new(),
+        Recorder::<Answered>::new(),
     );
     let relay = with(
         ordered.clone(),
         |ordered, ctx: ConsumeContext<Ordered>| async move {
             ordered.note(&ctx);
-            let answer: Told = ctx.request(&Ask { number: 1 }).await?;
+            let answer: Answered = ctx.request(&Ask { number: 1 }).await?;
             Ok(ctx.publish(&answer).await?)
         },
     );
@@ -155,14 +158,14 @@ async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
         asked.clone(),
         |asked, ctx: ConsumeContext<Ask>| async move {
             asked.note(&ctx);
-            Ok(ctx.respond(&Told { number: 2 }).await?)
+            Ok(ctx.respond(&Answered { number: 2 }).await?)
         },
     );
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(stage.name("relay")).consumer(relay))
         .endpoint(Endpoint::new(stage.name("responder")).consumer(responder))
-        .endpoint(Endpoint::new(stage.name("told")).consumer(told.clone()))
+        .endpoint(Endpoint::new(stage.name("answered")).consumer(told.clone()))
         .start()
         .await?;
     bus.publish(&Ordered { number: 1 }).await?;
@@ -202,7 +205,8 @@ async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// TL-03: a trace that came with a foreign message is continued; a malformed one is replaced, not an error.
+/// A trace that came with a foreign message is continued; a malformed one is
+/// replaced, not an error.
 async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
     let endpoint = Endpoint::new(&relay).concurrency(1).consumer(with(

@@ -14,7 +14,7 @@ use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers};
 
-/// PS-04: each endpoint that subscribed handles an event once, with its headers.
+/// Each endpoint that subscribed handles an event once, with its headers.
 async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
@@ -40,7 +40,8 @@ async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outco
     Ok(())
 }
 
-/// PS-01: a queue keeps what is published before its consumer runs, each message with its own id, body and header.
+/// A queue keeps what is published before its consumer runs, each message with its
+/// own id, body and header.
 async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = || Endpoint::new(stage.name("late")).consumer(seen.clone());
@@ -79,7 +80,7 @@ async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
-/// PS-02: a consumer gets its own type only.
+/// A consumer gets its own type only.
 async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let bus = stage
@@ -108,7 +109,7 @@ async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PS-05: an event that nobody subscribed to is published without an error.
+/// An event without subscribers is published without an error.
 async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
@@ -116,7 +117,8 @@ async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// PS-12: an endpoint without a subscription consumes what is sent to it, not what is published.
+/// An endpoint without a subscription consumes what is sent to it, not what is
+/// published.
 async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let queue = stage.name("unsubscribed");
@@ -136,7 +138,7 @@ async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
-/// PS-24: a bus without endpoints publishes and sends to others.
+/// A bus without endpoints publishes and sends to others.
 async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outcome {
     let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
     let queue = stage.name("orders");
@@ -156,7 +158,8 @@ async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outco
     Ok(())
 }
 
-/// PS-28: deploying declares what `start` would, error and skipped queue included, and consumes nothing.
+/// Deploying declares what `start` would, error and skipped queue included, and
+/// consumes nothing.
 async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let queue = stage.name("deployed");
@@ -172,7 +175,8 @@ async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Publishing many events gives the outcome of each, in order, and all of them arrive.
+/// Publishing many events gives the outcome of each, in order, and all of them
+/// arrive.
 async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("many")).consumer(seen.clone());

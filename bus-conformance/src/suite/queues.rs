@@ -11,7 +11,8 @@ use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, eventually, numbers};
 
-/// PC-04: a queue that is full and refuses gives its sender an error; room again, and it takes the next.
+/// A queue that is full and refuses gives its sender an error; room again, and it
+/// takes the next.
 ///
 /// The transport may try until the deadline.
 async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
@@ -105,7 +106,8 @@ async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// Quorum queues, with and without the safe arguments, work like classic ones: retries, error queue, and all.
+/// Quorum queues, with and without the safe arguments, work like classic ones:
+/// retries, error queue, and all.
 async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     for (name, set) in [

@@ -1,4 +1,4 @@
-//! What cannot be sent: told to its sender, at the cost of nobody else.
+//! Messages that cannot be sent: an error for their sender, at no cost to others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers};
 
-/// What a refused sending says.
+/// Returns the error of a refused sending.
 fn refusal(outcome: Result<(), SendError>) -> SendError {
     outcome.expect_err("the message must be refused")
 }
@@ -49,7 +49,8 @@ async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// A command to an exchange that is not there is refused with its name, and costs no other message.
+/// A command to an exchange that is not there is refused with its name, and costs
+/// no other message.
 async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("orders");
@@ -83,7 +84,8 @@ async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage)
     Ok(())
 }
 
-/// PC-02: a mandatory event that no queue takes is an error, of exactly that event among many.
+/// A mandatory event that no queue takes is an error, of exactly that event among
+/// many.
 async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let topology =
@@ -121,7 +123,8 @@ async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Out
     Ok(())
 }
 
-/// A hook that refuses a message gives its sender the error; the message does not leave.
+/// A hook that refuses a message gives its sender the error; the message does not
+/// leave.
 async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("strict");
@@ -148,7 +151,8 @@ async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A routing key longer than the protocol allows is a typed error, and the bus goes on.
+/// A routing key longer than the protocol allows is a typed error, and the bus goes
+/// on.
 async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("next"))
@@ -196,7 +200,8 @@ async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outco
     Ok(())
 }
 
-/// A deadline that is over before the broker had a chance is an error of that message, which is not sent later.
+/// A deadline that is over before the broker had a chance is an error of that
+/// message, which is not sent later.
 async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("late");
     let seen = Recorder::<Place>::new();
@@ -222,7 +227,8 @@ async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A command to the queue of a process that is gone is an error, and brings no queue into being.
+/// A command to the queue of a process that is gone is an error, and brings no
+/// queue into being.
 async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) -> Outcome {
     let gone = stage.name("gone");
     let bus = stage.bus().start().await?;

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Declined, Ordered, Told};
+use crate::support::contracts::{Answered, Ask, Declined, Ordered};
 use crate::support::{Gate, Outcome, Recorder, eventually, with};
 
 /// Long enough never to end a request that is answered.
@@ -18,12 +18,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn tell(ctx: ConsumeContext<Ask>) -> bus_core::ConsumeResult {
     let number = ctx.message().number;
     Ok(ctx
-        .respond(&Told { number })
+        .respond(&Answered { number })
         .header("Tenant", "north")
         .await?)
 }
 
-/// An endpoint that answers `Ask` with `Told`.
+/// An endpoint that answers `Ask` with `Answered`.
 pub(super) async fn responder(stage: &dyn Stage) -> Outcome<Bus> {
     let endpoint = Endpoint::new(stage.name("responder")).consumer(tell);
     Ok(stage.bus().endpoint(endpoint).start().await?)
@@ -47,14 +47,14 @@ async fn nothing_pending(bus: &Bus) {
     .await;
 }
 
-/// RQ-01: a reply carries the ids of its request and its own headers.
+/// A reply carries the ids of its request and its own headers.
 async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
     let server = stage.bus().endpoint(endpoint).start().await?;
     let client = stage.bus().start().await?;
     let reply = client
-        .request::<Told>(&Ask { number: 7 })
+        .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
         .response()
         .await?;
@@ -70,12 +70,13 @@ async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A request survives the broker, as other messages do, unless the requester says otherwise.
+/// A request survives the broker, as other messages do, unless the requester says
+/// otherwise.
 async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
     let bus = stage.bus().endpoint(endpoint).start().await?;
-    let ask = |number| bus.request::<Told>(&Ask { number }).timeout(PATIENCE);
+    let ask = |number| bus.request::<Answered>(&Ask { number }).timeout(PATIENCE);
     ask(1).response().await?;
     assert!(seen.next().await.incoming().durable);
     ask(2).transient().response().await?;
@@ -84,11 +85,12 @@ async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A request goes to the configured route, or to the address that the requester names.
+/// A request goes to the configured route, or to the address that the requester
+/// names.
 async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
     let answer = |number: u32| {
         with((), move |(), ctx: ConsumeContext<Ask>| async move {
-            Ok(ctx.respond(&Told { number }).await?)
+            Ok(ctx.respond(&Answered { number }).await?)
         })
     };
     let endpoint = |name: &str, number| {
@@ -103,10 +105,10 @@ async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
         .endpoint(endpoint("named", 2))
         .start()
         .await?;
-    let routed: Told = bus.request(&Ask { number: 0 }).timeout(PATIENCE).await?;
+    let routed: Answered = bus.request(&Ask { number: 0 }).timeout(PATIENCE).await?;
     assert_eq!(routed.number, 1);
     let address = format!("queue:{}", stage.name("named"));
-    let named: Told = bus
+    let named: Answered = bus
         .request(&Ask { number: 0 })
         .to(address)
         .timeout(PATIENCE)
@@ -116,7 +118,7 @@ async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-05: of many requests at once each gets its own reply, in whatever order they are answered.
+/// Of many requests at once each gets its own reply, in any order.
 async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 40;
     let asked: Arc<Mutex<Vec<ConsumeContext<Ask>>>> = Arc::default();
@@ -130,14 +132,14 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
                 asked.lock().await.push(ctx);
                 gate.pass().await;
                 // Whoever comes first answers whoever asked last.
-                let last = asked.lock().await.pop().ok_or("nobody asked")?;
+                let last = asked.lock().await.pop().ok_or("no request arrived")?;
                 let number = last.message().number * 2;
-                Ok(last.respond(&Told { number }).await?)
+                Ok(last.respond(&Answered { number }).await?)
             },
         ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let requests = (0..COUNT).map(|number| {
-        bus.request::<Told>(&Ask { number })
+        bus.request::<Answered>(&Ask { number })
             .timeout(PATIENCE)
             .into_future()
     });
@@ -155,7 +157,7 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-07: a requester that is dropped stops waiting, and its late reply bothers nobody.
+/// A requester that is dropped stops waiting, and its late reply does no harm.
 async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
@@ -168,14 +170,14 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
         },
     ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
-    let request = tokio::spawn(bus.request::<Told>(&Ask { number: 1 }).into_future());
+    let request = tokio::spawn(bus.request::<Answered>(&Ask { number: 1 }).into_future());
     gate.holds(1).await;
     assert_eq!(bus.pending_requests(), 1);
     request.abort();
     assert!(request.await.is_err_and(|error| error.is_cancelled()));
     nothing_pending(&bus).await;
     gate.open();
-    let next: Told = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let next: Answered = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
     assert_eq!(next.number, 2);
     bus.shutdown().await?;
     assert_eq!(
@@ -188,14 +190,14 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-08: a requester that accepts two types gets whichever the responder chose.
+/// A requester that accepts two types gets whichever the responder chose.
 async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             let number = ctx.message().number;
             if number == 1 {
-                ctx.respond(&Told { number }).await?;
+                ctx.respond(&Answered { number }).await?;
             } else {
                 ctx.respond(&Declined { number }).await?;
             }
@@ -203,24 +205,27 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
         },
     ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
-    let first: OneOf2<Told, Declined> = bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
-    assert_eq!(first, OneOf2::First(Told { number: 1 }));
-    let second: OneOf2<Told, Declined> = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let first: OneOf2<Answered, Declined> =
+        bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
+    assert_eq!(first, OneOf2::First(Answered { number: 1 }));
+    let second: OneOf2<Answered, Declined> =
+        bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
     assert_eq!(second, OneOf2::Second(Declined { number: 2 }));
     bus.shutdown().await?;
     Ok(())
 }
 
-/// RQ-10: a consumer may ask while it consumes, also at concurrency 1; the conversation goes on.
+/// A consumer may ask while it consumes, also at concurrency 1; the conversation
+/// goes on.
 async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
     let inner = Recorder::<Ask>::new();
     let relay = Endpoint::new(stage.name("relay"))
         .concurrency(1)
         .consumer(with((), |(), ctx: ConsumeContext<Ordered>| async move {
             let number = ctx.message().number;
-            let told: Told = ctx.request(&Ask { number }).timeout(PATIENCE).await?;
+            let told: Answered = ctx.request(&Ask { number }).timeout(PATIENCE).await?;
             Ok(ctx
-                .respond(&Told {
+                .respond(&Answered {
                     number: told.number + 1,
                 })
                 .await?)
@@ -241,7 +246,7 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
         .start()
         .await?;
     let outer = bus
-        .request::<Told>(&Ordered { number: 1 })
+        .request::<Answered>(&Ordered { number: 1 })
         .timeout(PATIENCE)
         .response()
         .await?;
@@ -254,7 +259,7 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-11: an event that a responder publishes carries no request id; its reply does.
+/// An event that a responder publishes carries no request id; its reply does.
 async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
     let events = Recorder::<Ordered>::new();
     let responder = Endpoint::new(stage.name("responder")).consumer(with(
@@ -275,7 +280,7 @@ async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
         .start()
         .await?;
     let reply = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .timeout(PATIENCE)
         .response()
         .await?;
@@ -287,12 +292,12 @@ async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-12: of several processes that ask the same service, each gets its own replies.
+/// Of several processes that ask the same service, each gets its own replies.
 async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
     let ask = |bus: &Bus, number| {
-        let request = bus.request::<Told>(&Ask { number }).timeout(PATIENCE);
+        let request = bus.request::<Answered>(&Ask { number }).timeout(PATIENCE);
         async move { request.await.map(|told| (number, told.number)) }
     };
     let requests =
@@ -309,7 +314,7 @@ async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
 
 /// A message that names no response address has its answer published.
 async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Outcome {
-    let told = Recorder::<Told>::new();
+    let told = Recorder::<Answered>::new();
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(stage.name("responder")).consumer(tell))

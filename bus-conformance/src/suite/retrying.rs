@@ -16,7 +16,8 @@ use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Runs one message that fails through an endpoint with this policy; the calls of its consumer.
+/// Runs one message that fails through an endpoint with this policy; the calls of
+/// its consumer.
 async fn attempts(
     stage: &dyn Stage,
     purpose: &str,
@@ -47,7 +48,7 @@ async fn attempts(
     Ok(calls)
 }
 
-/// RT-02: an interval retry of limit 2 makes 3 attempts, numbered, and then no more.
+/// An interval retry of limit 2 makes 3 attempts, numbered, and then no more.
 async fn retries_are_counted_and_end(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "interval", Retry::interval(2, MILLI), |_| {
         "broken".into()
@@ -81,14 +82,15 @@ async fn every_policy_makes_its_attempts(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RT-10: a long row of immediate retries runs to its end.
+/// A long row of immediate retries runs to its end.
 async fn thousands_of_immediate_retries_run(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "many", Retry::immediate(5_000), |_| "broken".into()).await?;
     assert_eq!(calls.len(), 5_001);
     Ok(())
 }
 
-/// RT-03: a message that succeeds at its second attempt is done: no fault, nothing in the error queue.
+/// A message that succeeds at its second attempt is done: no fault, nothing in the
+/// error queue.
 async fn a_message_that_succeeds_at_last_is_done(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("flaky");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
@@ -120,7 +122,8 @@ struct Duplicate;
 #[error("the invoice was not stored")]
 struct NotStored(#[source] Duplicate);
 
-/// RT-07: an ignored error is not retried, also where it is the cause of another; unlisted errors are.
+/// An ignored error is not retried, also where it is the cause of another; unlisted
+/// errors are.
 async fn ignored_errors_are_not_retried(stage: &dyn Stage) -> Outcome {
     let retry = || Retry::immediate(2).ignore::<Duplicate>();
     let plain = attempts(stage, "plain", retry(), |_| Duplicate.into()).await?;
@@ -142,7 +145,7 @@ async fn only_listed_errors_are_retried(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RT-08: the filter is asked after each attempt.
+/// The filter is asked after each attempt.
 async fn the_filter_is_asked_after_each_attempt(stage: &dyn Stage) -> Outcome {
     let retry = Retry::immediate(5).when(|error| error.to_string() != "hopeless");
     let calls = attempts(stage, "flips", retry, |ctx| match ctx.attempt() {
@@ -161,7 +164,7 @@ async fn a_permanent_error_is_not_retried(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RT-28: a panic is caught and not retried; the endpoint goes on.
+/// A panic is caught and not retried; the endpoint goes on.
 async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) -> Outcome {
     let calls = attempts(stage, "panics", Retry::immediate(5), |_| {
         panic!("out of paper")
@@ -184,7 +187,7 @@ async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) -> Out
     Ok(())
 }
 
-/// RT-32: an attempt that takes too long ends, counts as failed, and is retried.
+/// An attempt that takes too long ends, counts as failed, and is retried.
 async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("slow");
     let stuck = Gate::closed();
@@ -219,7 +222,7 @@ async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// RT-17: every attempt sees the original message, and so does the error queue.
+/// Every attempt sees the original message, and so does the error queue.
 async fn every_attempt_sees_the_original_message(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("original");
     let seen = Recorder::<Place>::failing();
@@ -307,7 +310,8 @@ async fn a_retried_message_is_not_overtaken_at_concurrency_1(stage: &dyn Stage) 
     Ok(())
 }
 
-/// RT-12: a stop does not wait out a long retry interval; the message goes back to its queue without a fault.
+/// A stop does not wait out a long retry interval; the message goes back to its
+/// queue without a fault.
 async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("patient");
     let seen = Recorder::<Place>::failing();
@@ -334,7 +338,7 @@ async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RT-21: a foreign message without ids or headers is retried like any other.
+/// A foreign message without ids or headers is retried like any other.
 async fn a_foreign_message_without_ids_is_retried(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bare");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
@@ -382,7 +386,8 @@ async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Middleware around the delivery runs once, middleware around attempts at each of them.
+/// Middleware around the delivery runs once, middleware around attempts at each of
+/// them.
 async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Stage) -> Outcome {
     let counted = |count: &Arc<AtomicU32>| {
         let count = Arc::clone(count);
@@ -412,7 +417,7 @@ async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Stage) 
     Ok(())
 }
 
-/// EQ-06: however often a message is tried, its failure is told once.
+/// A message that was retried causes one fault.
 async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();

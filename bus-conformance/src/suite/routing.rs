@@ -19,7 +19,7 @@ fn bus_with(stage: &dyn Stage, topology: Topologies) -> BusBuilder {
         .publish_topology(topology.entity_name(stage.name("keyed")))
 }
 
-/// PS-14: a direct exchange delivers by key, and the consumer sees the key.
+/// A direct exchange delivers by key, and the consumer sees the key.
 async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("alpha"))
@@ -46,7 +46,7 @@ async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PS-15: in topic patterns `*` is exactly one word and `#` any number of them.
+/// In topic patterns `*` is exactly one word and `#` any number of them.
 async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
     let (one, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, pattern: &str, seen: &Recorder<Ordered>| {
@@ -108,7 +108,8 @@ async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A headers exchange delivers to those whose conditions hold: all of them, or any where `x-match` says so.
+/// A headers exchange delivers to those whose conditions hold: all of them, or any
+/// where `x-match` says so.
 async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outcome {
     let (all, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let conditions = |how: &str| {
@@ -148,7 +149,8 @@ async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// PS-16: an exchange bound to an exchange bound to an endpoint delivers once, and only with the right key.
+/// An exchange bound to an exchange bound to an endpoint delivers once, and only
+/// with the right key.
 async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
     let (outer, inner, queue) = (stage.name("outer"), stage.name("inner"), stage.name("end"));
     let wire = stage.wire().await;
@@ -177,7 +179,8 @@ async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PS-22: what nobody subscribed to lands in the alternate exchange, also when a consumer publishes it.
+/// Events without subscribers land in the alternate exchange, also those of a
+/// consumer.
 async fn an_alternate_exchange_receives_what_nobody_subscribed_to(stage: &dyn Stage) -> Outcome {
     let stray = stage.name("stray");
     let topology = || {
@@ -210,7 +213,8 @@ async fn an_alternate_exchange_receives_what_nobody_subscribed_to(stage: &dyn St
     Ok(())
 }
 
-/// PS-18: a contract whose exchange has another name is delivered there, and its faults arrive.
+/// A contract whose exchange has another name is delivered there, and its faults
+/// arrive.
 async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
     let exchange = stage.name("orders-of-the-north");
     let seen = Recorder::<Ordered>::failing();

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place, Shipped};
 use crate::support::{Outcome, Recorder, envelope, numbers, raw};
 
-/// PS-13: a command goes to the queue of its route and nowhere else.
+/// A command goes to the queue of its route and nowhere else.
 async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
     let (here, there) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |name: &str, seen: &Recorder<Place>| {
@@ -55,7 +55,7 @@ async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> 
     Ok(())
 }
 
-/// SC-13: a message that waited longer than its time to live is dropped; others are not.
+/// A message that waited longer than its time to live is dropped; others are not.
 async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("short");
     let address = format!("queue:{queue}");
@@ -117,7 +117,7 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// PC-11: messages are written to disk unless their sender says otherwise.
+/// Messages are written to disk unless their sender says otherwise.
 async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("kept"))
@@ -134,7 +134,8 @@ async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// The correlation id comes from the contract's member, unless the sender names another.
+/// The correlation id comes from the contract's member, unless the sender names
+/// another.
 async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Shipped>::new();
     let endpoint = Endpoint::new(stage.name("shipped"))
@@ -190,7 +191,8 @@ async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Nothing leaves when a sending is dropped; one that is kept may be awaited by another task.
+/// Nothing leaves when a sending is dropped; one that is kept may be awaited by
+/// another task.
 async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("lazy"))
@@ -206,7 +208,7 @@ async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-09: header names and values in any script arrive byte for byte.
+/// Header names and values in any script arrive byte for byte.
 async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
     let texts = [
         "♥",
@@ -238,7 +240,7 @@ async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// IO-11: headers keep their kind: numbers, truth values, lists and maps.
+/// Headers keep their kind: numbers, truth values, lists and maps.
 async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
     use bus_core::message::HeaderValue as Value;
     let list = vec![Value::Int(1), "two".into(), Value::Null];
@@ -272,7 +274,7 @@ async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// IO-01: the smallest foreign envelope is consumed: type and message, nothing else.
+/// The smallest foreign envelope is consumed: type and message, nothing else.
 async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("foreign");
@@ -299,7 +301,7 @@ async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SE-10: names of queues in any script work, and so do addresses with them.
+/// Names of queues in any script work, and so do addresses with them.
 async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("größe-注文.v2");
     let seen = Recorder::<Place>::failing();

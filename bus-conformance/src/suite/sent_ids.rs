@@ -1,4 +1,5 @@
-//! A consumer that runs again sends the same messages again, and what can be refused is refused before anything leaves.
+//! A consumer that runs again sends the same messages again, and what can be
+//! refused is refused before anything leaves.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{LAST, Ordered, Place, Told};
+use crate::support::contracts::{Answered, LAST, Ordered, Place};
 use crate::support::{Outcome, Recorder, numbers, with};
 
-/// The ids of what a consumer sends are the same when its message comes again, and differ from each other.
+/// The ids of what a consumer sends are the same when its message comes again, and
+/// differ from each other.
 async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
     let seen = Recorder::<Ordered>::new();
@@ -24,7 +26,7 @@ async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Out
         for number in [1, 2] {
             ctx.publish(&Ordered { number }).await?;
         }
-        ctx.publish(&Told { number: 3 }).await?;
+        ctx.publish(&Answered { number: 3 }).await?;
         ConsumeResult::Ok(())
     };
     let bus = stage
@@ -55,8 +57,8 @@ async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Out
     Ok(())
 }
 
-/// An endpoint that knows ids handles once what an endpoint before it has sent twice, even where the second run wrote
-/// something else into it.
+/// An endpoint that knows ids handles once what an endpoint before it has sent
+/// twice, even where the second run wrote something else into it.
 async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
     let (first, second) = (stage.name("first"), stage.name("second"));
     let (to, runs) = (format!("queue:{second}"), Arc::new(AtomicU32::new(0)));
@@ -100,7 +102,8 @@ async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A send that can never succeed fails where it is made, in the consumer; what was sent before it does not leave.
+/// A send that can never succeed fails where it is made, in the consumer; what was
+/// sent before it does not leave.
 async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage) -> Outcome {
     let (queue, missing) = (stage.name("sender"), stage.name("missing"));
     let seen = Recorder::<Ordered>::new();

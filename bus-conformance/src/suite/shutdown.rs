@@ -1,4 +1,4 @@
-//! How a bus stops: nothing is lost, and nothing hangs.
+//! Shutdown: nothing is lost, and nothing hangs.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use bus_core::{Bus, ConsumeContext, Endpoint};
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Cancelled, Ordered, Place, Told};
+use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with, within};
 
-/// SH-01: what runs may finish and still send; what was only handed out goes back and is handled by the next process.
+/// Running consumers may finish and still send; prefetched messages go back.
 async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome {
     let (queue, end) = (stage.name("stopping"), stage.name("end"));
     let gate = Gate::closed();
@@ -62,14 +62,14 @@ async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
-/// SH-01: a consumer that runs while its process stops may still answer.
+/// A consumer that runs while its process stops may still answer.
 async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let queue = stage.name("responder");
     let responder = with(gate.clone(), |gate, ctx: ConsumeContext<Ask>| async move {
         gate.pass().await;
         Ok(ctx
-            .respond(&Told {
+            .respond(&Answered {
                 number: ctx.message().number,
             })
             .await?)
@@ -81,7 +81,7 @@ async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
         .await?;
     let client = stage.bus().start().await?;
     let request = client
-        .request::<Told>(&Ask { number: 5 })
+        .request::<Answered>(&Ask { number: 5 })
         .to(format!("queue:{queue}"));
     let asking = tokio::spawn(request.into_future());
     gate.holds(1).await;
@@ -99,14 +99,14 @@ async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let responder = Endpoint::new(stage.name("responder"))
         .consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
-            Ok(ctx.respond(&Told { number: 7 }).await?)
+            Ok(ctx.respond(&Answered { number: 7 }).await?)
         }));
     let server = stage.bus().endpoint(responder).start().await?;
     let asker = with(
         (gate.clone(), end.clone()),
         |(gate, end), ctx: ConsumeContext<Place>| async move {
             gate.pass().await;
-            let told: Told = ctx.request(&Ask { number: 1 }).await?;
+            let told: Answered = ctx.request(&Ask { number: 1 }).await?;
             Ok(ctx.send_to(format!("queue:{end}"), &told).await?)
         },
     );
@@ -127,7 +127,8 @@ async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SH-02: after the stop timeout consumers are told; what they were handling comes again, marked, without a fault.
+/// After the stop timeout consumers are cancelled; their messages come again,
+/// marked.
 async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("stubborn");
     let told = Gate::closed();
@@ -152,11 +153,12 @@ async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Ou
         &running,
     )
     .await?;
-    assert_eq!(told.most(), 1, "the consumer was told");
+    assert_eq!(told.most(), 1, "the consumer was cancelled");
     Ok(())
 }
 
-/// SH-02: a consumer that ignores the cancellation is dropped, and its message comes again.
+/// A consumer that ignores the cancellation is dropped, and its message comes
+/// again.
 async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("deaf");
     let running = Gate::closed();
@@ -178,7 +180,8 @@ async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> O
     Ok(())
 }
 
-/// Stops a bus whose only consumer stands at `running`; its message must come again.
+/// Stops a bus whose only consumer stands at `running`; its message must come
+/// again.
 async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running: &Gate) -> Outcome {
     let bus = stage
         .bus()
@@ -214,7 +217,8 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
     Ok(())
 }
 
-/// SH-04: stopping twice, or twice at once, or with nothing running, is fine and gives the same outcome.
+/// Stopping twice, or twice at once, or with nothing running, is fine and gives the
+/// same outcome.
 async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("stopping")).consumer(seen.clone());
@@ -229,7 +233,7 @@ async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SH-18: a bus that is dropped without a stop gives back what it was handling.
+/// A bus that is dropped without a stop gives back what it was handling.
 async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("dropped");
     let gate = Gate::closed();
@@ -261,7 +265,7 @@ async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// SH-16: unwanted and failing messages in the queue do not hold up the stop.
+/// Unwanted and failing messages in the queue do not hold up the stop.
 async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("messy");
     let seen = Recorder::<Place>::failing();
@@ -290,7 +294,7 @@ async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage
     Ok(())
 }
 
-/// SH-10: what arrives while a process stops is handled once, by the next.
+/// A message that arrives while a process stops is handled once, by the next.
 async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("relay");
     let sender = stage.bus().start().await?;

@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Place};
 use crate::support::{Outcome, Recorder, envelope, numbers};
 
-/// EQ-12: what no consumer wants lies in the skipped queue as it came, with the reason; it is no failure.
+/// A message that no consumer wants lies in the skipped queue as it came.
 async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
@@ -37,7 +37,8 @@ async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// EQ-13: hundreds of unwanted messages in a row neither stop the endpoint nor hold up its shutdown.
+/// Hundreds of unwanted messages in a row neither stop the endpoint nor hold up its
+/// shutdown.
 async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
@@ -65,7 +66,7 @@ async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> O
     Ok(())
 }
 
-/// EQ-14: an endpoint may drop what no consumer wants.
+/// An endpoint may drop what no consumer wants.
 async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::new();
@@ -88,7 +89,7 @@ async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A consumer of everything gets what no typed consumer wants, of whatever type.
+/// A consumer of everything gets what no typed consumer wants, of any type.
 async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("greedy");
     let (placed, rest) = (Recorder::<Place>::new(), Recorder::<RawMessage>::new());

@@ -1,4 +1,5 @@
-//! Stops, pauses and their like, dropped, under way at once, or with something that does not answer: none hangs.
+//! Stops, pauses and their like, dropped, under way at once, or with something that
+//! does not answer: none hangs.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -18,7 +19,8 @@ use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
 /// Consumers here have this long to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Starts a bus with an endpoint that handles one at a time, and sends it one message, which stands at the gate.
+/// Starts a bus with an endpoint that handles one at a time, and sends it one
+/// message, which stands at the gate.
 async fn stuck(
     stage: &dyn Stage,
     bus: BusBuilder,
@@ -42,7 +44,8 @@ async fn stuck(
     Ok((bus, queue, seen))
 }
 
-/// A pause that waits for a consumer does not hold up the stop, which cuts that one off.
+/// A pause that waits for a consumer does not hold up the stop, which cuts that one
+/// off.
 async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
@@ -69,7 +72,8 @@ async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outco
     Ok(())
 }
 
-/// A caller that stops waiting for a pause changes nothing: what runs is done in peace, and nothing more is taken.
+/// A caller that stops waiting for a pause changes nothing: what runs is done in
+/// peace, and nothing more is taken.
 async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
@@ -91,7 +95,8 @@ async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A queue that cannot be consumed from some moment on, and counts how often it is declared.
+/// A queue that cannot be consumed from some moment on, and counts how often it is
+/// declared.
 #[derive(Default)]
 struct Deaf {
     is_on: AtomicBool,
@@ -117,7 +122,8 @@ impl Rig for Deaf {
 }
 
 impl Deaf {
-    /// Starts a bus, pauses its endpoint, and resumes that in a task, which never succeeds.
+    /// Starts a bus, pauses its endpoint, and resumes that in a task, which never
+    /// succeeds.
     async fn resuming(self: &Arc<Self>, stage: &dyn Stage) -> Outcome<Resuming> {
         let queue = stage.name("deaf");
         let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::new());
@@ -156,7 +162,8 @@ async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// A pause ends a resume that waits for the broker; the next resume succeeds when the broker is there.
+/// A pause ends a resume that waits for the broker; the next resume succeeds when
+/// the broker is there.
 async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
@@ -174,7 +181,7 @@ async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A resume that nobody awaits leaves the endpoint paused, and declares again when it is tried again.
+/// A resume that is dropped leaves the endpoint paused, and may be tried again.
 async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
@@ -196,7 +203,8 @@ async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
-/// A caller that stops waiting for the stop changes nothing: consumers end in peace, and the next call awaits the same.
+/// A caller that stops waiting for the stop changes nothing: consumers end in
+/// peace, and the next call awaits the same.
 async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
@@ -211,7 +219,7 @@ async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A stop that was late is late for everybody who asks, also after it.
+/// A stop that was late is late for all callers, also later ones.
 async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
     let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
     let (bus, ..) = stuck(stage, brief, &Gate::closed()).await?;
@@ -224,7 +232,8 @@ async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Starts a bus whose only consumer stops it as `stop` does, and sends it a message.
+/// Starts a bus whose only consumer stops it as `stop` does, and sends it a
+/// message.
 async fn stopped_from_within<Fut>(
     stage: &dyn Stage,
     stop: impl Fn(Bus) -> Fut + Clone + Send + Sync + 'static,
@@ -264,7 +273,8 @@ async fn a_consumer_may_stop_its_bus(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A consumer that awaits the stop of its own bus is cut off; the stop goes on to its end.
+/// A consumer that awaits the stop of its own bus is cut off; the stop goes on to
+/// its end.
 async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Outcome {
     let awaits = |bus: Bus| async move { Ok(bus.shutdown().await?) };
     let (bus, queue) = stopped_from_within(stage, awaits).await?;
@@ -276,12 +286,13 @@ async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Ou
     Ok(())
 }
 
-/// Takes from the worker of the caller what the rest of the runtime needs, as the caller is about to block it.
+/// Takes from the worker of the caller what the rest of the runtime needs, as the
+/// caller is about to block it.
 ///
-/// A worker of tokio that has waited for timers and sockets keeps that duty while it polls a task, until another one
-/// wakes up; and no other takes the task that it would run next. Blocked at that moment it stops every timer, those of
-/// the test among them. The first task moves what would run next to where others find it, the second wakes another
-/// worker.
+/// A worker of tokio that has waited for timers and sockets keeps that duty while it polls a task,
+/// until another one wakes up; and no other takes the task that it would run next. Blocked at that
+/// moment it stops every timer, those of the test among them. The first task moves what would run
+/// next to where others find it, the second wakes another worker.
 fn hand_over_the_runtime() {
     for _ in 0..2 {
         tokio::spawn(async {});

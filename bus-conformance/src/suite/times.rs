@@ -1,4 +1,5 @@
-//! Durations at their ends: `Duration::MAX` means without end wherever a time is asked for.
+//! Durations at their ends: `Duration::MAX` means without end wherever a time is
+//! asked for.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, LAST, Place, Told};
+use crate::support::contracts::{Answered, Ask, LAST, Place};
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// A bus that never gives up, and remembers everything.
@@ -23,7 +24,8 @@ fn endless(stage: &dyn Stage) -> BusBuilder {
         .idempotency(once.lease(Duration::MAX).keep(Duration::MAX))
 }
 
-/// Settings without end disturb neither what succeeds, nor what fails, nor what comes twice, nor the stop.
+/// Settings without end disturb neither what succeeds, nor what fails, nor what
+/// comes twice, nor the stop.
 async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("endless");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -48,12 +50,13 @@ async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A message may have all the time there is, to leave, to arrive, and to be answered.
+/// A message may have all the time there is, to leave, to arrive, and to be
+/// answered.
 async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome {
     let (queue, asked) = (stage.name("endless"), stage.name("asked"));
     let seen = Recorder::<Place>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
-        Ok(ctx.respond(&Told { number: 7 }).await?)
+        Ok(ctx.respond(&Answered { number: 7 }).await?)
     });
     let bus = stage
         .bus()
@@ -65,7 +68,7 @@ async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome 
     sending.deadline(Duration::MAX).ttl(Duration::MAX).await?;
     let call = seen.next().await;
     assert_eq!(call.envelope().expiration_time, None);
-    let asking = bus.request::<Told>(&Ask { number: 1 });
+    let asking = bus.request::<Answered>(&Ask { number: 1 });
     let told = asking
         .to(format!("queue:{asked}"))
         .timeout(Duration::MAX)

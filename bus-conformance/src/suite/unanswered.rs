@@ -8,10 +8,11 @@ use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, middleware};
 use super::requests::{PATIENCE, responder, tell};
 use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::contracts::{Ask, Declined, LAST, Told};
+use crate::support::contracts::{Answered, Ask, Declined, LAST};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
 
-/// RQ-02: a failing responder gives the requester type, text and message types of the failure, before its timeout.
+/// A failing responder gives the requester type, text and message types of the
+/// failure, before its timeout.
 async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
     let endpoint =
         Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
@@ -19,7 +20,7 @@ async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome 
         }));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let error = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .timeout(PATIENCE)
         .await;
     let Err(RequestError::Fault(fault)) = error else {
@@ -40,7 +41,7 @@ async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// RQ-17: a responder that is retried and still fails answers once.
+/// A responder that is retried and still fails answers once.
 async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::failing();
     let queue = stage.name("responder");
@@ -68,21 +69,22 @@ async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outc
     Ok(())
 }
 
-/// RQ-03: a request that nobody answers ends at about its timeout, with an error that says so.
+/// A request without an answer ends at about its timeout, with an error that says
+/// so.
 async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
-    let asked = bus.request::<Told>(&Ask { number: 1 }).timeout(limit);
-    let nobody = within("the timeout", asked.into_future()).await;
+    let asked = bus.request::<Answered>(&Ask { number: 1 }).timeout(limit);
+    let outcome = within("the timeout", asked.into_future()).await;
     assert!(
-        matches!(nobody, Err(RequestError::Timeout { .. })),
-        "{nobody:?}"
+        matches!(outcome, Err(RequestError::Timeout { .. })),
+        "{outcome:?}"
     );
     assert!(started.elapsed() >= limit);
     let address = format!("queue:{}", stage.name("silent"));
     let silent = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .to(address)
         .timeout(limit)
         .await;
@@ -98,7 +100,7 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// RQ-08: a reply of a type that was not asked for is an error that names both.
+/// A reply of a type that was not asked for is an error that names both.
 async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let error = server
@@ -110,14 +112,14 @@ async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
     };
     let text = error.to_string();
     assert!(
-        text.contains("Conformance:Told") && text.contains("Conformance:Declined"),
+        text.contains("Conformance:Answered") && text.contains("Conformance:Declined"),
         "{text}"
     );
     server.shutdown().await?;
     Ok(())
 }
 
-/// RQ-16: a responder that fails after it responded has answered with its fault alone.
+/// A responder that fails after it responded has answered with its fault alone.
 async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let endpoint = Endpoint::new(&queue).concurrency(1).consumer(with(
@@ -147,18 +149,18 @@ async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome 
     let first = reader.next().await;
     assert!(types(&first)?.contains("MassTransit:Fault[[Conformance:Ask]]"));
     let second = reader.next().await;
-    assert!(types(&second)?.contains("Conformance:Told"));
+    assert!(types(&second)?.contains("Conformance:Answered"));
     assert_eq!(stage.depth(&replies).await, Some(0));
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
 }
 
-/// RQ-22: shutting down ends every wait at once.
+/// Shutting down ends every wait at once.
 async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let address = format!("queue:{}", stage.name("silent"));
-    let request = bus.request::<Told>(&Ask { number: 1 }).to(address);
+    let request = bus.request::<Answered>(&Ask { number: 1 }).to(address);
     let waiting = tokio::spawn(request.timeout(Duration::from_secs(600)).into_future());
     eventually("the request is pending", || async {
         bus.pending_requests() == 1
@@ -173,7 +175,7 @@ async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
 
 /// A request that cannot be decoded is answered with a fault that says why.
 async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    /// What an older requester sends under the same name.
+    /// The contract of an older requester, under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Ask")]
     struct AskByName {
@@ -190,7 +192,7 @@ async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stag
         number: "seven".to_owned(),
     };
     let outcome = bus
-        .request::<Told>(&request)
+        .request::<Answered>(&request)
         .to(format!("queue:{queue}"))
         .timeout(PATIENCE)
         .await;
@@ -213,7 +215,7 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
         .consumer(seen.clone());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .timeout(PATIENCE)
         .await;
     assert!(
@@ -225,8 +227,8 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
     Ok(())
 }
 
-/// A requester that is gone costs nobody: the answer is dropped, the request is done, and others are answered.
-async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome {
+/// The answer to a requester that is gone is dropped; others are answered.
+async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let server = stage
         .bus()
@@ -242,7 +244,7 @@ async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome {
         orphan.body = body.to_string().into();
         wire.send(orphan).await;
     }
-    let told: Told = server.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let told: Answered = server.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
     assert_eq!(told.number, 2);
     server.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
@@ -261,7 +263,7 @@ async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outco
     let bus = stage.bus().start().await?;
     let address = format!("exchange:{}", stage.name("nowhere"));
     let request = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .to(address)
         .timeout(Duration::from_secs(600));
     let outcome = within("the error", request).await;
@@ -279,7 +281,7 @@ async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     bus.shutdown().await?;
     let request = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .timeout(Duration::from_secs(600));
     let outcome = within("the error", request).await;
     let Err(RequestError::Send(error)) = outcome else {
@@ -290,11 +292,12 @@ async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A reply of the right type that cannot be read is an error that says why, not a timeout.
+/// A reply of the right type that cannot be read is an error that says why, not a
+/// timeout.
 async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
-    /// What a newer responder sends under the same name.
+    /// The contract of a newer responder, under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
-    #[message("Conformance:Told")]
+    #[message("Conformance:Answered")]
     struct ToldInWords {
         number: String,
     }
@@ -307,7 +310,7 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
     ));
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
-        .request::<Told>(&Ask { number: 7 })
+        .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
         .await;
     let Err(RequestError::Decode(error)) = outcome else {
@@ -324,7 +327,7 @@ async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcom
     let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
-        .request::<Told>(&Ask { number: 7 })
+        .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
         .await;
     assert!(
@@ -335,7 +338,7 @@ async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcom
     Ok(())
 }
 
-/// A requester is told of a failure also where nothing failed is kept or published.
+/// A requester gets a fault also where nothing failed is kept or published.
 async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
     let endpoint = Endpoint::new(&queue)
@@ -343,7 +346,7 @@ async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn 
         .consumer(Recorder::<Ask>::failing());
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
-        .request::<Told>(&Ask { number: 7 })
+        .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
         .await;
     assert!(
@@ -355,13 +358,13 @@ async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn 
     Ok(())
 }
 
-/// A request that nobody took in time leaves its queue: no responder works for a requester who has given up.
+/// A request that was not consumed in time leaves its queue.
 async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("silent");
     let address = format!("queue:{queue}");
     let bus = stage.bus().start().await?;
     let asked = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .to(address.as_str())
         .timeout(Duration::from_millis(200));
     let outcome = asked.await;
@@ -384,7 +387,8 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Replies and faults go only to addresses that the bus allows; what names others fails, and reaches nothing there.
+/// Replies and faults go only to addresses that the bus allows; what names others
+/// fails, and reaches nothing there.
 async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
     let (queue, private) = (stage.name("answers"), stage.name("private"));
     let (allowed, failing) = (stage.name("replies"), stage.name("failing"));
@@ -395,7 +399,7 @@ async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Out
     let failed = wire.read(&format!("{failing}_error")).await;
     let answers = async |ctx: ConsumeContext<Ask>| {
         let number = ctx.message().number;
-        ctx.respond(&Told { number }).await
+        ctx.respond(&Answered { number }).await
     };
     let fails = async |_: ConsumeContext<Ask>| Err("never works");
     let bus = stage
@@ -446,7 +450,7 @@ behaviours! { unanswered:
     shutdown_releases_who_waits_for_a_reply,
     a_request_that_cannot_be_read_is_answered_with_a_fault,
     a_request_that_middleware_refuses_is_answered_with_a_fault,
-    a_requester_who_is_gone_costs_nobody,
+    a_requester_who_is_gone_costs_outcome,
     a_request_that_cannot_be_sent_fails_at_once,
     a_stopped_bus_refuses_to_ask,
     a_reply_that_cannot_be_read_is_an_error,

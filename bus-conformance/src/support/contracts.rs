@@ -5,10 +5,10 @@ use bus_core::{BusBuilder, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The number of a sentinel: the message that is sent last, to prove that nothing else came before it.
+/// Number of a sentinel, which is sent last to prove that nothing came before it.
 pub const LAST: u32 = u32::MAX;
 
-/// A message that the test can tell from others.
+/// A message with a number that identifies it.
 pub trait Numbered: Message {
     /// Its number.
     fn number(&self) -> u32;
@@ -21,7 +21,7 @@ macro_rules! numbered {
             #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Message)]
             #[message($wire)]
             pub struct $name {
-                /// Tells this message from others.
+                /// Identifies this message.
                 pub number: u32,
             }
 
@@ -44,7 +44,7 @@ numbered! {
     /// A request.
     Ask = "Conformance:Ask"
     /// Its answer.
-    Told = "Conformance:Told"
+    Answered = "Conformance:Answered"
     /// Its other answer.
     Declined = "Conformance:Declined"
 }
@@ -57,7 +57,8 @@ pub struct Shipped {
     pub order: Uuid,
 }
 
-/// Gives these contracts exchanges of one test's own: tests share a broker, and contracts are static.
+/// Gives these contracts exchanges of one test's own: tests share a broker, and
+/// contracts are static.
 pub(crate) fn apart(builder: BusBuilder, id: &str) -> BusBuilder {
     fn exchange<M: Message>(id: &str) -> PublishTopology<M> {
         let name = M::message_type().entity_name();
@@ -68,7 +69,7 @@ pub(crate) fn apart(builder: BusBuilder, id: &str) -> BusBuilder {
         .publish_topology(exchange::<Cancelled>(id))
         .publish_topology(exchange::<Place>(id))
         .publish_topology(exchange::<Ask>(id))
-        .publish_topology(exchange::<Told>(id))
+        .publish_topology(exchange::<Answered>(id))
         .publish_topology(exchange::<Declined>(id))
         .publish_topology(exchange::<Shipped>(id))
 }

@@ -1,4 +1,4 @@
-//! A place where consumers wait until the test lets them go on.
+//! Gate at which consumers wait until the test lets them go on.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct State {
 }
 
 impl Gate {
-    /// A gate that nobody passes yet.
+    /// Creates a gate that holds every consumer.
     pub fn closed() -> Self {
         Self {
             state: Arc::new(watch::Sender::new(State::default())),
@@ -35,12 +35,12 @@ impl Gate {
         let _ = state.wait_for(|state| state.open).await;
     }
 
-    /// Lets everybody pass, now and from now on.
+    /// Lets all consumers pass, now and from now on.
     pub fn open(&self) {
         self.state.send_modify(|state| state.open = true);
     }
 
-    /// Waits until exactly so many stand before the gate.
+    /// Waits until exactly `count` consumers are at the gate.
     pub async fn holds(&self, count: usize) {
         let mut state = self.state.subscribe();
         let arrived = state.wait_for(|state| state.waiting == count);
@@ -48,18 +48,18 @@ impl Gate {
         drop(outcome);
     }
 
-    /// How many stand before the gate now.
+    /// Returns the number of consumers at the gate now.
     pub fn waiting(&self) -> usize {
         self.state.borrow().waiting
     }
 
-    /// How many have stood there at once at most.
+    /// Returns the largest number of consumers that were at the gate at once.
     pub fn most(&self) -> usize {
         self.state.borrow().most
     }
 }
 
-/// One who waits; counted out also when its future is dropped.
+/// One consumer at the gate; counted out also when its future is dropped.
 struct Presence<'a>(&'a Gate);
 
 impl<'a> Presence<'a> {

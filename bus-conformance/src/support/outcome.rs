@@ -1,10 +1,10 @@
-//! How a behaviour ends.
+//! The outcome of a behaviour.
 
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 
-/// What a behaviour returns: `?` ends it with the error and the line.
+/// Result of a behaviour: `?` ends it with the error and the line.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 /// An error that a behaviour did not expect, and where it met it.

@@ -1,4 +1,4 @@
-//! A consumer that keeps what it was given, for the test to look at.
+//! Consumer that records its calls for the test.
 
 use std::fmt;
 use std::future::Future;
@@ -13,8 +13,8 @@ use super::wait::within;
 
 /// Records every call, then decides its outcome. Clones share the record.
 ///
-/// A negative assertion ends with a sentinel: a message numbered [`LAST`], sent after everything that must not arrive,
-/// on an endpoint of concurrency 1.
+/// A negative assertion ends with a sentinel: a message numbered [`LAST`], sent after everything
+/// that must not arrive, on an endpoint of concurrency 1.
 pub struct Recorder<M> {
     inner: Arc<Inner<M>>,
 }
@@ -62,7 +62,7 @@ impl<M: Send + Sync + 'static> Recorder<M> {
         let _ = self.inner.record.send(ctx.clone());
     }
 
-    /// How many calls there were.
+    /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.inner.calls.load(Ordering::SeqCst)
     }

@@ -9,7 +9,9 @@ use bus_core::transport::{
     Capabilities, Delivery, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
 
-/// What goes wrong. Each method is asked before the transport itself; by default all goes well.
+/// Faults of a transport, as a test chooses them.
+///
+/// Each method is asked before the transport itself; by default all goes well.
 #[async_trait]
 pub trait Rig: Send + Sync + 'static {
     /// Before a message is sent; an error is its outcome.
@@ -30,7 +32,7 @@ pub trait Rig: Send + Sync + 'static {
         Ok(())
     }
 
-    /// How a queue's listener is.
+    /// Returns the health of a queue's listener.
     fn health(&self, queue: &str) -> Health {
         let _ = queue;
         Health::Up

@@ -1,14 +1,15 @@
-//! Waiting with a deadline, and words for what was awaited.
+//! Waiting with a deadline, and a description of what was awaited.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// Long enough for a machine that is busy with other things: it bounds failures only.
+/// Long enough for a machine that is busy with other things: it bounds failures
+/// only.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at that nobody announces.
+/// Period between two looks at a condition.
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// The outcome of a future that must be ready soon.
@@ -21,7 +22,7 @@ pub async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
         .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
 }
 
-/// Waits until a condition holds that nobody announces.
+/// Polls a condition until it holds.
 ///
 /// # Panics
 /// If it does not hold soon, with `what` in the text.
@@ -33,7 +34,7 @@ pub async fn eventually<Fut: Future<Output = bool>>(what: &str, mut holds: impl 
     .await;
 }
 
-/// Asks until there is an answer that nobody announces.
+/// Asks until there is an answer.
 ///
 /// # Panics
 /// If there is none soon, with `what` in the text.

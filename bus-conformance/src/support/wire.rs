@@ -1,4 +1,4 @@
-//! What travels, seen from outside of the bus: raw messages in and out.
+//! Raw messages, in and out past the bus.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Wire {
         self.read_existing(queue).await
     }
 
-    /// Reads a queue that is there, whatever its kind.
+    /// Reads a queue that exists, of any kind.
     pub async fn read_existing(&self, queue: &str) -> Reader {
         let topology = Arc::new(kept(queue));
         let spec = ListenSpec {
@@ -72,7 +72,8 @@ impl Wire {
         }
     }
 
-    /// Takes the next message out of a queue and gives it back unhandled, as a process that crashes does.
+    /// Takes the next message out of a queue and gives it back unhandled, as a process
+    /// that crashes does.
     pub async fn give_back(&self, queue: &str) {
         let reader = self.read(queue).await;
         match within("a delivery to give back", reader.listener.next()).await {
@@ -88,7 +89,8 @@ impl Wire {
     }
 }
 
-/// A durable queue behind a fanout exchange of the same name, used as it is if it exists.
+/// A durable queue behind a fanout exchange of the same name, used as it is if it
+/// exists.
 fn kept(name: &str) -> Topology {
     let exchange = Exchange {
         presence: Presence::IfMissing,
@@ -129,7 +131,8 @@ impl Reader {
     }
 }
 
-/// A message without any property, straight into a queue, as a foreign client would put it there.
+/// A message without any property, straight into a queue, as a foreign client would
+/// put it there.
 pub fn raw(queue: &str, body: impl Into<Bytes>) -> Outgoing {
     Outgoing {
         mandatory: true,
