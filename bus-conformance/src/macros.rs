@@ -6,9 +6,7 @@
 /// that needs a [capability](bus_core::transport::Capability) which the transport does not claim
 /// prints `not claimed: …` and passes; the test `summary` prints how many these are.
 ///
-/// ```ignore
-/// bus_conformance::conformance!(my_broker, MyStage::connect().await);
-/// ```
+/// The front page of the crate has an example.
 #[macro_export]
 macro_rules! conformance {
     ($transport:ident, $stage:expr) => {
@@ -21,6 +19,9 @@ macro_rules! conformance {
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {
         mod $transport {
+            #[allow(unused_imports)]
+            use super::*;
+
             async fn stage() -> impl $crate::Stage {
                 $stage
             }
@@ -45,13 +46,18 @@ macro_rules! conformance {
 /// The second argument makes the store of one test; it may await.
 ///
 /// ```
-/// bus_conformance::idempotency_store!(memory, bus_core::idempotency::MemoryIdempotencyStore::new());
+/// use bus_core::idempotency::MemoryIdempotencyStore;
+///
+/// bus_conformance::idempotency_store!(memory, MemoryIdempotencyStore::new());
 /// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! idempotency_store {
     ($name:ident, $store:expr) => {
         mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
             async fn store() -> impl $crate::stores::IdempotencyStore {
                 $store
             }
@@ -65,7 +71,7 @@ macro_rules! idempotency_store {
 ///
 /// A behaviour that is not listed is dead code. The macro of the theme's name makes the tests.
 macro_rules! behaviours {
-    ($theme:ident: $($name:ident $(needs $($need:ident)++)?),+ $(,)?) => {
+    ($theme:ident: $($name:ident $(needs $($need:ident)&+)?),+ $(,)?) => {
         #[doc(hidden)]
         pub const BEHAVIOURS: &[$crate::run::Behaviour] = &[$(
             $crate::run::Behaviour {
@@ -84,7 +90,6 @@ macro_rules! behaviours {
         }
     };
 }
-pub(crate) use behaviours;
 
 /// Makes the tests of a theme.
 #[doc(hidden)]
@@ -120,7 +125,6 @@ macro_rules! store_behaviours {
         }
     };
 }
-pub(crate) use store_behaviours;
 
 /// Makes the tests of a store.
 #[doc(hidden)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus_core::transport::Transport;
-use bus_core::{Bus, BusBuilder};
+use bus_core::{Bus, BusBuilder, Endpoint, StartError};
 
 use crate::support::contracts::apart;
-use crate::support::{Rig, Rigged, Wire};
+use crate::support::{Rig, Rigged, Wire, eventually};
 
 /// Broker to run one behaviour against, implemented for each transport.
 ///
@@ -33,13 +33,13 @@ pub trait Stage: Send + Sync {
 }
 
 impl dyn Stage + '_ {
-    /// A bus on a new connection, whose [contracts](crate::support::contracts) meet
-    /// only those of the same stage.
+    /// Returns a bus whose [contracts](crate::support::contracts) meet only those of
+    /// this stage.
     pub fn bus(&self) -> BusBuilder {
         apart(self.builder(), self.id())
     }
 
-    /// The same, on a transport on which things go wrong.
+    /// The same, on a transport with the faults of `rig`.
     pub fn rigged<R: Rig>(&self, rig: &Arc<R>) -> BusBuilder {
         let transport = Rigged {
             inner: self.transport(),
@@ -48,12 +48,25 @@ impl dyn Stage + '_ {
         apart(Bus::builder(transport), self.id())
     }
 
+    /// Starts a bus with one endpoint.
+    pub async fn start(&self, endpoint: Endpoint) -> Result<Bus, StartError> {
+        self.bus().endpoint(endpoint).start().await
+    }
+
     /// Returns a name that no other stage has; the same for the same purpose.
     pub fn name(&self, purpose: &str) -> String {
         format!("{purpose}-{}", self.id())
     }
 
-    /// A new connection, for raw messages.
+    /// Waits until exactly `count` messages wait in a queue.
+    pub async fn until_depth(&self, queue: &str, count: u32) {
+        eventually(&format!("{count} messages wait in `{queue}`"), || async {
+            self.depth(queue).await == Some(count)
+        })
+        .await;
+    }
+
+    /// Opens a new connection, for raw messages.
     pub async fn wire(&self) -> Wire {
         Wire::connect(self.transport()).await
     }

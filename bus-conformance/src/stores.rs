@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 pub use bus_core::idempotency::IdempotencyStore;
 
-use crate::macros::store_behaviours;
 use crate::run::{Running, block_on, pass};
 use crate::support::{Outcome, eventually, until};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::Broker;
-use bus_tests::contracts::{Ask, Answered};
+use bus_tests::contracts::{Answered, Ask};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 

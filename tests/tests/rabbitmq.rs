@@ -7,7 +7,7 @@ use bus_core::topology::{Binding, Node};
 use bus_core::transport::StreamOffset;
 use bus_core::{Bus, Endpoint, Message, StartError};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{Ask, Ordered, Place, Answered};
+use bus_tests::contracts::{Answered, Ask, Ordered, Place};
 use bus_tests::{Broker, Recorder, eventually, numbers, until, within};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};

@@ -5,129 +5,87 @@ use std::collections::BTreeMap;
 use bus_core::error::SendErrorKind;
 use bus_core::message::HeaderValue;
 use bus_core::transport::Outgoing;
-use bus_core::{Bus, ConsumeContext, Endpoint, Message, RawMessage};
+use bus_core::{ConsumeContext, Endpoint, Message, RawMessage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::{Gate, Outcome, Reader, Recorder, Wire, envelope, raw, with};
+use crate::support::scene::{Scene, reason};
+use crate::support::{Gate, Outcome, Recorder, envelope, raw, with};
 
-/// An endpoint of `Place` with one worker, and a reader of its error queue.
-struct Victim {
-    bus: Bus,
-    wire: Wire,
-    queue: String,
-    errors: Reader,
-    seen: Recorder<Place>,
+/// Sends a message that must end in the error queue, byte for byte, without its
+/// consumer; returns the reason.
+async fn refused(victim: &Scene<Place>, bad: Outgoing) -> String {
+    let (body, calls) = (bad.body.clone(), victim.seen.calls());
+    victim.wire.send(bad).await;
+    let kept = victim.errors.next().await;
+    assert!(
+        kept.body == body,
+        "the kept body differs from the one that was sent"
+    );
+    assert_eq!(kept.headers.text("MT-Reason"), Some("fault"));
+    assert_eq!(victim.seen.calls(), calls, "the consumer must not run");
+    let reason = kept.headers.text("MT-Fault-Message");
+    reason.unwrap_or_default().to_owned()
 }
 
-impl Victim {
-    async fn start(stage: &dyn Stage) -> Outcome<Self> {
-        let queue = stage.name("victim");
-        let seen = Recorder::<Place>::new();
-        let endpoint = Endpoint::new(&queue)
-            .concurrency(1)
-            .without_subscriptions()
-            .consumer(seen.clone());
-        let bus = stage.bus().endpoint(endpoint).start().await?;
-        let wire = stage.wire().await;
-        let errors = wire.read(&format!("{queue}_error")).await;
-        Ok(Self {
-            bus,
-            wire,
-            queue,
-            errors,
-            seen,
-        })
-    }
-
-    /// A message that must end in the error queue, byte for byte, without its consumer;
-    /// the reason.
-    async fn refuses(&self, bad: Outgoing) -> String {
-        let (body, calls) = (bad.body.clone(), self.seen.calls());
-        self.wire.send(bad).await;
-        let kept = self.errors.next().await;
-        assert!(
-            kept.body == body,
-            "the kept body differs from the one that was sent"
-        );
-        assert_eq!(kept.headers.text("MT-Reason"), Some("fault"));
-        assert_eq!(self.seen.calls(), calls, "the consumer must not run");
-        kept.headers
-            .text("MT-Fault-Message")
-            .unwrap_or_default()
-            .to_owned()
-    }
-
-    /// The endpoint still handles the next good message.
-    async fn lives(&self) {
-        self.wire
-            .send(envelope::<Place>(&self.queue, &json!({ "number": 42 })))
-            .await;
-        assert_eq!(self.seen.next().await.message().number, 42);
-    }
-
-    async fn stop(self) -> Outcome {
-        self.bus.shutdown().await?;
-        self.wire.close().await;
-        Ok(())
-    }
+/// Stops an endpoint that must still handle the next good message.
+async fn stop_alive(victim: Scene<Place>) -> Outcome {
+    victim.send(&Place { number: 42 }).await?;
+    assert_eq!(victim.seen.next().await.message().number, 42);
+    victim.stop().await
 }
+
+/// Bodies that are no envelope of `Place`, and a part of the reason.
+const NO_ENVELOPES: [(&[u8], &str); 14] = [
+    (b"", "empty"),
+    (b"[]", "not a message envelope"),
+    (b"null", "not a message envelope"),
+    (b"\"text\"", "not a message envelope"),
+    (b"{", "not JSON"),
+    (br#"{"messageType":["#, "not JSON"),
+    (b"{}", "`message`"),
+    (
+        br#"{"messageType":["urn:message:Conformance:Place"]}"#,
+        "`message`",
+    ),
+    (
+        br#"{"messageType":["urn:message:Conformance:Place"],"message":null}"#,
+        "null",
+    ),
+    (
+        br#"{"messageType":["urn:message:Conformance:Place"],"message":[]}"#,
+        "Conformance:Place",
+    ),
+    (
+        br#"{"messageType":["urn:message:Conformance:Place"],"message":{}}"#,
+        "number",
+    ),
+    (
+        br#"{"messageType":"urn:message:Conformance:Place","message":{}}"#,
+        "envelope",
+    ),
+    (b"\xff\xfe{\x00}\x00", "not JSON"),
+    (b"{\"messageType\":[\"\xff\"],\"message\":{}}", "not JSON"),
+];
 
 /// Bodies that are no envelope end in the error queue, each with a reason, and the
 /// endpoint goes on.
 async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
-    let urn = Place::message_type().urn();
-    let bodies: Vec<(Bytes, &str)> = vec![
-        ("".into(), "empty"),
-        ("[]".into(), "not a message envelope"),
-        ("null".into(), "not a message envelope"),
-        ("\"text\"".into(), "not a message envelope"),
-        ("{".into(), "not JSON"),
-        (r#"{"messageType":["#.into(), "not JSON"),
-        ("{}".into(), "`message`"),
-        (
-            format!(r#"{{"messageType":["{urn}"]}}"#).into(),
-            "`message`",
-        ),
-        (
-            format!(r#"{{"messageType":["{urn}"],"message":null}}"#).into(),
-            "null",
-        ),
-        (
-            format!(r#"{{"messageType":["{urn}"],"message":[]}}"#).into(),
-            "Conformance:Place",
-        ),
-        (
-            format!(r#"{{"messageType":["{urn}"],"message":{{}}}}"#).into(),
-            "number",
-        ),
-        (
-            format!(r#"{{"messageType":"{urn}","message":{{}}}}"#).into(),
-            "envelope",
-        ),
-        (Bytes::from_static(b"\xff\xfe{\x00}\x00"), "not JSON"),
-        (
-            Bytes::from_static(b"{\"messageType\":[\"\xff\"],\"message\":{}}"),
-            "not JSON",
-        ),
-    ];
-    for (body, expected) in bodies {
-        let label = String::from_utf8_lossy(&body).into_owned();
-        let reason = victim.refuses(raw(&victim.queue, body)).await;
+    let victim = Scene::<Place>::reading(stage).await?;
+    for (body, expected) in NO_ENVELOPES {
+        let label = String::from_utf8_lossy(body);
+        let reason = refused(&victim, raw(&victim.queue, body)).await;
         assert!(reason.contains(expected), "{label}: {reason}");
     }
-    victim.lives().await;
-    victim.stop().await
+    stop_alive(victim).await
 }
 
 /// Ids in an envelope that are no UUIDs are an error that names member and text.
 async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     for member in [
         "messageId",
         "requestId",
@@ -140,19 +98,18 @@ async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
             "message": { "number": 1 },
             member: "order 66",
         });
-        let reason = victim.refuses(raw(&victim.queue, body.to_string())).await;
+        let reason = refused(&victim, raw(&victim.queue, body.to_string())).await;
         assert!(
             reason.contains(member) && reason.contains("order 66"),
             "{reason}"
         );
     }
-    victim.lives().await;
-    victim.stop().await
+    stop_alive(victim).await
 }
 
 /// Message and correlation ids outside of the envelope may be any text.
 async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     let mut foreign = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     foreign.message_id = Some("order 66".to_owned());
     foreign.correlation_id = Some("☃".to_owned());
@@ -173,7 +130,7 @@ async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
         children: Vec<Tree>,
     }
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     let urn = Place::message_type().urn();
     let ignored = format!(r#"{{"messageType":["{urn}"],"message":{{"number":7,"deep":{deep}}}}}"#);
     victim.wire.send(raw(&victim.queue, ignored)).await;
@@ -182,9 +139,7 @@ async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("forest");
     let trees = Recorder::<Tree>::new();
     let forest = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(trees.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(trees.clone()))
         .await?;
     let errors = victim.wire.read(&format!("{queue}_error")).await;
     let tree = format!("{}{}", r#"{"children":["#.repeat(200), "]}".repeat(200));
@@ -193,14 +148,13 @@ async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
     assert_eq!(errors.next().await.body, body);
     assert_eq!(trees.calls(), 0);
     forest.shutdown().await?;
-    victim.lives().await;
-    victim.stop().await
+    stop_alive(victim).await
 }
 
 /// Transport headers of every kind are carried and do no harm.
 async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
     use HeaderValue as Value;
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     let map: BTreeMap<_, _> = [
         ("text".to_owned(), Value::Text("x".to_owned())),
         (
@@ -237,7 +191,7 @@ async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
 
 /// Framework headers with values of the wrong kind do not stop a message.
 async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     let mut odd = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     for name in [
         "MT-Activity-Id",
@@ -259,15 +213,14 @@ async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> O
 
 /// A message with a flood of headers is set aside whole.
 async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     let mut flood = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     flood
         .headers
         .extend((0..1_001).map(|index| (format!("X-{index}"), index)));
-    let reason = victim.refuses(flood).await;
+    let reason = refused(&victim, flood).await;
     assert!(reason.contains("1000 headers"), "{reason}");
-    victim.lives().await;
-    victim.stop().await
+    stop_alive(victim).await
 }
 
 #[derive(Debug, Serialize, Deserialize, Message)]
@@ -286,51 +239,36 @@ impl Scan {
 
 /// A body of many frames arrives whole.
 async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("archive");
-    let seen = Recorder::<Scan>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let archive = Scene::<Scan>::reading(stage).await?;
     for mebibytes in [1, 8] {
         let sent = Scan::of(mebibytes);
-        bus.send_to(format!("queue:{queue}"), &sent).await?;
-        assert!(
-            seen.next().await.message().pages == sent.pages,
-            "{mebibytes} MiB"
-        );
+        archive.send(&sent).await?;
+        let arrived = archive.seen.next().await;
+        assert!(arrived.message().pages == sent.pages, "{mebibytes} MiB");
     }
-    bus.shutdown().await?;
-    Ok(())
+    archive.stop().await
 }
 
 /// A body beyond the broker's limit is refused to its sender alone; one within it
 /// arrives.
 async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("archive");
-    let seen = Recorder::<Scan>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let address = format!("queue:{queue}");
+    let archive = Scene::<Scan>::reading(stage).await?;
     let huge = Scan::of(20);
-    match bus.send_to(address.as_str(), &huge).await {
-        Ok(()) => assert!(seen.next().await.message().pages == huge.pages),
+    match archive.send(&huge).await {
+        Ok(()) => assert!(archive.seen.next().await.message().pages == huge.pages),
         Err(error) => assert_eq!(error.kind(), SendErrorKind::Refused, "{error}"),
     }
     let small = Scan {
         pages: "one".to_owned(),
     };
-    bus.send_to(address.as_str(), &small).await?;
-    assert_eq!(seen.next().await.message().pages, "one");
-    bus.shutdown().await?;
-    Ok(())
+    archive.send(&small).await?;
+    assert_eq!(archive.seen.next().await.message().pages, "one");
+    archive.stop().await
 }
 
 /// Two good messages around a bad one are handled, in order.
 async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome {
-    let victim = Victim::start(stage).await?;
+    let victim = Scene::<Place>::reading(stage).await?;
     for number in [1, 2] {
         victim
             .wire
@@ -355,19 +293,21 @@ async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome 
     victim.stop().await
 }
 
+/// A contract whose reader panics.
+#[derive(Debug, Serialize, Message)]
+#[message("Conformance:Trap")]
+struct Trap {
+    armed: bool,
+}
+impl<'de> Deserialize<'de> for Trap {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("the trap snaps")
+    }
+}
+
 /// A contract whose reader panics fails its own message; everything else on the
 /// endpoint goes on.
 async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
-    #[derive(Debug, Serialize, Message)]
-    #[message("Conformance:Trap")]
-    struct Trap {
-        armed: bool,
-    }
-    impl<'de> Deserialize<'de> for Trap {
-        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-            panic!("the trap snaps")
-        }
-    }
     let queue = stage.name("trapped");
     let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
     let beside = with(
@@ -383,7 +323,7 @@ async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outc
         .without_subscriptions()
         .consumer(beside)
         .consumer(Recorder::<Trap>::new());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let address = format!("queue:{queue}");
@@ -392,7 +332,7 @@ async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outc
     for _ in 0..5 {
         bus.send_to(address.as_str(), &Trap { armed: true }).await?;
         let failed = errors.next().await;
-        let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+        let reason = reason(&failed);
         assert!(reason.contains("the trap snaps"), "{reason}");
     }
     assert_eq!(gate.waiting(), 1, "the one beside it still runs");
@@ -410,9 +350,7 @@ async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome
     let queue = stage.name("bin");
     let seen = Recorder::<RawMessage>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consume_any(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consume_any(seen.clone()))
         .await?;
     let wire = stage.wire().await;
     let mut binary = raw(&queue, Bytes::from_static(&[0, 159, 146, 150]));

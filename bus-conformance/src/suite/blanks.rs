@@ -6,10 +6,9 @@ use bus_core::transport::Outgoing;
 use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency};
 use serde_json::json;
 
-use super::faults::Broken;
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Place};
+use crate::support::scene::{Scene, serial};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
 
 const ID_MEMBERS: [&str; 5] = [
@@ -89,11 +88,10 @@ fn bare<M: bus_core::Message>(queue: &str, number: u32, (id, address): (&str, &s
 async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tolerant");
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .without_subscriptions()
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     for blank in BLANKS {
         wire.send(enveloped::<Place>(&queue, 1, blank)).await;
@@ -124,12 +122,10 @@ async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
 
 /// A fault whose address is blank is published.
 async fn the_fault_of_a_message_with_blank_addresses_is_published(stage: &dyn Stage) -> Outcome {
-    let broken = Broken::start(stage).await?;
+    let broken = Scene::<Place>::failing(stage).await?;
     let faults = Recorder::<Fault<Place>>::new();
-    let listener = Endpoint::new(stage.name("faults"))
-        .concurrency(1)
-        .consumer(faults.clone());
-    let listening = stage.bus().endpoint(listener).start().await?;
+    let listener = serial(stage.name("faults")).consumer(faults.clone());
+    let listening = stage.start(listener).await?;
     for blank in BLANKS {
         for sent in [
             enveloped::<Place>(&broken.queue, 1, blank),
@@ -176,12 +172,11 @@ async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome
 async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("once");
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .without_subscriptions()
         .idempotency(Idempotency::new(MemoryIdempotencyStore::new()))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let twice = || (1_u32..).zip(BLANKS.iter().chain(&BLANKS));
     for (number, &blank) in twice() {

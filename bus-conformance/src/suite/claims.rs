@@ -15,9 +15,9 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::idempotency::{Sender, once};
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::scene::{in_order, place, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 
 /// Two endpoints that share a store each handle the message.
@@ -26,16 +26,8 @@ async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stag
     let bus = stage
         .bus()
         .idempotency(once())
-        .endpoint(
-            Endpoint::new(stage.name("first"))
-                .concurrency(1)
-                .consumer(first.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("second"))
-                .concurrency(1)
-                .consumer(second.clone()),
-        )
+        .endpoint(serial(stage.name("first")).consumer(first.clone()))
+        .endpoint(serial(stage.name("second")).consumer(second.clone()))
         .start()
         .await?;
     let id = Uuid::now_v7();
@@ -49,24 +41,26 @@ async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stag
     Ok(())
 }
 
+/// Observer that counts messages and duplicates.
+#[derive(Clone, Debug, Default)]
+struct Count {
+    handled: Arc<AtomicU32>,
+    duplicates: Arc<AtomicU32>,
+}
+impl Observer for Count {
+    fn consumed(&self, consumed: &Consumed<'_>) {
+        let count = if consumed.duplicate {
+            &self.duplicates
+        } else {
+            &self.handled
+        };
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// Two instances that share a store handle a message once; observers see the
 /// duplicates.
 async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
-    #[derive(Clone, Debug, Default)]
-    struct Count {
-        handled: Arc<AtomicU32>,
-        duplicates: Arc<AtomicU32>,
-    }
-    impl Observer for Count {
-        fn consumed(&self, consumed: &Consumed<'_>) {
-            let count = if consumed.duplicate {
-                &self.duplicates
-            } else {
-                &self.handled
-            };
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    }
     let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
     let (seen, count) = (Recorder::<Place>::new(), Count::default());
     let queue = stage.name("once");
@@ -75,14 +69,8 @@ async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -
         let endpoint = Endpoint::new(&queue)
             .idempotency(Arc::clone(&store))
             .consumer(seen.clone());
-        buses.push(
-            stage
-                .bus()
-                .observe(count.clone())
-                .endpoint(endpoint)
-                .start()
-                .await?,
-        );
+        let bus = stage.bus().observe(count.clone()).endpoint(endpoint);
+        buses.push(bus.start().await?);
     }
     let ids: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
     let sends = ids.iter().chain(&ids).map(|id| {
@@ -234,15 +222,10 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
     );
     let queue = stage.name("once");
     let listening = stage
-        .bus()
-        .endpoint(Endpoint::new(stage.name("events")).consumer(events.clone()))
-        .start()
+        .start(Endpoint::new(stage.name("events")).consumer(events.clone()))
         .await?;
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .idempotency(shared)
-        .consumer(publishing);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(&queue).idempotency(shared).consumer(publishing);
+    let bus = stage.start(endpoint).await?;
     let sender = Sender { bus, queue };
     sender.send(1, Uuid::now_v7()).await?;
     assert_eq!(events.next().await.message().number, 2, "of the second run");
@@ -270,17 +253,13 @@ async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> O
         .consumer(publishing);
     let bus = stage.bus().stop_timeout(Duration::from_millis(50));
     let bus = bus.endpoint(listening).endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     events.next().await;
     bus.shutdown()
         .await
         .expect_err("it could not be marked as done");
     assert_eq!(store.released.load(Ordering::SeqCst), 0);
-    eventually("it is back", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     Ok(())
 }
 
@@ -345,12 +324,7 @@ async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     })
     .await;
     store.inner.release(&crashed).await?;
-    let order: Vec<_> = seen
-        .take(2)
-        .await
-        .iter()
-        .map(|call| call.message().number)
-        .collect();
+    let order = in_order(&seen.take(2).await);
     assert_eq!(order, [1, 2]);
     sender.stop_clean(stage).await
 }

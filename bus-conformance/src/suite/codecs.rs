@@ -5,9 +5,9 @@ use bus_core::{ConsumeContext, Endpoint, Message};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
+use crate::support::scene::{reason, serial};
 use crate::support::{Outcome, Recorder, raw, with};
 
 /// Bare JSON without any property reaches the only consumer of an endpoint that
@@ -18,7 +18,7 @@ async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(&queue)
         .codec(Codec::RawJson)
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let mut foreign = raw(&queue, r#"{"number":7}"#);
     foreign.message_id = Some("not a uuid".to_owned());
@@ -42,13 +42,13 @@ async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outc
         .codec(Codec::RawJson)
         .consumer(placed.clone())
         .consumer(ordered.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     wire.send(raw(&queue, r#"{"number":7}"#)).await;
     let failed = errors.next().await;
     assert_eq!(failed.body, r#"{"number":7}"#);
-    let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+    let reason = reason(&failed);
     assert!(reason.contains("MT-MessageType"), "{reason}");
     let mut typed = raw(&queue, r#"{"number":8}"#);
     typed
@@ -104,11 +104,8 @@ async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outco
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
         let queue = stage.name(name);
         let seen = Recorder::<Place>::new();
-        let endpoint = Endpoint::new(&queue)
-            .concurrency(1)
-            .codec(codec)
-            .consumer(seen.clone());
-        let bus = stage.bus().endpoint(endpoint).start().await?;
+        let endpoint = serial(&queue).codec(codec).consumer(seen.clone());
+        let bus = stage.start(endpoint).await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
             bus.send_to(format!("queue:{queue}"), &Place { number })
                 .codec(codec)
@@ -132,11 +129,7 @@ async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outco
 async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
-        .start()
-        .await?;
+    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let body = json!({ "messageType": [Place::message_type().urn()], "message": { "number": 1 } })
@@ -148,7 +141,7 @@ async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
         let failed = errors.next().await;
         assert_eq!(failed.body, body);
         assert_eq!(failed.content_type.as_deref(), Some(content_type));
-        let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+        let reason = reason(&failed);
         assert!(reason.contains(content_type), "{reason}");
     }
     let mut fine = raw(
@@ -180,7 +173,7 @@ async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
     wire.send(raw(&relay, r#"{"number":7}"#)).await;
@@ -207,7 +200,7 @@ async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
                     })
                     .await?)
             }));
-        let bus = stage.bus().endpoint(endpoint).start().await?;
+        let bus = stage.start(endpoint).await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
             let request = bus
                 .request::<Answered>(&Ask { number })

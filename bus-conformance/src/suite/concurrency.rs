@@ -2,10 +2,10 @@
 
 use bus_core::{ConsumeContext, Endpoint};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
-use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
+use crate::support::scene::{in_order, place, places, serial};
+use crate::support::{Gate, Outcome, Recorder, numbers, with};
 
 fn waits<M: bus_core::Message>(gate: &Gate) -> impl bus_core::Consumer<M> {
     with(gate.clone(), |gate, _: ConsumeContext<M>| async move {
@@ -24,18 +24,14 @@ async fn the_limit_holds_over_all_types(stage: &dyn Stage) -> Outcome {
         .prefetch(20)
         .consumer(waits::<Place>(&gate))
         .consumer(waits::<Cancelled>(&gate));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     for number in 0..10 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
+        place(&bus, &queue, number).await?;
         bus.send_to(format!("queue:{queue}"), &Cancelled { number })
             .await?;
     }
     gate.holds(3).await;
-    eventually("all are handed out", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     assert_eq!(gate.waiting(), 3, "all are here, three of them run");
     gate.open();
     bus.shutdown().await?;
@@ -49,11 +45,7 @@ async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("bounded");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
     let sender = stage.bus().start().await?;
-    for number in 0..30 {
-        sender
-            .send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&sender, &queue, 0..30).await?;
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .prefetch(10)
@@ -65,12 +57,9 @@ async fn prefetch_bounds_what_is_handed_out(stage: &dyn Stage) -> Outcome {
                 Ok(())
             },
         ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     gate.holds(2).await;
-    eventually("ten are handed out", || async {
-        stage.depth(&queue).await == Some(20)
-    })
-    .await;
+    stage.until_depth(&queue, 20).await;
     gate.open();
     seen.take(30).await;
     bus.shutdown().await?;
@@ -95,21 +84,10 @@ async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     );
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .prefetch(50)
-        .consumer(consumer);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..100 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
-    let order: Vec<_> = seen
-        .take(100)
-        .await
-        .iter()
-        .map(|call| call.message().number)
-        .collect();
+    let endpoint = serial(&queue).prefetch(50).consumer(consumer);
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..100).await?;
+    let order = in_order(&seen.take(100).await);
     assert_eq!(order, (0..100).collect::<Vec<_>>());
     assert_eq!(running.most(), 1);
     bus.shutdown().await?;
@@ -121,22 +99,13 @@ async fn concurrency_1_keeps_the_order(stage: &dyn Stage) -> Outcome {
 async fn the_second_message_waits_for_the_first(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("single");
     let gate = Gate::closed();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .prefetch(1)
-        .consumer(waits::<Place>(&gate));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..3 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).prefetch(1).consumer(waits::<Place>(&gate));
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..3).await?;
     gate.holds(1).await;
     assert_eq!(stage.depth(&queue).await, Some(2));
     gate.open();
-    eventually("all are handled", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     bus.shutdown().await?;
     assert_eq!(gate.most(), 1);
     Ok(())
@@ -185,9 +154,7 @@ async fn a_long_queue_is_worked_off(stage: &dyn Stage) -> Outcome {
     assert_eq!(stage.depth(&queue).await, Some(COUNT));
     let seen = Recorder::<Place>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     assert_eq!(
         numbers(&seen.take(COUNT as usize).await),
@@ -206,12 +173,8 @@ async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -> Ou
     let (seen, other) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let bus = stage
         .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
-        .endpoint(
-            Endpoint::new(stage.name("other"))
-                .concurrency(1)
-                .consumer(other.clone()),
-        )
+        .endpoint(serial(&queue).consumer(seen.clone()))
+        .endpoint(serial(stage.name("other")).consumer(other.clone()))
         .start()
         .await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
@@ -236,22 +199,13 @@ async fn a_paused_endpoint_leaves_messages_in_its_queue(stage: &dyn Stage) -> Ou
 async fn pausing_waits_for_what_runs(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let gate = Gate::closed();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .prefetch(10)
-        .consumer(waits::<Place>(&gate));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..5 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).prefetch(10).consumer(waits::<Place>(&gate));
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..5).await?;
     gate.holds(1).await;
     let handle = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     let pausing = tokio::spawn(async move { handle.pause().await });
-    eventually("the others are back", || async {
-        stage.depth(&queue).await == Some(4)
-    })
-    .await;
+    stage.until_depth(&queue, 4).await;
     assert!(!pausing.is_finished(), "one still runs");
     gate.open();
     pausing.await?;
@@ -266,16 +220,13 @@ async fn pausing_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let seen = Recorder::<Place>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     for number in 0..3 {
         endpoint.pause().await;
         endpoint.pause().await;
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
+        place(&bus, &queue, number).await?;
         assert_eq!(seen.calls(), number as usize);
         endpoint.resume().await?;
         endpoint.resume().await?;
@@ -305,25 +256,14 @@ async fn at_most_once_acknowledges_first(stage: &dyn Stage) -> Outcome {
             }
         },
     );
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .prefetch(1)
-        .at_most_once()
-        .consumer(consumer);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).prefetch(1).at_most_once().consumer(consumer);
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, [1, 2]).await?;
     gate.holds(1).await;
     // Prefetch 1: the second one is handed out only if the first one is acknowledged while it runs.
-    eventually("the first one is acknowledged", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     gate.open();
-    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &queue, LAST).await?;
     assert_eq!(numbers(&seen.until_last().await), [1, 2]);
     bus.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0));

@@ -10,15 +10,15 @@ use bus_core::transport::{Health, Incoming, Outgoing, TransportError, TransportE
 use bus_core::{Bus, ConsumeContext, Endpoint, Retry};
 use uuid::Uuid;
 
-use super::faults::{Broken, json, text};
-use crate::macros::behaviours;
+use super::faults::{json, text};
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::scene::{Scene, place, places, serial};
 use crate::support::{Outcome, Recorder, Rig, eventually, numbers, raw, within};
 
 /// A failed message lies in the error queue as it came: body, ids and addresses.
 async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
-    let broken = Broken::start(stage).await?;
+    let broken = Scene::<Place>::failing(stage).await?;
     let (id, correlation) = (Uuid::now_v7(), Uuid::now_v7());
     broken
         .bus
@@ -55,9 +55,10 @@ async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
 
 /// Headers of the kept message say what failed, where, when, and in which process.
 async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
-    let fail = Recorder::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
+    let fail =
+        Recorder::<Place>::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(2));
-    let broken = Broken::start_with(stage, fail, retry).await?;
+    let broken = Scene::start(stage, fail, retry).await?;
     broken
         .bus
         .send_to(broken.address(), &Place { number: 1 })
@@ -97,20 +98,12 @@ async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
-    for number in 0..10 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, 0..10).await?;
     seen.take(10).await;
     bus.shutdown().await?;
-    eventually("all are settled", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(10));
     assert_eq!(seen.calls(), 10);
     Ok(())
@@ -120,15 +113,9 @@ async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
 async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::failing();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .discard_faulted()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).discard_faulted().consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, [1, 2]).await?;
     assert_eq!(numbers(&seen.take(2).await), [1, 2]);
     bus.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0));
@@ -143,7 +130,7 @@ async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
     let (seen, repaired) = (Recorder::<Ordered>::failing(), Recorder::<Ordered>::new());
     let bus = stage
         .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .endpoint(serial(&queue).consumer(seen.clone()))
         .endpoint(
             Endpoint::new(format!("{queue}_error"))
                 .concurrency(1)
@@ -173,9 +160,7 @@ async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::failing();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let ttl = Duration::from_secs(600);
     bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
@@ -199,7 +184,7 @@ async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
 /// reasons do not pile up.
 async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(1));
-    let broken = Broken::start_with(stage, Recorder::failing(), retry).await?;
+    let broken = Scene::<Place>::start(stage, Recorder::failing(), retry).await?;
     broken
         .bus
         .send_to(broken.address(), &Place { number: 1 })
@@ -238,8 +223,8 @@ async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
 
 /// An error text of any length is cut, not refused by the broker.
 async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
-    let fail = Recorder::deciding(|_| Err("ä".repeat(1_000_000).into()));
-    let broken = Broken::start_with(stage, fail, |endpoint| endpoint).await?;
+    let fail = Recorder::<Place>::deciding(|_| Err("ä".repeat(1_000_000).into()));
+    let broken = Scene::start(stage, fail, |endpoint| endpoint).await?;
     broken
         .bus
         .send_to(broken.address(), &Place { number: 1 })
@@ -254,16 +239,15 @@ async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
 async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("broken");
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let mut huge = raw(&queue, "{ not json");
     huge.headers.insert("blob", "x".repeat(122_500));
     huge.headers.insert("small", "kept");
     wire.send(huge).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &queue, LAST).await?;
     assert_eq!(seen.until_last().await.len(), 0);
     let kept = errors.next().await;
     assert_eq!(kept.body.as_ref(), b"{ not json");
@@ -305,10 +289,7 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
     let endpoint = Endpoint::new(&queue).concurrency(2).prefetch(20);
     let bus = stage.rigged(rig).endpoint(endpoint.consumer(seen.clone()));
     let bus = bus.start().await?;
-    for number in [1, 2, 3, 4, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, 2, 3, 4, LAST]).await?;
     seen.take(5).await;
     let told = || async {
         let health = &bus.health().endpoints[0].health;
@@ -325,10 +306,7 @@ async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outc
     let rig = Arc::new(Forbidden::default());
     let (bus, queue) = four_stick(stage, &rig).await?;
     rig.0.store(true, Ordering::SeqCst);
-    eventually("all are moved", || async {
-        stage.depth(&format!("{queue}_error")).await == Some(4)
-    })
-    .await;
+    stage.until_depth(&format!("{queue}_error"), 4).await;
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0));
@@ -341,20 +319,14 @@ async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> 
     let (bus, queue) = four_stick(stage, &Arc::default()).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     within("the pause", endpoint.pause()).await;
-    eventually("all are back", || async {
-        stage.depth(&queue).await == Some(4)
-    })
-    .await;
+    stage.until_depth(&queue, 4).await;
     endpoint.resume().await?;
     eventually("they stick again", || async {
         !bus.health().is_healthy() && stage.depth(&queue).await == Some(0)
     })
     .await;
     within("the stop", bus.shutdown()).await?;
-    eventually("all are back again", || async {
-        stage.depth(&queue).await == Some(4)
-    })
-    .await;
+    stage.until_depth(&queue, 4).await;
     Ok(())
 }
 

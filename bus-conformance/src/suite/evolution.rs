@@ -1,54 +1,47 @@
 //! Contracts that change: what an older or newer program still understands.
 
-use bus_core::{Endpoint, Message};
+use bus_core::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
-use crate::support::{Outcome, Recorder, envelope, raw};
+use crate::support::scene::Scene;
+use crate::support::{Outcome, envelope, raw};
 
-/// Gives an endpoint of `M` one message part; what its consumer saw.
+/// Gives an endpoint of `M` one message part; returns what its consumer saw.
 async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Outcome<M> {
-    let queue = stage.name("reader");
-    let seen = Recorder::<M>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let wire = stage.wire().await;
-    wire.send(envelope::<M>(&queue, message)).await;
-    let read = seen.next().await.message().clone();
-    bus.shutdown().await?;
-    wire.close().await;
+    let reader = Scene::<M>::reading(stage).await?;
+    reader
+        .wire
+        .send(envelope::<M>(&reader.queue, message))
+        .await;
+    let read = reader.seen.next().await.message().clone();
+    reader.stop().await?;
     Ok(read)
 }
 
-/// Gives an endpoint of `M` one message part that it must refuse; the reason in the
-/// error queue.
+/// Gives an endpoint of `M` one message part that it must refuse; returns the reason
+/// in the error queue.
 async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<String> {
-    let queue = stage.name("refuser");
-    let seen = Recorder::<M>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let wire = stage.wire().await;
-    let errors = wire.read(&format!("{queue}_error")).await;
-    let sent = envelope::<M>(&queue, message);
+    let reader = Scene::<M>::reading(stage).await?;
+    let sent = envelope::<M>(&reader.queue, message);
     let body = sent.body.clone();
-    wire.send(sent).await;
-    let failed = errors.next().await;
+    reader.wire.send(sent).await;
+    let failed = reader.errors.next().await;
     assert_eq!(failed.body, body);
-    bus.shutdown().await?;
-    wire.close().await;
-    assert_eq!(seen.calls(), 0, "the consumer must not run");
-    Ok(failed
-        .headers
-        .text("MT-Fault-Message")
-        .unwrap_or_default()
-        .to_owned())
+    assert_eq!(reader.seen.calls(), 0, "the consumer must not run");
+    reader.stop().await?;
+    let reason = failed.headers.text("MT-Fault-Message");
+    Ok(reason.unwrap_or_default().to_owned())
+}
+
+/// Sends a message that must arrive unchanged.
+async fn arrives<M: Message + PartialEq>(stage: &dyn Stage, sent: &M) -> Outcome {
+    let reader = Scene::<M>::reading(stage).await?;
+    reader.send(sent).await?;
+    assert!(reader.seen.next().await.message() == sent, "it has changed");
+    reader.stop().await
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
@@ -133,16 +126,7 @@ async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
             Line::Discount { percent: 5 },
         ],
     };
-    let seen = Recorder::<Invoice>::new();
-    let queue = stage.name("reader");
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &sent).await?;
-    assert_eq!(*seen.next().await.message(), sent);
-    bus.shutdown().await?;
-    Ok(())
+    arrives(stage, &sent).await
 }
 
 /// Numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
@@ -167,50 +151,27 @@ async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
         nothing: (),
         bytes: (0..=255).collect(),
     };
-    let seen = Recorder::<Extremes>::new();
-    let queue = stage.name("reader");
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &sent).await?;
-    assert_eq!(*seen.next().await.message(), sent);
-    bus.shutdown().await?;
-    Ok(())
+    arrives(stage, &sent).await
 }
 
 /// Of several types in an envelope the first one that has a consumer counts,
 /// wherever it stands.
 async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("reader");
-    let seen = Recorder::<Invoice>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let wire = stage.wire().await;
+    let reader = Scene::<Invoice>::reading(stage).await?;
     let types = [
         "urn:message:Elsewhere:Bill",
         "urn:message:conformance.evolution:INVOICE",
     ];
     let body = json!({ "messageType": types, "message": { "orderNumber": 9 } });
-    wire.send(raw(&queue, body.to_string())).await;
-    assert_eq!(seen.next().await.message().order_number, 9);
-    bus.shutdown().await?;
-    wire.close().await;
-    Ok(())
+    reader.wire.send(raw(&reader.queue, body.to_string())).await;
+    assert_eq!(reader.seen.next().await.message().order_number, 9);
+    reader.stop().await
 }
 
 /// Ids in any case, times with or without an offset, and unknown members are
 /// accepted.
 async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("reader");
-    let seen = Recorder::<Invoice>::new();
-    let endpoint = Endpoint::new(&queue)
-        .without_subscriptions()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    let wire = stage.wire().await;
+    let reader = Scene::<Invoice>::reading(stage).await?;
     let id = Uuid::now_v7();
     for (time, members) in [
         ("2026-01-02T03:04:05.1234567Z", ("messageId", "messageType")),
@@ -228,8 +189,8 @@ async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Ou
             "somethingNew": { "a": [1, 2] },
             "host": { "machineName": "vm-1" },
         });
-        wire.send(raw(&queue, body.to_string())).await;
-        let call = seen.next().await;
+        reader.wire.send(raw(&reader.queue, body.to_string())).await;
+        let call = reader.seen.next().await;
         assert_eq!(call.message_id(), Some(id));
         let sent = call.envelope().sent_time.expect("a sent time");
         let since = sent.duration_since(std::time::UNIX_EPOCH)?;
@@ -238,9 +199,7 @@ async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Ou
             (1_767_323_045, 123_456)
         );
     }
-    bus.shutdown().await?;
-    wire.close().await;
-    Ok(())
+    reader.stop().await
 }
 
 behaviours! { evolution:

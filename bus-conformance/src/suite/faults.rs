@@ -7,58 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::error::ReceiveFault;
 use bus_core::transport::{Incoming, Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeError, Endpoint, Fault, middleware};
+use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Message, middleware};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
-use crate::support::{Outcome, Reader, Recorder, Rig, Wire, eventually, raw, within};
-
-/// An endpoint whose consumer fails, and a reader of its error queue.
-pub(super) struct Broken {
-    pub(super) bus: Bus,
-    pub(super) wire: Wire,
-    pub(super) queue: String,
-    pub(super) errors: Reader,
-    pub(super) seen: Recorder<Place>,
-}
-
-impl Broken {
-    pub(super) async fn start(stage: &dyn Stage) -> Outcome<Self> {
-        Self::start_with(stage, Recorder::failing(), |endpoint| endpoint).await
-    }
-
-    pub(super) async fn start_with(
-        stage: &dyn Stage,
-        seen: Recorder<Place>,
-        set: impl FnOnce(Endpoint) -> Endpoint,
-    ) -> Outcome<Self> {
-        let queue = stage.name("broken");
-        let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
-        let bus = stage.bus().endpoint(set(endpoint)).start().await?;
-        let wire = stage.wire().await;
-        let errors = wire.read(&format!("{queue}_error")).await;
-        Ok(Self {
-            bus,
-            wire,
-            queue,
-            errors,
-            seen,
-        })
-    }
-
-    pub(super) fn address(&self) -> String {
-        format!("queue:{}", self.queue)
-    }
-
-    pub(super) async fn stop(self) -> Outcome {
-        self.bus.shutdown().await?;
-        self.wire.close().await;
-        Ok(())
-    }
-}
+use crate::support::scene::{Scene, place, serial};
+use crate::support::{Outcome, Recorder, Rig, eventually, raw, within};
 
 pub(super) fn json(incoming: &Incoming) -> Outcome<Value> {
     Ok(serde_json::from_slice(&incoming.body)?)
@@ -71,11 +27,25 @@ pub(super) fn text<'a>(incoming: &'a Incoming, header: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{header} is missing"))
 }
 
+/// Waits for the fault of a message, past those of other tests.
+pub(super) async fn fault_of<M: Message>(
+    faults: &Recorder<Fault<M>>,
+    id: Uuid,
+) -> ConsumeContext<Fault<M>> {
+    loop {
+        let call = faults.next().await;
+        if call.message().faulted_message_id == Some(id) {
+            return call;
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the invoice was not stored")]
+struct NotStored(#[source] std::num::ParseIntError);
+
 /// A fault names the message that failed, and why, with the causes of the error.
 async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
-    #[derive(Debug, thiserror::Error)]
-    #[error("the invoice was not stored")]
-    struct NotStored(#[source] std::num::ParseIntError);
     let seen = Recorder::<Place>::deciding(|_| {
         Err(NotStored("12x".parse::<u32>().expect_err("no number")).into())
     });
@@ -91,12 +61,7 @@ async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
     bus.send_to(format!("queue:{queue}"), &Place { number: 7 })
         .message_id(id)
         .await?;
-    let call = loop {
-        let call = faults.next().await;
-        if call.message().faulted_message_id == Some(id) {
-            break call;
-        }
-    };
+    let call = fault_of(&faults, id).await;
     let fault = call.message();
     assert_eq!(fault.message, Some(Place { number: 7 }));
     assert_eq!(fault.exceptions.len(), 1);
@@ -105,16 +70,10 @@ async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
     assert_eq!(error.message, "the invoice was not stored");
     let cause = error.inner_exception.as_ref().expect("a cause");
     assert_eq!(cause.message, "invalid digit found in string");
-    assert_eq!(
-        fault.fault_message_types.as_deref(),
-        Some(&["urn:message:Conformance:Place".to_owned()][..])
-    );
-    assert!(
-        fault
-            .host
-            .as_ref()
-            .is_some_and(|host| host.process_id.is_some())
-    );
+    let types = fault.fault_message_types.as_deref().unwrap_or_default();
+    assert_eq!(types, ["urn:message:Conformance:Place"]);
+    let host = fault.host.as_ref().expect("a host");
+    assert!(host.process_id.is_some());
     let failed = seen.next().await;
     assert_eq!(call.conversation_id(), failed.conversation_id());
     bus.shutdown().await?;
@@ -124,34 +83,24 @@ async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
 /// A fault goes to the fault address, else to the response address, and is then not
 /// published.
 async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
-    let broken = Broken::start(stage).await?;
+    let broken = Scene::<Place>::failing(stage).await?;
     let (faults, replies) = (stage.name("faults"), stage.name("replies"));
     let published = Recorder::<Fault<Place>>::new();
-    let listener = Endpoint::new(stage.name("published"))
-        .concurrency(1)
-        .consumer(published.clone());
-    let listening = stage.bus().endpoint(listener).start().await?;
+    let listener = serial(stage.name("published")).consumer(published.clone());
+    let listening = stage.start(listener).await?;
     let (fault_reader, reply_reader) = (
         broken.wire.read(&faults).await,
         broken.wire.read(&replies).await,
     );
-    let send = || {
-        broken
-            .bus
-            .send_to(broken.address(), &Place { number: 1 })
-            .response_address(format!("queue:{replies}"))
-    };
+    let place = || broken.bus.send_to(broken.address(), &Place { number: 1 });
+    let send = || place().response_address(format!("queue:{replies}"));
     let (to_fault, to_reply, to_all) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     send()
         .message_id(to_fault)
         .fault_address(format!("queue:{faults}"))
         .await?;
     send().message_id(to_reply).request_id(to_reply).await?;
-    broken
-        .bus
-        .send_to(broken.address(), &Place { number: 1 })
-        .message_id(to_all)
-        .await?;
+    place().message_id(to_all).await?;
     let fault = json(&fault_reader.next().await)?;
     assert_eq!(fault["message"]["faultedMessageId"], to_fault.to_string());
     let reply = json(&reply_reader.next().await)?;
@@ -174,36 +123,23 @@ async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
 /// An endpoint may publish no faults; the error queue is still used, and addressed
 /// faults still go.
 async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
-    let quiet = Broken::start_with(
-        stage,
-        Recorder::failing(),
-        Endpoint::without_published_faults,
-    )
-    .await?;
+    let seen = Recorder::<Place>::failing();
+    let quiet = Scene::start(stage, seen, Endpoint::without_published_faults).await?;
     let loud_queue = stage.name("loud");
     let faults = Recorder::<Fault<Place>>::new();
     let others = stage
         .bus()
         .endpoint(Endpoint::new(&loud_queue).consumer(Recorder::<Place>::failing()))
-        .endpoint(
-            Endpoint::new(stage.name("faults"))
-                .concurrency(1)
-                .consumer(faults.clone()),
-        )
+        .endpoint(serial(stage.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let (silent, addressed, loud) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     let inbox = stage.name("inbox");
     let reader = quiet.wire.read(&inbox).await;
-    quiet
-        .bus
-        .send_to(quiet.address(), &Place { number: 1 })
-        .message_id(silent)
-        .await?;
+    let send = |number| quiet.bus.send_to(quiet.address(), &Place { number });
+    send(1).message_id(silent).await?;
     quiet.errors.next().await;
-    quiet
-        .bus
-        .send_to(quiet.address(), &Place { number: 2 })
+    send(2)
         .message_id(addressed)
         .fault_address(format!("queue:{inbox}"))
         .await?;
@@ -230,19 +166,11 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
     let (queue, fault_queue) = (stage.name("broken"), stage.name("faults"));
     let inbox = stage.name("inbox");
     let fault_consumer = Recorder::<Fault<Place>>::failing();
+    let faulty = serial(&fault_queue).without_subscriptions();
     let bus = stage
         .bus()
-        .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
-                .consumer(Recorder::<Place>::failing()),
-        )
-        .endpoint(
-            Endpoint::new(&fault_queue)
-                .concurrency(1)
-                .without_subscriptions()
-                .consumer(fault_consumer.clone()),
-        )
+        .endpoint(serial(&queue).consumer(Recorder::<Place>::failing()))
+        .endpoint(faulty.consumer(fault_consumer.clone()))
         .start()
         .await?;
     let wire = stage.wire().await;
@@ -255,12 +183,8 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
     send(&fault_queue).await?;
     let failed = kept.next().await;
     let mut addressed = json(&failed)?;
-    assert!(
-        addressed["messageType"][0]
-            .as_str()
-            .is_some_and(|urn| urn.contains("Fault[[")),
-        "{addressed}"
-    );
+    let urn = addressed["messageType"][0].as_str().unwrap_or_default();
+    assert!(urn.contains("Fault[["), "{addressed}");
     // Once more, now with an address to which a fault of the fault would go; then a fault that does go there.
     addressed["faultAddress"] = format!("queue:{inbox}").into();
     let mut again = raw(&fault_queue, addressed.to_string());
@@ -269,10 +193,8 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
     kept.next().await;
     send(&inbox).await?;
     let first = json(&faults_of_faults.next().await)?;
-    assert_eq!(
-        first["messageType"][0],
-        "urn:message:MassTransit:Fault[[Conformance:Place]]"
-    );
+    let urn = "urn:message:MassTransit:Fault[[Conformance:Place]]";
+    assert_eq!(first["messageType"][0], urn);
     assert_eq!(fault_consumer.calls(), 2);
     bus.shutdown().await?;
     wire.close().await;
@@ -282,10 +204,10 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
 /// A message that cannot even be read raises a fault that says so, with the media
 /// type it claimed.
 async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
-    let broken = Broken::start(stage).await?;
+    let broken = Scene::<Place>::failing(stage).await?;
     let faults = Recorder::<ReceiveFault>::new();
     let listener = Endpoint::new(stage.name("faults")).consumer(faults.clone());
-    let listening = stage.bus().endpoint(listener).start().await?;
+    let listening = stage.start(listener).await?;
     // The media type is free text after `;`, so that this test knows its own.
     let claimed = format!("application/vnd.masstransit+json;test={}", stage.id());
     let mut garbage = raw(&broken.queue, "{ not json");
@@ -312,7 +234,7 @@ async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
             Err(ConsumeError::permanent("not on Sundays"))
         }))
     };
-    let broken = Broken::start_with(stage, Recorder::new(), refuse).await?;
+    let broken = Scene::<Place>::start(stage, Recorder::new(), refuse).await?;
     broken
         .bus
         .send_to(broken.address(), &Place { number: 1 })
@@ -326,7 +248,7 @@ async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
 /// A message that fails twice, as its first failure was not acknowledged, raises
 /// one fault twice; one that was moved back to be tried again raises another.
 async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
-    let broken = Broken::start(stage).await?;
+    let broken = Scene::<Place>::failing(stage).await?;
     let address = stage.name("answered");
     let told = broken.wire.read(&address).await;
     let id = Uuid::now_v7();
@@ -374,15 +296,14 @@ async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) ->
     let bus = stage
         .rigged(&Arc::new(Stuck(stuck.clone())))
         .deadline(Duration::from_secs(2))
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .endpoint(serial(&queue).consumer(seen.clone()))
         .start()
         .await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let sending = bus.send_to(format!("queue:{queue}"), &Place { number: 1 });
     sending.fault_address(format!("queue:{stuck}")).await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &queue, LAST).await?;
     errors.next().await;
     assert_eq!(seen.until_last().await.len(), 1);
     bus.shutdown().await?;
@@ -412,8 +333,7 @@ async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
         .endpoint(Endpoint::new(&queue).consumer(Recorder::<Place>::failing()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     eventually("the fault is tried", || async {
         rig.0.load(Ordering::SeqCst) > 1
     })

@@ -6,7 +6,6 @@ use bus_core::{Address, Bus, Message, RequestError};
 use serde_json::{Value, json};
 
 use super::requests::PATIENCE;
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask};
 use crate::support::{Outcome, Reader, Wire, raw, within};
@@ -104,33 +103,37 @@ async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outc
     counter.stop().await
 }
 
+/// Breaks a reply.
+type Break = fn(&mut Value) -> String;
+
+/// Replies that cannot be read, by the reason.
+const BREAKS: [(&str, Break); 5] = [
+    ("order 66", |reply| {
+        reply["correlationId"] = "order 66".into();
+        reply.to_string()
+    }),
+    ("`message`", |reply| {
+        reply.as_object_mut().map(|reply| reply.remove("message"));
+        reply.to_string()
+    }),
+    ("not a message envelope", |reply| {
+        reply["messageType"] = 7.into();
+        reply.to_string()
+    }),
+    ("not JSON", |reply| {
+        format!(r#"{{"RequestID":{},"message":{{"#, reply["requestId"])
+    }),
+    ("null", |reply| {
+        reply["message"] = Value::Null;
+        reply.to_string()
+    }),
+];
+
 /// A reply that cannot be read ends its request with the reason, if its request id
 /// can be read.
 async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome {
-    type Break = fn(&mut Value) -> String;
-    let cases: [(&str, Break); 5] = [
-        ("order 66", |reply| {
-            reply["correlationId"] = "order 66".into();
-            reply.to_string()
-        }),
-        ("`message`", |reply| {
-            reply.as_object_mut().map(|reply| reply.remove("message"));
-            reply.to_string()
-        }),
-        ("not a message envelope", |reply| {
-            reply["messageType"] = 7.into();
-            reply.to_string()
-        }),
-        ("not JSON", |reply| {
-            format!(r#"{{"RequestID":{},"message":{{"#, reply["requestId"])
-        }),
-        ("null", |reply| {
-            reply["message"] = Value::Null;
-            reply.to_string()
-        }),
-    ];
     let counter = Counter::start(stage).await?;
-    for (reason, spoil) in cases {
+    for (reason, spoil) in BREAKS {
         let outcome = counter.ask(|queue, id| raw(queue, spoil(&mut told(id))));
         expect_undecodable(outcome.await?, reason);
     }

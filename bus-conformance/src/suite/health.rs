@@ -7,7 +7,6 @@ use bus_core::observe::EndpointHealth;
 use bus_core::transport::Health;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Ordered};
 use crate::support::{Outcome, Recorder, Rig};
@@ -16,7 +15,7 @@ use crate::support::{Outcome, Recorder, Rig};
 async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("healthy");
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let health = bus.health();
     assert!(health.is_healthy(), "{health:?}");
     assert_eq!(health.transport, Health::Up);

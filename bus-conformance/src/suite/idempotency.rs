@@ -8,10 +8,10 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Retry};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
-use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw, with};
+use crate::support::scene::{reason, serial};
+use crate::support::{Gate, Outcome, Recorder, envelope, numbers, raw, with};
 
 pub(super) fn once() -> Idempotency {
     Idempotency::new(MemoryIdempotencyStore::new())
@@ -30,8 +30,17 @@ impl Sender {
     ) -> Outcome<Self> {
         let queue = stage.name("once");
         let endpoint = set(Endpoint::new(&queue));
-        let bus = stage.bus().endpoint(endpoint).start().await?;
+        let bus = stage.start(endpoint).await?;
         Ok(Self { bus, queue })
+    }
+
+    /// Starts a serial endpoint that handles each message once.
+    async fn to(stage: &dyn Stage, seen: &Recorder<Place>) -> Outcome<Self> {
+        let set = |endpoint: Endpoint| {
+            let endpoint = endpoint.concurrency(1).idempotency(once());
+            endpoint.consumer(seen.clone())
+        };
+        Self::start(stage, set).await
     }
 
     pub(super) async fn send(&self, number: u32, id: Uuid) -> Outcome {
@@ -62,13 +71,7 @@ impl Sender {
 /// again.
 async fn a_duplicate_is_not_handled_again(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint
-            .concurrency(1)
-            .idempotency(once())
-            .consumer(seen.clone())
-    })
-    .await?;
+    let sender = Sender::to(stage, &seen).await?;
     let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
     for id in [id, id, other, id] {
         sender.send(1, id).await?;
@@ -92,27 +95,16 @@ async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
         gate.clone(),
         |gate, ctx: ConsumeContext<Place>| async move {
             gate.pass().await;
-            ctx.publish(&Ordered {
-                number: ctx.message().number,
-            })
-            .await?;
-            Ok(())
+            let number = ctx.message().number;
+            Ok(ctx.publish(&Ordered { number }).await?)
         },
     );
     let queue = stage.name("once");
+    let racing = Endpoint::new(&queue).concurrency(8).idempotency(once());
     let bus = stage
         .bus()
-        .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(8)
-                .idempotency(once())
-                .consumer(publisher),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("events"))
-                .concurrency(1)
-                .consumer(events.clone()),
-        )
+        .endpoint(racing.consumer(publisher))
+        .endpoint(serial(stage.name("events")).consumer(events.clone()))
         .start()
         .await?;
     let sender = Sender {
@@ -125,10 +117,7 @@ async fn racing_duplicates_run_once(stage: &dyn Stage) -> Outcome {
     }
     // All five are with the endpoint: two at the gate, three behind the first one's claim.
     gate.holds(2).await;
-    eventually("all are handed out", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     gate.open();
     assert_eq!(numbers(&events.take(2).await), [1, 2]);
     sender.send(LAST, Uuid::now_v7()).await?;
@@ -145,13 +134,7 @@ async fn a_failed_message_may_come_again(stage: &dyn Stage) -> Outcome {
         0 => Err("broken".into()),
         _ => Ok(()),
     });
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint
-            .concurrency(1)
-            .idempotency(once())
-            .consumer(seen.clone())
-    })
-    .await?;
+    let sender = Sender::to(stage, &seen).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{}_error", sender.queue)).await;
     let id = Uuid::now_v7();
@@ -210,13 +193,7 @@ async fn a_business_key_tells_duplicates_with_different_ids(stage: &dyn Stage) -
 /// The header `Idempotency-Key` names the key of a message.
 async fn a_header_may_name_the_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let sender = Sender::start(stage, |endpoint| {
-        endpoint
-            .concurrency(1)
-            .idempotency(once())
-            .consumer(seen.clone())
-    })
-    .await?;
+    let sender = Sender::to(stage, &seen).await?;
     let address = format!("queue:{}", sender.queue);
     for (key, number) in [("a", 1), ("a", 1), ("b", 1), ("c", LAST)] {
         let sending = sender.bus.send_to(address.as_str(), &Place { number });
@@ -285,7 +262,7 @@ async fn a_key_with_other_content_is_an_error(stage: &dyn Stage) -> Outcome {
         sending.header("Idempotency-Key", "used-twice").await?;
     }
     let failed = errors.next().await;
-    let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+    let reason = reason(&failed);
     assert!(
         reason.contains("other content") && reason.contains("used-twice"),
         "{reason}"
@@ -335,7 +312,7 @@ async fn a_duplicate_request_gets_the_stored_reply(stage: &dyn Stage) -> Outcome
     let endpoint = Endpoint::new(&queue)
         .idempotency(by_number)
         .consumer(responder);
-    let server = stage.bus().endpoint(endpoint).start().await?;
+    let server = stage.start(endpoint).await?;
     let clients = [stage.bus().start().await?, stage.bus().start().await?];
     for client in &clients {
         let reply = client

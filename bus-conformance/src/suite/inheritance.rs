@@ -5,8 +5,8 @@ use bus_core::{Endpoint, Fault, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
+use crate::support::scene::serial;
 use crate::support::{Outcome, Recorder};
 
 /// Contracts of one shape; these keep their own exchanges, so each message names
@@ -69,9 +69,7 @@ async fn count<M: Run>(seen: &Recorder<M>, run: Uuid) -> usize {
 
 fn endpoint<M: Run>(stage: &dyn Stage, name: &str) -> (Endpoint, Recorder<M>) {
     let seen = Recorder::<M>::new();
-    let endpoint = Endpoint::new(stage.name(name))
-        .concurrency(1)
-        .consumer(seen.clone());
+    let endpoint = serial(stage.name(name)).consumer(seen.clone());
     (endpoint, seen)
 }
 
@@ -102,11 +100,10 @@ async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Ou
 /// specific type.
 async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Outcome {
     let (events, leaves) = (Recorder::<Event>::new(), Recorder::<LeafA>::new());
-    let endpoint = Endpoint::new(stage.name("both"))
-        .concurrency(1)
+    let endpoint = serial(stage.name("both"))
         .consumer(events.clone())
         .consumer(leaves.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let run = Uuid::now_v7();
     bus.publish(&LeafA::of(run)).await?;
     bus.publish(&LeafB::of(run)).await?;
@@ -129,7 +126,7 @@ async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Ou
 /// A consumer of a base sees which type was published.
 async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
-    let bus = stage.bus().endpoint(base).start().await?;
+    let bus = stage.start(base).await?;
     let run = Uuid::now_v7();
     bus.publish(&LeafB::of(run)).await?;
     let call = loop {
@@ -159,7 +156,7 @@ async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outc
 /// A subscriber of a derived type does not get its base.
 async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outcome {
     let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
-    let bus = stage.bus().endpoint(leaf).start().await?;
+    let bus = stage.start(leaf).await?;
     let run = Uuid::now_v7();
     bus.publish(&Event::of(run)).await?;
     bus.publish(&Mid::of(run)).await?;
@@ -188,7 +185,7 @@ async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Out
 /// A subscriber of a base hears every publisher of what is derived from it.
 async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
     let (base, bases) = endpoint::<Event>(stage, "base");
-    let subscriber = stage.bus().endpoint(base).start().await?;
+    let subscriber = stage.start(base).await?;
     let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
     let run = Uuid::now_v7();
     first.publish(&LeafA::of(run)).await?;
@@ -260,34 +257,35 @@ async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
+#[derive(Debug, Serialize, Deserialize, Message)]
+#[message("Conformance.Bases:Changed")]
+struct Changed<T> {
+    run: Uuid,
+    last: bool,
+    after: Option<T>,
+}
+impl<T: Message> Run for Changed<T> {
+    fn of(run: Uuid) -> Self {
+        Self {
+            run,
+            last: false,
+            after: None,
+        }
+    }
+    fn last(run: Uuid) -> Self {
+        Self {
+            run,
+            last: true,
+            after: None,
+        }
+    }
+    fn run(&self) -> (Uuid, bool) {
+        (self.run, self.last)
+    }
+}
+
 /// Generic contracts with different arguments are different contracts.
 async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> Outcome {
-    #[derive(Debug, Serialize, Deserialize, Message)]
-    #[message("Conformance.Bases:Changed")]
-    struct Changed<T> {
-        run: Uuid,
-        last: bool,
-        after: Option<T>,
-    }
-    impl<T: Message> Run for Changed<T> {
-        fn of(run: Uuid) -> Self {
-            Self {
-                run,
-                last: false,
-                after: None,
-            }
-        }
-        fn last(run: Uuid) -> Self {
-            Self {
-                run,
-                last: true,
-                after: None,
-            }
-        }
-        fn run(&self) -> (Uuid, bool) {
-            (self.run, self.last)
-        }
-    }
     let (a, of_a) = endpoint::<Changed<LeafA>>(stage, "a");
     let (b, of_b) = endpoint::<Changed<Changed<LeafA>>>(stage, "b");
     let bus = stage.bus().endpoint(a).endpoint(b).start().await?;

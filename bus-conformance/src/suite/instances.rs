@@ -3,14 +3,14 @@
 use bus_core::{Bus, ConsumeContext, Endpoint, StartError};
 use futures_util::future::join_all;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::scene::{place, places, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 
 /// A process of its own with one endpoint.
 async fn instance(stage: &dyn Stage, endpoint: Endpoint) -> Outcome<Bus> {
-    Ok(stage.bus().endpoint(endpoint).start().await?)
+    Ok(stage.start(endpoint).await?)
 }
 
 async fn stop(buses: impl IntoIterator<Item = Bus>) -> Outcome {
@@ -31,9 +31,7 @@ async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
         ("second", &second),
         ("second", &second),
     ] {
-        let endpoint = Endpoint::new(stage.name(name))
-            .concurrency(1)
-            .consumer(seen.clone());
+        let endpoint = serial(stage.name(name)).consumer(seen.clone());
         buses.push(instance(stage, endpoint).await?);
     }
     for number in 0..20 {
@@ -55,16 +53,13 @@ async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
 async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let endpoint = || {
-        Endpoint::new(stage.name("shared"))
-            .concurrency(1)
-            .prefetch(1)
-            .consumer(with(
-                gate.clone(),
-                |gate, _: ConsumeContext<Place>| async move {
-                    gate.pass().await;
-                    Ok(())
-                },
-            ))
+        serial(stage.name("shared")).prefetch(1).consumer(with(
+            gate.clone(),
+            |gate, _: ConsumeContext<Place>| async move {
+                gate.pass().await;
+                Ok(())
+            },
+        ))
     };
     let buses = [
         instance(stage, endpoint()).await?,
@@ -149,18 +144,14 @@ async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Ou
 async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Ordered>::new();
-    let stuck = Endpoint::new(stage.name("stuck"))
-        .concurrency(1)
-        .consumer(with(
-            gate.clone(),
-            |gate, _: ConsumeContext<Ordered>| async move {
-                gate.pass().await;
-                Ok(())
-            },
-        ));
-    let free = Endpoint::new(stage.name("free"))
-        .concurrency(1)
-        .consumer(seen.clone());
+    let stuck = serial(stage.name("stuck")).consumer(with(
+        gate.clone(),
+        |gate, _: ConsumeContext<Ordered>| async move {
+            gate.pass().await;
+            Ok(())
+        },
+    ));
+    let free = serial(stage.name("free")).consumer(seen.clone());
     let bus = stage.bus().endpoint(stuck).endpoint(free).start().await?;
     for number in 0..50 {
         bus.publish(&Ordered { number }).await?;
@@ -179,11 +170,8 @@ async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome 
 /// A process that stops hears no more; the others go on.
 async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
-    let endpoint = |name: &str, seen: &Recorder<Ordered>| {
-        Endpoint::new(stage.name(name))
-            .concurrency(1)
-            .consumer(seen.clone())
-    };
+    let endpoint =
+        |name: &str, seen: &Recorder<Ordered>| serial(stage.name(name)).consumer(seen.clone());
     let staying = instance(stage, endpoint("stays", &stays)).await?;
     let leaving = instance(stage, endpoint("leaves", &leaves)).await?;
     staying.publish(&Ordered { number: 1 }).await?;
@@ -209,7 +197,7 @@ async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome 
     let seen = Recorder::<Place>::new();
     let endpoint = || Endpoint::new(&queue).exclusive().consumer(seen.clone());
     let first = instance(stage, endpoint()).await?;
-    let second = stage.bus().endpoint(endpoint()).start().await;
+    let second = stage.start(endpoint()).await;
     let Err(StartError::Endpoint {
         endpoint: name,
         source,
@@ -219,15 +207,11 @@ async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome 
     };
     assert_eq!(name, queue);
     assert!(source.to_string().contains(&queue), "{source}");
-    first
-        .send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&first, &queue, 1).await?;
     seen.next().await;
     first.shutdown().await?;
     let successor = instance(stage, endpoint()).await?;
-    successor
-        .send_to(format!("queue:{queue}"), &Place { number: 2 })
-        .await?;
+    place(&successor, &queue, 2).await?;
     assert_eq!(seen.next().await.message().number, 2);
     stop([successor]).await
 }
@@ -245,17 +229,11 @@ async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
     let active = instance(stage, endpoint(&first)).await?;
     let standby = instance(stage, endpoint(&second)).await?;
     let sender = stage.bus().start().await?;
-    for number in 0..10 {
-        sender
-            .send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&sender, &queue, 0..10).await?;
     first.take(10).await;
     assert_eq!(second.calls(), 0);
     active.shutdown().await?;
-    sender
-        .send_to(format!("queue:{queue}"), &Place { number: 10 })
-        .await?;
+    place(&sender, &queue, 10).await?;
     assert_eq!(second.next().await.message().number, 10);
     stop([standby, sender]).await
 }
@@ -274,9 +252,7 @@ async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Ou
         instance(stage, endpoint(&high, 10)).await?,
     ];
     for number in 0..10 {
-        buses[0]
-            .send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
+        place(&buses[0], &queue, number).await?;
         high.next().await;
     }
     assert_eq!(low.calls(), 0);
@@ -308,11 +284,7 @@ async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outcome 
     const COUNT: u32 = 200;
     let queue = stage.name("lives");
     let sender = stage.bus().start().await?;
-    for number in 0..COUNT {
-        sender
-            .send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&sender, &queue, 0..COUNT).await?;
     let mut handled = Vec::new();
     let mut lives = 0;
     while stage.depth(&queue).await != Some(0) {

@@ -8,9 +8,10 @@ use bus_core::observe::{Consumed, Observer};
 use bus_core::{ConsumeContext, ConsumeError, Endpoint, RawMessage, Retry};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
+use super::requests::tell;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
+use crate::support::scene::{places, serial};
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// A tap gets an identical copy of what is sent and published to the endpoint; that
@@ -54,32 +55,33 @@ async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
+/// A tap that responds, keeps how that was refused, and fails.
+fn answering_tap(
+    stage: &dyn Stage,
+    queue: &str,
+    refusals: &Arc<Mutex<Vec<SendErrorKind>>>,
+) -> Endpoint {
+    let answering = with(
+        Arc::clone(refusals),
+        |refusals, ctx: ConsumeContext<Ask>| async move {
+            let answer = ctx.respond(&Answered { number: 666 }).await;
+            let kind = answer.expect_err("a tap must not answer").kind();
+            refusals.lock().expect("no panic").push(kind);
+            Err("the tap is broken".into())
+        },
+    );
+    Endpoint::new(stage.name("tap"))
+        .tap(queue)
+        .without_subscriptions()
+        .consumer_of::<Ask>(answering)
+}
+
 /// A tap that fails or responds changes nothing: no reply, no fault.
 async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("tapped");
     let refusals = Arc::new(Mutex::new(Vec::new()));
-    let tap = Endpoint::new(stage.name("tap"))
-        .tap(&queue)
-        .without_subscriptions()
-        .consumer_of::<Ask>(with(
-            Arc::clone(&refusals),
-            |refusals, ctx: ConsumeContext<Ask>| async move {
-                let answer = ctx.respond(&Answered { number: 666 }).await;
-                let kind = answer.expect_err("a tap must not answer").kind();
-                refusals.lock().expect("no panic").push(kind);
-                Err("the tap is broken".into())
-            },
-        ));
-    let responder = Endpoint::new(&queue).without_subscriptions().consumer(with(
-        (),
-        |(), ctx: ConsumeContext<Ask>| async move {
-            Ok(ctx
-                .respond(&Answered {
-                    number: ctx.message().number,
-                })
-                .await?)
-        },
-    ));
+    let tap = answering_tap(stage, &queue, &refusals);
+    let responder = Endpoint::new(&queue).without_subscriptions().consumer(tell);
     let bus = stage
         .bus()
         .endpoint(responder)
@@ -127,8 +129,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
+            serial(&queue)
                 .retry(Retry::immediate(2))
                 .consumer(seen.clone()),
         )
@@ -141,10 +142,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
         )
         .start()
         .await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     seen.take(6).await;
     assert_eq!(numbers(&overheard.until_last().await), [1]);
     bus.shutdown().await?;
@@ -200,8 +198,7 @@ async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
         _ => Err("broken".into()),
     });
     let diary = Diary::default();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .retry(Retry::immediate(1))
         .without_published_faults()
         .consumer(seen.clone());
@@ -211,10 +208,7 @@ async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
         .endpoint(endpoint)
         .start()
         .await?;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, 2]).await?;
     bus.publish(&Ordered { number: 3 }).await?;
     seen.take(3).await;
     bus.shutdown().await?;
@@ -254,28 +248,30 @@ async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome
     Ok(())
 }
 
+/// An observer that panics.
+#[derive(Debug)]
+struct Clumsy;
+impl Observer for Clumsy {
+    fn sent(&self, _: &Envelope, _: Intent) {
+        panic!("clumsy");
+    }
+    fn consumed(&self, _: &Consumed<'_>) {
+        panic!("clumsy");
+    }
+    fn faulted(&self, _: &Consumed<'_>, _: &ConsumeError) {
+        panic!("clumsy");
+    }
+}
+
 /// An observer that panics changes no outcome: publishing succeeds, and endpoints
 /// go on.
 async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
-    #[derive(Debug)]
-    struct Clumsy;
-    impl Observer for Clumsy {
-        fn sent(&self, _: &Envelope, _: Intent) {
-            panic!("clumsy");
-        }
-        fn consumed(&self, _: &Consumed<'_>) {
-            panic!("clumsy");
-        }
-        fn faulted(&self, _: &Consumed<'_>, _: &ConsumeError) {
-            panic!("clumsy");
-        }
-    }
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number % 2 {
         0 => Ok(()),
         _ => Err("broken".into()),
     });
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let endpoint = serial(&queue).consumer(seen.clone());
     let diary = Diary::default();
     let bus = stage
         .bus()
@@ -284,10 +280,7 @@ async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
         .endpoint(endpoint)
         .start()
         .await?;
-    for number in 0..6 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, 0..6).await?;
     assert_eq!(numbers(&seen.take(6).await), [0, 1, 2, 3, 4, 5]);
     bus.shutdown().await?;
     assert_eq!(

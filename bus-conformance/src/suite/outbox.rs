@@ -10,9 +10,10 @@ use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKi
 use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Retry};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
+use super::faults::fault_of;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
+use crate::support::scene::{in_order, place, places, reason, serial};
 use crate::support::{Gate, Outcome, Recorder, Rig, numbers, with};
 
 /// A consumer of `Place` that sends and publishes, then fails in all attempts
@@ -38,20 +39,14 @@ async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
+            serial(&queue)
                 .retry(Retry::immediate(2))
                 .consumer(sender(end.clone(), 99)),
         )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
         .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(ordered.clone()),
-        )
-        .endpoint(
-            Endpoint::new(&end)
+            serial(&end)
                 .without_subscriptions()
-                .concurrency(1)
                 .consumer(cancelled.clone()),
         )
         .start()
@@ -62,8 +57,7 @@ async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
         .fault_address(format!("queue:{faults}"))
         .await?;
     told.next().await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &queue, LAST).await?;
     assert_eq!(ordered.until_last().await.len(), 0);
     assert_eq!(cancelled.until_last().await.len(), 0);
     bus.shutdown().await?;
@@ -78,28 +72,19 @@ async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
+            serial(&queue)
                 .retry(Retry::immediate(5))
                 .consumer(sender(end.clone(), 3)),
         )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
         .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(ordered.clone()),
-        )
-        .endpoint(
-            Endpoint::new(&end)
+            serial(&end)
                 .without_subscriptions()
-                .concurrency(1)
                 .consumer(cancelled.clone()),
         )
         .start()
         .await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     assert_eq!(numbers(&ordered.until_last().await), [1]);
     assert_eq!(numbers(&cancelled.until_last().await), [1]);
     bus.shutdown().await?;
@@ -120,22 +105,11 @@ async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(many))
-        .endpoint(
-            Endpoint::new(&end)
-                .without_subscriptions()
-                .concurrency(1)
-                .consumer(seen.clone()),
-        )
+        .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
-    let order: Vec<_> = seen
-        .take(100)
-        .await
-        .iter()
-        .map(|call| call.message().number)
-        .collect();
+    place(&bus, &queue, 1).await?;
+    let order = in_order(&seen.take(100).await);
     assert_eq!(order, (0..100).collect::<Vec<_>>());
     bus.shutdown().await?;
     Ok(())
@@ -160,7 +134,7 @@ async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outc
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(many))
-        .endpoint(Endpoint::new(&end).concurrency(1).consumer(seen.clone()))
+        .endpoint(serial(&end).consumer(seen.clone()))
         .start()
         .await?;
     let known = Cancelled { number: 0 };
@@ -168,11 +142,10 @@ async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outc
     bus.send_to(format!("exchange:{end}"), &known).await?;
     bus.send_to(format!("queue:{end}"), &known).await?;
     seen.take(3).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let expected: Vec<_> = (0..99).collect();
     let order = seen.take(99).await;
-    let order: Vec<_> = order.iter().map(|call| call.message().number).collect();
+    let order = in_order(&order);
     assert_eq!(order, expected);
     bus.shutdown().await?;
     Ok(())
@@ -191,18 +164,12 @@ async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcom
             Ok(())
         },
     );
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(slow))
-        .start()
-        .await?;
+    let bus = stage.start(Endpoint::new(&queue).consumer(slow)).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     gate.holds(1).await;
-    bus.send_to(format!("queue:{end}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &end, LAST).await?;
     let first = reader.next().await;
     assert!(
         first.body.ends_with(b"}")
@@ -223,23 +190,15 @@ async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome 
     let bus = stage
         .bus()
         .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
+            serial(&queue)
                 .without_outbox()
                 .retry(Retry::immediate(1))
                 .consumer(sender(end, 99)),
         )
-        .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(ordered.clone()),
-        )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     assert_eq!(numbers(&ordered.until_last().await), [1, 1]);
     bus.shutdown().await?;
     Ok(())
@@ -260,19 +219,13 @@ async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
     });
     let bus = stage
         .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(hasty))
-        .endpoint(
-            Endpoint::new(&end)
-                .without_subscriptions()
-                .concurrency(1)
-                .consumer(seen.clone()),
-        )
+        .endpoint(serial(&queue).consumer(hasty))
+        .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
         .start()
         .await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     errors.next().await;
     bus.send_to(format!("queue:{end}"), &Cancelled { number: LAST })
         .await?;
@@ -303,8 +256,7 @@ async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome 
         .start()
         .await?;
     handle.set(bus.clone()).map_err(|_| "set once")?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let event = ordered.next().await;
     assert_ne!(
         event.conversation_id(),
@@ -319,10 +271,8 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
     let queue = stage.name("asker");
     let answers = Recorder::<Answered>::new();
     let asked = Recorder::<Ask>::new();
-    let responder = Endpoint::new(stage.name("responder")).consumer(with(
-        asked.clone(),
-        |asked, ctx: ConsumeContext<Ask>| async move {
-            asked.note(&ctx);
+    let responder = Endpoint::new(stage.name("responder")).consumer(asked.then(
+        |ctx: ConsumeContext<Ask>| async move {
             Ok(ctx
                 .respond(&Answered {
                     number: ctx.message().number,
@@ -350,8 +300,7 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
         .endpoint(Endpoint::new(stage.name("answers")).consumer(answers.clone()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     assert_eq!(answers.next().await.message().number, 2);
     assert_eq!(numbers(&asked.take(2).await), [1, 2]);
     bus.shutdown().await?;
@@ -373,13 +322,12 @@ async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Ou
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(3))
         .consumer(lost);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let failed = errors.next().await;
-    let reason = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+    let reason = reason(&failed);
     assert!(reason.contains(&stage.name("nowhere")), "{reason}");
     assert_eq!(seen.calls(), 1);
     bus.shutdown().await?;
@@ -400,15 +348,10 @@ async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(publisher))
-        .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(seen.clone()),
-        )
+        .endpoint(serial(stage.name("ordered")).consumer(seen.clone()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let calls = seen.take(2).await;
     assert_eq!(calls[0].message_id(), Some(id));
     assert!(calls[1].message_id().is_some_and(|other| other != id));
@@ -430,7 +373,7 @@ async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
     bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
         .message_id(id)
         .await?;
-    while faults.next().await.message().faulted_message_id != Some(id) {}
+    fault_of(&faults, id).await;
     bus.shutdown().await?;
     Ok(())
 }
@@ -445,24 +388,13 @@ async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage)
     let ordered = Recorder::<Ordered>::new();
     let bus = stage
         .bus()
-        .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
-                .consumer(contexts.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(ordered.clone()),
-        )
+        .endpoint(serial(&queue).consumer(contexts.clone()))
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, 2]).await?;
     errors.next().await;
     for ended in contexts.take(2).await {
         let late = ended
@@ -484,24 +416,19 @@ async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage)
 /// A message that no broker could take is refused at the call, not at the flush.
 async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sender");
-    let delays = stage
-        .transport()
-        .capabilities()
-        .has(Capability::DelayedDelivery);
+    let claimed = stage.transport().capabilities();
+    let delays = claimed.has(Capability::DelayedDelivery);
     let ordered = Recorder::<Ordered>::new();
     let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
         let event = Ordered { number: 1 };
         let long = || "k".repeat(256);
+        let keyed = ctx.publish(&event).routing_key(long());
+        let headed = ctx.publish(&event).header(long(), 1);
+        let lost = ctx.send_to("no address", &event);
         let mut sends = vec![
-            (
-                ctx.publish(&event).routing_key(long()),
-                SendErrorKind::Refused,
-            ),
-            (
-                ctx.publish(&event).header(long(), 1),
-                SendErrorKind::Refused,
-            ),
-            (ctx.send_to("no address", &event), SendErrorKind::NoRoute),
+            (keyed, SendErrorKind::Refused),
+            (headed, SendErrorKind::Refused),
+            (lost, SendErrorKind::NoRoute),
         ];
         if !delays {
             let delayed = ctx.publish(&event).delay(Duration::from_secs(1));
@@ -519,31 +446,33 @@ async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
         .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     assert_eq!(ordered.until_last().await.len(), 0);
     bus.shutdown().await?;
     Ok(())
 }
 
+/// A rig on which one queue is full at first.
+struct Full {
+    queue: String,
+    sends: AtomicU32,
+}
+
+#[async_trait]
+impl Rig for Full {
+    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        // All of the first round, and the first of the second one.
+        let here = outgoing.target.name() == self.queue;
+        if here && self.sends.fetch_add(1, Ordering::SeqCst) < 4 {
+            return Err(TransportError::new(TransportErrorKind::Nacked, "full"));
+        }
+        Ok(())
+    }
+}
+
 /// Messages to one target that the broker refuses for a while leave in order when
 /// it takes them.
 async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
-    struct Full {
-        queue: String,
-        sends: AtomicU32,
-    }
-    #[async_trait]
-    impl Rig for Full {
-        async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
-            // All of the first round, and the first of the second one.
-            let here = outgoing.target.name() == self.queue;
-            if here && self.sends.fetch_add(1, Ordering::SeqCst) < 4 {
-                return Err(TransportError::new(TransportErrorKind::Nacked, "full"));
-            }
-            Ok(())
-        }
-    }
     let (queue, end) = (stage.name("sender"), stage.name("end"));
     let rig = Arc::new(Full {
         queue: end.clone(),
@@ -561,17 +490,15 @@ async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outco
         .rigged(&rig)
         .endpoint(Endpoint::new(&queue).consumer(three))
         .endpoint(
-            Endpoint::new(&end)
+            serial(&end)
                 .without_subscriptions()
-                .concurrency(1)
                 .consumer(cancelled.clone()),
         )
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let calls = cancelled.take(3).await;
-    let order: Vec<_> = calls.iter().map(|call| call.message().number).collect();
+    let order = in_order(&calls);
     assert_eq!(order, [1, 2, 3]);
     bus.shutdown().await?;
     Ok(())

@@ -11,11 +11,11 @@ use bus_core::error::SendErrorKind;
 use bus_core::message::Intent;
 use bus_core::send::SendContext;
 use bus_core::transport::{Health, Outgoing, TransportError};
-use bus_core::{BusBuilder, ConsumeContext, Endpoint};
+use bus_core::{BusBuilder, ConsumeContext};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
+use crate::support::scene::{places, reason, serial};
 use crate::support::{Outcome, Recorder, Rig, eventually};
 
 /// A consumer that fails with `error` but for the sentinel.
@@ -34,16 +34,13 @@ fn failing<E: Error + Send + Sync + 'static>(
 /// at a time.
 async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -> Outcome {
     let queue = stage.name("clumsy");
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let endpoint = serial(&queue).consumer(seen.clone());
     let bus = bus.endpoint(endpoint).start().await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     let failed = errors.next().await;
-    let why = failed.headers.text("MT-Fault-Message").unwrap_or_default();
+    let why = reason(&failed);
     assert!(!why.is_empty(), "{failed:?}");
     assert_eq!(seen.until_last().await.len(), 1);
     assert!(bus.health().is_healthy(), "{:?}", bus.health());
@@ -62,7 +59,7 @@ async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outc
         assert_ne!(context.priority, Some(9), "no such hurry");
         Ok(())
     };
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let endpoint = serial(&queue).consumer(seen.clone());
     let bus = stage.bus().on_send(clumsy).endpoint(endpoint);
     let bus = bus.start().await?;
     let address = format!("queue:{queue}");
@@ -151,12 +148,9 @@ async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) ->
     let rig = Arc::new(Clumsy(AtomicBool::new(false)));
     let seen = failing(|| fmt::Error);
     let queue = stage.name("clumsy");
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let endpoint = serial(&queue).consumer(seen.clone());
     let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     assert_eq!(seen.until_last().await.len(), 1, "the next one is handled");
     let health = bus.health().endpoints.remove(0).health;
     assert!(
@@ -165,10 +159,7 @@ async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) ->
     );
     rig.0.store(true, Ordering::SeqCst);
     assert!(seen.next().await.redelivered(), "it comes again");
-    eventually("it is moved", || async {
-        stage.depth(&format!("{queue}_error")).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&format!("{queue}_error"), 1).await;
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
     Ok(())

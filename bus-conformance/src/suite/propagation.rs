@@ -5,9 +5,9 @@ use bus_core::{ConsumeContext, Endpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place, Shipped};
+use crate::support::scene::{place, serial};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
 
 fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
@@ -22,10 +22,8 @@ fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
 /// A member that was never set gives no correlation id, as in .NET.
 async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
     let shipped = Recorder::<Shipped>::new();
-    let endpoint = Endpoint::new(stage.name("shipped"))
-        .concurrency(1)
-        .consumer(shipped.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(stage.name("shipped")).consumer(shipped.clone());
+    let bus = stage.start(endpoint).await?;
     bus.publish(&Shipped { order: Uuid::nil() }).await?;
     let call = shipped.next().await;
     assert_eq!(call.message().order, Uuid::nil());
@@ -43,29 +41,16 @@ async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
 /// Through three hops the conversation is one, and each message names what caused
 /// it.
 async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
-    let (shipped, ordered, cancelled) = (
-        Recorder::<Shipped>::new(),
-        Recorder::<Ordered>::new(),
-        Recorder::<Cancelled>::new(),
-    );
+    let (shipped, ordered) = (Recorder::<Shipped>::new(), Recorder::<Ordered>::new());
+    let cancelled = Recorder::<Cancelled>::new();
     let correlation = Uuid::now_v7();
-    let first = with(
-        shipped.clone(),
-        move |shipped, ctx: ConsumeContext<Shipped>| async move {
-            shipped.note(&ctx);
-            Ok(ctx
-                .publish(&Ordered { number: 1 })
-                .correlation_id(correlation)
-                .await?)
-        },
-    );
-    let second = with(
-        ordered.clone(),
-        |ordered, ctx: ConsumeContext<Ordered>| async move {
-            ordered.note(&ctx);
-            Ok(ctx.publish(&Cancelled { number: 1 }).await?)
-        },
-    );
+    let first = shipped.then(move |ctx: ConsumeContext<Shipped>| async move {
+        let next = ctx.publish(&Ordered { number: 1 });
+        Ok(next.correlation_id(correlation).await?)
+    });
+    let second = ordered.then(|ctx: ConsumeContext<Ordered>| async move {
+        Ok(ctx.publish(&Cancelled { number: 1 }).await?)
+    });
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(stage.name("first")).consumer(first))
@@ -74,28 +59,19 @@ async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
         .start()
         .await?;
     let order = Uuid::now_v7();
-    bus.publish(&Shipped { order })
-        .header("Tenant", "north")
-        .await?;
-    let (one, two, three) = (
-        shipped.next().await,
-        ordered.next().await,
-        cancelled.next().await,
-    );
+    let event = Shipped { order };
+    bus.publish(&event).header("Tenant", "north").await?;
+    let (one, two) = (shipped.next().await, ordered.next().await);
+    let three = cancelled.next().await;
     let conversation = one.conversation_id();
     assert!(conversation.is_some());
-    assert_eq!(
-        (two.conversation_id(), three.conversation_id()),
-        (conversation, conversation)
-    );
+    assert_eq!(two.conversation_id(), conversation);
+    assert_eq!(three.conversation_id(), conversation);
     assert_eq!(one.envelope().initiator_id, None);
     assert_eq!(two.envelope().initiator_id, Some(order));
     assert_eq!(three.envelope().initiator_id, Some(correlation));
-    assert_eq!(
-        three.correlation_id(),
-        None,
-        "correlation ids are the contract's own"
-    );
+    // Correlation ids are the contract's own.
+    assert_eq!(three.correlation_id(), None);
     let ids = [one.message_id(), two.message_id(), three.message_id()];
     assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids.iter().all(Option::is_some));
     assert_eq!(three.headers().text("Tenant"), Some("north"));
@@ -114,7 +90,7 @@ async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
             Ok(sending.header("Region", "west").await?)
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
     let mut first = envelope::<Place>(&relay, &json!({ "number": 1 }));
@@ -146,21 +122,13 @@ async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
         Recorder::<Ask>::new(),
         Recorder::<Answered>::new(),
     );
-    let relay = with(
-        ordered.clone(),
-        |ordered, ctx: ConsumeContext<Ordered>| async move {
-            ordered.note(&ctx);
-            let answer: Answered = ctx.request(&Ask { number: 1 }).await?;
-            Ok(ctx.publish(&answer).await?)
-        },
-    );
-    let responder = with(
-        asked.clone(),
-        |asked, ctx: ConsumeContext<Ask>| async move {
-            asked.note(&ctx);
-            Ok(ctx.respond(&Answered { number: 2 }).await?)
-        },
-    );
+    let relay = ordered.then(|ctx: ConsumeContext<Ordered>| async move {
+        let answer: Answered = ctx.request(&Ask { number: 1 }).await?;
+        Ok(ctx.publish(&answer).await?)
+    });
+    let responder = asked.then(|ctx: ConsumeContext<Ask>| async move {
+        Ok(ctx.respond(&Answered { number: 2 }).await?)
+    });
     let bus = stage
         .bus()
         .endpoint(Endpoint::new(stage.name("relay")).consumer(relay))
@@ -191,9 +159,7 @@ async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
 async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(stage.name("seen")).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(stage.name("seen")).consumer(seen.clone()))
         .await?;
     for number in [1, 2] {
         bus.publish(&Ordered { number }).await?;
@@ -209,7 +175,7 @@ async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome
 /// replaced, not an error.
 async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
     let (relay, end) = (stage.name("relay"), stage.name("end"));
-    let endpoint = Endpoint::new(&relay).concurrency(1).consumer(with(
+    let endpoint = serial(&relay).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
             Ok(ctx
@@ -217,7 +183,7 @@ async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
                 .await?)
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
     let given = TraceContext::root();
@@ -250,11 +216,10 @@ async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
                 .await?)
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
-    bus.send_to(format!("queue:{relay}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &relay, 1).await?;
     let sent: Value = serde_json::from_slice(&reader.next().await.body)?;
     let text = |member: &str| sent[member].as_str().unwrap_or_default().to_owned();
     assert!(
@@ -291,7 +256,7 @@ async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let reader = wire.read(&end).await;
     bus.send_to(format!("queue:{relay}"), &Place { number: 0 })
@@ -313,14 +278,9 @@ async fn a_redelivered_message_says_so(stage: &dyn Stage) -> Outcome {
     wire.send(raw(&queue, body)).await;
     wire.give_back(&queue).await;
     let seen = Recorder::<Place>::new();
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
-        .start()
-        .await?;
+    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
     assert!(seen.next().await.redelivered());
-    bus.send_to(format!("queue:{queue}"), &Place { number: 2 })
-        .await?;
+    place(&bus, &queue, 2).await?;
     assert!(!seen.next().await.redelivered());
     bus.shutdown().await?;
     wire.close().await;

@@ -9,19 +9,16 @@ use bus_core::{Endpoint, SendError};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
+use crate::support::scene::{place, serial};
 use crate::support::{Outcome, Recorder, numbers};
 
 /// Each endpoint that subscribed handles an event once, with its headers.
 async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
-    let endpoint = |name: &str, seen: &Recorder<Ordered>| {
-        Endpoint::new(stage.name(name))
-            .concurrency(1)
-            .consumer(seen.clone())
-    };
+    let endpoint =
+        |name: &str, seen: &Recorder<Ordered>| serial(stage.name(name)).consumer(seen.clone());
     let bus = stage
         .bus()
         .endpoint(endpoint("first", &first))
@@ -60,7 +57,7 @@ async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Ou
         outcome?;
     }
     assert_eq!(seen.calls(), 0, "nothing may be consumed yet");
-    let consumer = stage.bus().endpoint(endpoint()).start().await?;
+    let consumer = stage.start(endpoint()).await?;
     let received: BTreeMap<Uuid, u32> = seen
         .take(sent.len())
         .await
@@ -85,16 +82,8 @@ async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let bus = stage
         .bus()
-        .endpoint(
-            Endpoint::new(stage.name("ordered"))
-                .concurrency(1)
-                .consumer(ordered.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("cancelled"))
-                .concurrency(1)
-                .consumer(cancelled.clone()),
-        )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(serial(stage.name("cancelled")).consumer(cancelled.clone()))
         .start()
         .await?;
     for number in [1, LAST] {
@@ -122,11 +111,10 @@ async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome 
 async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let queue = stage.name("unsubscribed");
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .without_subscription::<Ordered>()
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     let address = format!("queue:{queue}");
     bus.send_to(address.as_str(), &Ordered { number: 2 })
@@ -145,12 +133,10 @@ async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outco
     let endpoint = Endpoint::new(&queue)
         .consumer(ordered.clone())
         .consumer(placed.clone());
-    let consumer = stage.bus().endpoint(endpoint).start().await?;
+    let consumer = stage.start(endpoint).await?;
     let publisher = stage.bus().start().await?;
     publisher.publish(&Ordered { number: 1 }).await?;
-    publisher
-        .send_to(format!("queue:{queue}"), &Place { number: 2 })
-        .await?;
+    place(&publisher, &queue, 2).await?;
     assert_eq!(ordered.next().await.message().number, 1);
     assert_eq!(placed.next().await.message().number, 2);
     publisher.shutdown().await?;

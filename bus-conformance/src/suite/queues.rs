@@ -6,10 +6,10 @@ use bus_core::error::SendErrorKind;
 use bus_core::topology::Overflow;
 use bus_core::{Endpoint, Retry};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::{Outcome, Recorder, eventually, numbers};
+use crate::support::scene::{in_order, place, places, serial};
+use crate::support::{Outcome, Recorder, numbers};
 
 /// A queue that is full and refuses gives its sender an error; room again, and it
 /// takes the next.
@@ -35,7 +35,7 @@ async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
     let error = refused.await.expect_err("the queue is full");
     assert_eq!(error.kind(), SendErrorKind::Nacked, "{error}");
     assert!(error.is_transient());
-    let bus = stage.bus().endpoint(endpoint()).start().await?;
+    let bus = stage.start(endpoint()).await?;
     assert_eq!(seen.next().await.message().number, 1);
     sender
         .send_to(address.as_str(), &Place { number: 3 })
@@ -51,26 +51,16 @@ async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sliding");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
-            .concurrency(1)
+        serial(&queue)
             .max_length(2, Overflow::DropHead)
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
     let sender = stage.bus().start().await?;
-    for number in 0..5 {
-        sender
-            .send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&sender, &queue, 0..5).await?;
     assert_eq!(stage.depth(&queue).await, Some(2));
-    let bus = stage.bus().endpoint(endpoint()).start().await?;
-    let order: Vec<_> = seen
-        .take(2)
-        .await
-        .iter()
-        .map(|call| call.message().number)
-        .collect();
+    let bus = stage.start(endpoint()).await?;
+    let order = in_order(&seen.take(2).await);
     assert_eq!(order, [3, 4]);
     bus.shutdown().await?;
     sender.shutdown().await?;
@@ -82,24 +72,16 @@ async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outcome 
     let queue = stage.name("fresh");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
-        Endpoint::new(&queue)
-            .concurrency(1)
+        serial(&queue)
             .message_ttl(Duration::from_millis(50))
             .consumer(seen.clone())
     };
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
     let sender = stage.bus().start().await?;
-    sender
-        .send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
-    eventually("the message expires", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
-    let bus = stage.bus().endpoint(endpoint()).start().await?;
-    sender
-        .send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&sender, &queue, 1).await?;
+    stage.until_depth(&queue, 0).await;
+    let bus = stage.start(endpoint()).await?;
+    place(&sender, &queue, LAST).await?;
     assert_eq!(seen.until_last().await.len(), 0);
     bus.shutdown().await?;
     sender.shutdown().await?;
@@ -119,24 +101,17 @@ async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
             1 => Err("broken".into()),
             _ => Ok(()),
         });
-        let endpoint = Endpoint::new(&queue)
-            .concurrency(1)
+        let endpoint = serial(&queue)
             .retry(Retry::immediate(1))
             .consumer(seen.clone());
-        let bus = stage.bus().endpoint(set(endpoint)).start().await?;
-        for number in 0..3 {
-            bus.send_to(format!("queue:{queue}"), &Place { number })
-                .await?;
-        }
+        let bus = stage.start(set(endpoint)).await?;
+        places(&bus, &queue, 0..3).await?;
         assert_eq!(numbers(&seen.take(4).await), [0, 1, 1, 2]);
         bus.shutdown().await?;
         let errors = wire.read_existing(&format!("{queue}_error")).await;
         let kept = errors.next().await;
         assert_eq!(kept.headers.text("MT-Fault-Message"), Some("broken"));
-        eventually("the queue is empty", || async {
-            stage.depth(&queue).await == Some(0)
-        })
-        .await;
+        stage.until_depth(&queue, 0).await;
     }
     wire.close().await;
     Ok(())
@@ -174,5 +149,5 @@ behaviours! { queues:
     a_full_queue_may_drop_its_oldest needs QueueLimits,
     a_queue_may_bound_how_long_messages_wait needs MessageTtl,
     quorum_queues_work_like_classic_ones needs QuorumQueues,
-    a_bus_may_prefer_quorum_queues needs QuorumQueues + Priorities,
+    a_bus_may_prefer_quorum_queues needs QuorumQueues & Priorities,
 }

@@ -9,9 +9,9 @@ use bus_core::{Address, Endpoint, Message, SendError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::scene::serial;
 use crate::support::{Outcome, Recorder, numbers};
 
 /// Returns the error of a refused sending.
@@ -55,9 +55,7 @@ async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage)
     let seen = Recorder::<Place>::new();
     let queue = stage.name("orders");
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let missing = stage.name("nowhere");
     let sends = (0..20).map(|number| {
@@ -134,7 +132,7 @@ async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
             Some(9) => Err(SendError::new(SendErrorKind::Refused, "no such hurry")),
             _ => Ok(()),
         })
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
+        .endpoint(serial(&queue).consumer(seen.clone()))
         .start()
         .await?;
     let address = format!("queue:{queue}");
@@ -155,10 +153,8 @@ async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
 /// on.
 async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("next"))
-        .concurrency(1)
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(stage.name("next")).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     let error = refusal(
         bus.publish(&Ordered { number: 1 })
             .routing_key("k".repeat(256))
@@ -205,11 +201,7 @@ async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outco
 async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("late");
     let seen = Recorder::<Place>::new();
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
-        .start()
-        .await?;
+    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
     let address = format!("queue:{queue}");
     let late = bus
         .send_to(address.as_str(), &Place { number: 1 })
@@ -246,7 +238,7 @@ behaviours! { refusals:
     a_command_without_a_route_is_refused,
     an_address_that_cannot_be_read_is_refused,
     a_missing_exchange_is_an_error_of_that_message_alone,
-    a_mandatory_event_without_a_queue_is_an_error needs Mandatory + RoutingKeys,
+    a_mandatory_event_without_a_queue_is_an_error needs Mandatory & RoutingKeys,
     a_hook_may_refuse_a_message,
     an_over_long_routing_key_is_refused needs RoutingKeys,
     a_stopped_bus_refuses_to_send,

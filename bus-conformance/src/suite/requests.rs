@@ -7,9 +7,9 @@ use bus_core::{Bus, ConsumeContext, Endpoint, OneOf2};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, Ordered};
+use crate::support::scene::serial;
 use crate::support::{Gate, Outcome, Recorder, eventually, with};
 
 /// Long enough never to end a request that is answered.
@@ -26,18 +26,13 @@ pub(super) async fn tell(ctx: ConsumeContext<Ask>) -> bus_core::ConsumeResult {
 /// An endpoint that answers `Ask` with `Answered`.
 pub(super) async fn responder(stage: &dyn Stage) -> Outcome<Bus> {
     let endpoint = Endpoint::new(stage.name("responder")).consumer(tell);
-    Ok(stage.bus().endpoint(endpoint).start().await?)
+    Ok(stage.start(endpoint).await?)
 }
 
 /// The same, which notes what it is asked.
 fn noting_responder(stage: &dyn Stage, seen: &Recorder<Ask>) -> Endpoint {
-    Endpoint::new(stage.name("responder")).consumer(with(
-        seen.clone(),
-        |seen, ctx: ConsumeContext<Ask>| async move {
-            seen.note(&ctx);
-            tell(ctx).await
-        },
-    ))
+    Endpoint::new(stage.name("responder"))
+        .consumer(seen.then(|ctx: ConsumeContext<Ask>| async move { tell(ctx).await }))
 }
 
 async fn nothing_pending(bus: &Bus) {
@@ -51,7 +46,7 @@ async fn nothing_pending(bus: &Bus) {
 async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
-    let server = stage.bus().endpoint(endpoint).start().await?;
+    let server = stage.start(endpoint).await?;
     let client = stage.bus().start().await?;
     let reply = client
         .request::<Answered>(&Ask { number: 7 })
@@ -75,7 +70,7 @@ async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
 async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let ask = |number| bus.request::<Answered>(&Ask { number }).timeout(PATIENCE);
     ask(1).response().await?;
     assert!(seen.next().await.incoming().durable);
@@ -137,7 +132,7 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
                 Ok(last.respond(&Answered { number }).await?)
             },
         ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let requests = (0..COUNT).map(|number| {
         bus.request::<Answered>(&Ask { number })
             .timeout(PATIENCE)
@@ -169,7 +164,7 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
             tell(ctx).await
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let request = tokio::spawn(bus.request::<Answered>(&Ask { number: 1 }).into_future());
     gate.holds(1).await;
     assert_eq!(bus.pending_requests(), 1);
@@ -204,7 +199,7 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let first: OneOf2<Answered, Declined> =
         bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
     assert_eq!(first, OneOf2::First(Answered { number: 1 }));
@@ -219,9 +214,9 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
 /// goes on.
 async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
     let inner = Recorder::<Ask>::new();
-    let relay = Endpoint::new(stage.name("relay"))
-        .concurrency(1)
-        .consumer(with((), |(), ctx: ConsumeContext<Ordered>| async move {
+    let relay = serial(stage.name("relay")).consumer(with(
+        (),
+        |(), ctx: ConsumeContext<Ordered>| async move {
             let number = ctx.message().number;
             let told: Answered = ctx.request(&Ask { number }).timeout(PATIENCE).await?;
             Ok(ctx
@@ -229,16 +224,10 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
                     number: told.number + 1,
                 })
                 .await?)
-        }));
-    let responder = Endpoint::new(stage.name("responder"))
-        .concurrency(1)
-        .consumer(with(
-            inner.clone(),
-            |inner, ctx: ConsumeContext<Ask>| async move {
-                inner.note(&ctx);
-                tell(ctx).await
-            },
-        ));
+        },
+    ));
+    let responder = serial(stage.name("responder"))
+        .consumer(inner.then(|ctx: ConsumeContext<Ask>| async move { tell(ctx).await }));
     let bus = stage
         .bus()
         .endpoint(relay)

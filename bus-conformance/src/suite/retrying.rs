@@ -9,10 +9,10 @@ use bus_core::middleware::Jitter;
 use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Retry, middleware};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
-use crate::support::{Gate, Outcome, Recorder, envelope, eventually, numbers, raw, with, within};
+use crate::support::scene::{in_order, place, places, reason, serial};
+use crate::support::{Gate, Outcome, Recorder, envelope, numbers, raw, with, within};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -29,15 +29,9 @@ async fn attempts(
         LAST => Ok(()),
         _ => Err(fail(ctx)),
     });
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .retry(retry)
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).retry(retry).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, [1, LAST]).await?;
     let calls = seen.until_last().await;
     bus.shutdown().await?;
     assert_eq!(
@@ -100,9 +94,8 @@ async fn a_message_that_succeeds_at_last_is_done(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(3))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    let bus = stage.start(endpoint).await?;
+    place(&bus, &queue, 1).await?;
     assert_eq!(
         seen.take(2).await.last().map(ConsumeContext::attempt),
         Some(2)
@@ -177,11 +170,7 @@ async fn a_panic_is_a_failure_and_the_endpoint_goes_on(stage: &dyn Stage) -> Out
         .await
         .next()
         .await;
-    let text = failed
-        .headers
-        .text("MT-Fault-Message")
-        .unwrap_or_default()
-        .to_owned();
+    let text = reason(&failed).to_owned();
     assert!(text.contains("out of paper"), "{text}");
     wire.close().await;
     Ok(())
@@ -203,17 +192,12 @@ async fn an_attempt_that_takes_too_long_is_retried(stage: &dyn Stage) -> Outcome
                 Ok(())
             },
         ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let failed = errors.next().await;
-    let text = failed
-        .headers
-        .text("MT-Fault-Message")
-        .unwrap_or_default()
-        .to_owned();
+    let text = reason(&failed).to_owned();
     assert!(text.contains("timeout of 30ms"), "{text}");
     assert_eq!(seen.calls(), 2);
     stuck.holds(0).await;
@@ -229,7 +213,7 @@ async fn every_attempt_sees_the_original_message(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(2))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
@@ -290,21 +274,12 @@ async fn a_retried_message_is_not_overtaken_at_concurrency_1(stage: &dyn Stage) 
         (0, 1 | 2) => Err("broken".into()),
         _ => Ok(()),
     });
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .retry(Retry::interval(2, 20 * MILLI))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..3 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
-    let order: Vec<_> = seen
-        .take(5)
-        .await
-        .iter()
-        .map(|call| call.message().number)
-        .collect();
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..3).await?;
+    let order = in_order(&seen.take(5).await);
     assert_eq!(order, [0, 0, 0, 1, 2]);
     bus.shutdown().await?;
     Ok(())
@@ -324,15 +299,11 @@ async fn a_stop_does_not_wait_for_a_retry(stage: &dyn Stage) -> Outcome {
         .endpoint(endpoint)
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     seen.next().await;
     let outcome = within("the stop", bus.shutdown()).await;
     assert!(outcome.is_err(), "the consumer was not done in time");
-    eventually("the message is back", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
     assert_eq!(seen.calls(), 1);
     Ok(())
@@ -348,7 +319,7 @@ async fn a_foreign_message_without_ids_is_retried(stage: &dyn Stage) -> Outcome 
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(1))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let body = envelope::<Place>(&queue, &serde_json::json!({ "number": 1 })).body;
     wire.send(raw(&queue, body)).await;
@@ -376,8 +347,7 @@ async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     for queue in [&first, &second] {
         let errors = wire.read(&format!("{queue}_error")).await;
-        bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-            .await?;
+        place(&bus, &queue, 1).await?;
         errors.next().await;
     }
     assert_eq!((own.calls(), general.calls()), (1, 4));
@@ -407,9 +377,8 @@ async fn middleware_runs_around_the_delivery_or_each_attempt(stage: &dyn Stage) 
         .middleware(counted(&around))
         .retry(Retry::immediate(5))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    let bus = stage.start(endpoint).await?;
+    place(&bus, &queue, 1).await?;
     assert_eq!(numbers(&seen.take(3).await), [1, 1, 1]);
     bus.shutdown().await?;
     assert_eq!(around.load(Ordering::SeqCst), 1);
@@ -425,16 +394,11 @@ async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
     let bus = stage
         .bus()
         .endpoint(
-            Endpoint::new(&queue)
-                .concurrency(1)
+            serial(&queue)
                 .retry(Retry::immediate(5))
                 .consumer(seen.clone()),
         )
-        .endpoint(
-            Endpoint::new(stage.name("faults"))
-                .concurrency(1)
-                .consumer(faults.clone()),
-        )
+        .endpoint(serial(stage.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let ids = [Uuid::now_v7(), Uuid::now_v7()];
@@ -445,14 +409,8 @@ async fn a_retried_message_raises_one_fault(stage: &dyn Stage) -> Outcome {
     }
     let mut told = Vec::new();
     while told.last() != Some(&ids[1]) {
-        told.extend(
-            faults
-                .next()
-                .await
-                .message()
-                .faulted_message_id
-                .filter(|id| ids.contains(id)),
-        );
+        let id = faults.next().await.message().faulted_message_id;
+        told.extend(id.filter(|id| ids.contains(id)));
     }
     assert_eq!(told, ids);
     assert_eq!(seen.calls(), 12);

@@ -5,9 +5,10 @@ use bus_core::topology::PublishTopology;
 use bus_core::topology::{Binding, Exchange, Node, Topology};
 use bus_core::{BusBuilder, Endpoint, Fault};
 
-use crate::macros::behaviours;
+use super::faults::fault_of;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
+use crate::support::scene::serial;
 use crate::support::{Outcome, Recorder, numbers, with};
 
 type Topologies = PublishTopology<Ordered>;
@@ -22,8 +23,7 @@ fn bus_with(stage: &dyn Stage, topology: Topologies) -> BusBuilder {
 /// A direct exchange delivers by key, and the consumer sees the key.
 async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("alpha"))
-        .concurrency(1)
+    let endpoint = serial(stage.name("alpha"))
         .subscribe::<Ordered>("alpha")
         .consumer(seen.clone());
     let bus = bus_with(stage, Topologies::direct())
@@ -50,8 +50,7 @@ async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
 async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
     let (one, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, pattern: &str, seen: &Recorder<Ordered>| {
-        Endpoint::new(stage.name(name))
-            .concurrency(1)
+        serial(stage.name(name))
             .subscribe::<Ordered>(pattern)
             .subscribe::<Ordered>("last")
             .consumer(seen.clone())
@@ -117,8 +116,7 @@ async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outc
             .map(|(name, value)| (name.to_owned(), value.into()))
     };
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
-        Endpoint::new(stage.name(name))
-            .concurrency(1)
+        serial(stage.name(name))
             .subscribe_where::<Ordered>(conditions(name))
             .consumer(seen.clone())
     };
@@ -162,11 +160,10 @@ async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
     })
     .await;
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .bind(Binding::new(&inner, Node::Exchange(queue.clone())))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     for (key, number) in [("out", 1), ("in", 2), ("in", LAST)] {
         let address = format!("exchange:{outer}");
         bus.send_to(address, &Place { number })
@@ -237,7 +234,7 @@ async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
         .clone()
         .unwrap_or_default();
     assert!(address.ends_with(&format!("/{exchange}")), "{address}");
-    while faults.next().await.message().faulted_message_id != Some(id) {}
+    fault_of(&faults, id).await;
     bus.shutdown().await?;
     Ok(())
 }
@@ -245,8 +242,7 @@ async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
 /// A hook may change key and intent-dependent settings of what leaves.
 async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("hooked"))
-        .concurrency(1)
+    let endpoint = serial(stage.name("hooked"))
         .subscribe::<Ordered>("events")
         .consumer(seen.clone());
     let bus = bus_with(stage, Topologies::direct())

@@ -6,19 +6,16 @@ use bus_core::send::SendContext;
 use bus_core::{ConsumeContext, Endpoint};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place, Shipped};
+use crate::support::scene::{in_order, place, serial};
 use crate::support::{Outcome, Recorder, envelope, numbers, raw};
 
 /// A command goes to the queue of its route and nowhere else.
 async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
     let (here, there) = (Recorder::<Place>::new(), Recorder::<Place>::new());
-    let endpoint = |name: &str, seen: &Recorder<Place>| {
-        Endpoint::new(stage.name(name))
-            .concurrency(1)
-            .consumer(seen.clone())
-    };
+    let endpoint =
+        |name: &str, seen: &Recorder<Place>| serial(stage.name(name)).consumer(seen.clone());
     let bus = stage
         .bus()
         .route::<Place>(format!("queue:{}", stage.name("here")))
@@ -42,13 +39,11 @@ async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
 async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("later");
     let sender = stage.bus().start().await?;
-    sender
-        .send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&sender, &queue, 1).await?;
     assert_eq!(stage.depth(&queue).await, Some(1));
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue).consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     assert_eq!(seen.next().await.message().number, 1);
     bus.shutdown().await?;
     sender.shutdown().await?;
@@ -60,17 +55,14 @@ async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("short");
     let address = format!("queue:{queue}");
     let seen = Recorder::<Place>::new();
-    let endpoint = || Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
+    let endpoint = || serial(&queue).consumer(seen.clone());
     stage.bus().endpoint(endpoint()).deploy_topology().await?;
     let sender = stage.bus().start().await?;
     sender
         .send_to(address.as_str(), &Place { number: 1 })
         .ttl(Duration::from_millis(50))
         .await?;
-    crate::support::eventually("the message expires", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     sender
         .send_to(address.as_str(), &Place { number: 2 })
         .ttl(Duration::from_secs(600))
@@ -78,7 +70,7 @@ async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
     sender
         .send_to(address.as_str(), &Place { number: LAST })
         .await?;
-    let bus = stage.bus().endpoint(endpoint()).start().await?;
+    let bus = stage.start(endpoint()).await?;
     let calls = seen.until_last().await;
     assert_eq!(numbers(&calls), [2]);
     assert!(calls[0].envelope().expiration_time > calls[0].envelope().sent_time);
@@ -107,9 +99,9 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
             .priority(priority)
             .await?;
     }
-    let bus = stage.bus().endpoint(endpoint()).start().await?;
+    let bus = stage.start(endpoint()).await?;
     let calls = seen.take(5).await;
-    let order: Vec<_> = calls.iter().map(|call| call.message().number).collect();
+    let order = in_order(&calls);
     assert_eq!(order, [5, 4, 3, 1, 0]);
     assert_eq!(calls[0].incoming().priority, Some(5));
     bus.shutdown().await?;
@@ -120,10 +112,8 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
 /// Messages are written to disk unless their sender says otherwise.
 async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("kept"))
-        .concurrency(1)
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(stage.name("kept")).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.publish(&Ordered { number: 2 }).transient().await?;
     let calls = seen.take(2).await;
@@ -138,10 +128,8 @@ async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
 /// another.
 async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Shipped>::new();
-    let endpoint = Endpoint::new(stage.name("shipped"))
-        .concurrency(1)
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(stage.name("shipped")).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     let (order, other, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     bus.publish(&Shipped { order }).await?;
     bus.publish(&Shipped { order })
@@ -181,8 +169,7 @@ async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
         .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     assert_eq!(
         seen.next().await.headers().text("Path"),
         Some("/first/second")
@@ -195,10 +182,8 @@ async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
 /// another task.
 async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("lazy"))
-        .concurrency(1)
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(stage.name("lazy")).consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     drop(bus.publish(&Ordered { number: 1 }));
     let kept = bus.publish(&Ordered { number: 2 });
     tokio::spawn(kept.into_future()).await??;
@@ -223,7 +208,7 @@ async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
     ];
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("scripts")).consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let event = Ordered { number: 1 };
     let sending = bus.publish(&event);
     texts
@@ -258,7 +243,7 @@ async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
     ];
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("kinds")).consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let event = Ordered { number: 1 };
     values
         .iter()
@@ -279,9 +264,7 @@ async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let queue = stage.name("foreign");
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let wire = stage.wire().await;
     wire.send(envelope::<Place>(
@@ -306,14 +289,11 @@ async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("größe-注文.v2");
     let seen = Recorder::<Place>::failing();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let wire = stage.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let full = seen
         .next()
         .await

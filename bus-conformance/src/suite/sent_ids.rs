@@ -9,12 +9,12 @@ use std::time::Duration;
 use bus_core::error::SendErrorKind;
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::transport::Capability;
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::{ConsumeContext, ConsumeResult};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, LAST, Ordered, Place};
+use crate::support::scene::{places, serial};
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// The ids of what a consumer sends are the same when its message comes again, and
@@ -31,12 +31,8 @@ async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Out
     };
     let bus = stage
         .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(sends))
-        .endpoint(
-            Endpoint::new(stage.name("seen"))
-                .concurrency(1)
-                .consumer(seen.clone()),
-        )
+        .endpoint(serial(&queue).consumer(sends))
+        .endpoint(serial(stage.name("seen")).consumer(seen.clone()))
         .start()
         .await?;
     let (twice, other) = (Uuid::now_v7(), Uuid::now_v7());
@@ -76,16 +72,10 @@ async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Place>::new();
     let bus = stage
         .bus()
+        .endpoint(serial(&first).without_subscriptions().consumer(forwards))
         .endpoint(
-            Endpoint::new(&first)
+            serial(&second)
                 .without_subscriptions()
-                .concurrency(1)
-                .consumer(forwards),
-        )
-        .endpoint(
-            Endpoint::new(&second)
-                .without_subscriptions()
-                .concurrency(1)
                 .idempotency(MemoryIdempotencyStore::new())
                 .consumer(seen.clone()),
         )
@@ -123,23 +113,11 @@ async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage
     );
     let bus = stage
         .bus()
-        .endpoint(
-            Endpoint::new(&queue)
-                .without_subscriptions()
-                .concurrency(1)
-                .consumer(sends),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("seen"))
-                .concurrency(1)
-                .consumer(seen.clone()),
-        )
+        .endpoint(serial(&queue).without_subscriptions().consumer(sends))
+        .endpoint(serial(stage.name("seen")).consumer(seen.clone()))
         .start()
         .await?;
-    for number in [1, LAST] {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    places(&bus, &queue, [1, LAST]).await?;
     assert_eq!(seen.until_last().await.len(), 0);
     bus.shutdown().await?;
     Ok(())

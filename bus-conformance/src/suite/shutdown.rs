@@ -5,10 +5,10 @@ use std::time::Duration;
 use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, ConsumeContext, Endpoint};
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
-use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with, within};
+use crate::support::scene::{place, places, serial};
+use crate::support::{Gate, Outcome, Recorder, numbers, with, within};
 
 /// Running consumers may finish and still send; prefetched messages go back.
 async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome {
@@ -28,24 +28,15 @@ async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome
         .concurrency(2)
         .prefetch(20)
         .consumer(slow);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..10 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..10).await?;
     gate.holds(2).await;
-    eventually("all are handed out", || async {
-        stage.depth(&queue).await == Some(0)
-    })
-    .await;
+    stage.until_depth(&queue, 0).await;
     let stopping = tokio::spawn({
         let bus = bus.clone();
         async move { bus.shutdown().await }
     });
-    eventually("the rest is back", || async {
-        stage.depth(&queue).await == Some(8)
-    })
-    .await;
+    stage.until_depth(&queue, 8).await;
     assert!(!stopping.is_finished(), "two still run");
     gate.open();
     within("the stop", stopping).await??;
@@ -53,9 +44,7 @@ async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome
     assert_eq!(stage.depth(&end).await, Some(2), "both have sent");
     let seen = Recorder::<Place>::new();
     let next = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     assert_eq!(numbers(&seen.take(8).await), (2..10).collect::<Vec<_>>());
     next.shutdown().await?;
@@ -75,9 +64,7 @@ async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
             .await?)
     });
     let server = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(responder))
-        .start()
+        .start(Endpoint::new(&queue).consumer(responder))
         .await?;
     let client = stage.bus().start().await?;
     let request = client
@@ -101,7 +88,7 @@ async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
         .consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
             Ok(ctx.respond(&Answered { number: 7 }).await?)
         }));
-    let server = stage.bus().endpoint(responder).start().await?;
+    let server = stage.start(responder).await?;
     let asker = with(
         (gate.clone(), end.clone()),
         |(gate, end), ctx: ConsumeContext<Place>| async move {
@@ -110,13 +97,8 @@ async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
             Ok(ctx.send_to(format!("queue:{end}"), &told).await?)
         },
     );
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(asker))
-        .start()
-        .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    let bus = stage.start(Endpoint::new(&queue).consumer(asker)).await?;
+    place(&bus, &queue, 1).await?;
     gate.holds(1).await;
     let stopping = tokio::spawn(async move { bus.shutdown().await });
     gate.open();
@@ -189,22 +171,16 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
         .endpoint(endpoint)
         .start()
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     running.holds(1).await;
     let outcome = within("the stop", bus.shutdown()).await;
     let error = outcome.expect_err("the consumer was not done in time");
     assert!(error.to_string().contains("100ms"), "{error}");
-    eventually("the message is back", || async {
-        stage.depth(queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(queue, 1).await;
     assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
     let seen = Recorder::<Place>::new();
     let next = stage
-        .bus()
-        .endpoint(Endpoint::new(queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(queue).consumer(seen.clone()))
         .await?;
     let call = seen.next().await;
     assert!(call.redelivered(), "it was delivered before");
@@ -222,7 +198,7 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
 async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("stopping")).consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     seen.next().await;
     let clone = bus.clone();
@@ -241,24 +217,16 @@ async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
         gate.pass().await;
         Ok(())
     });
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(stuck);
-    let bus: Bus = stage.bus().endpoint(endpoint).start().await?;
-    for number in 0..3 {
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
-    }
+    let endpoint = serial(&queue).consumer(stuck);
+    let bus: Bus = stage.start(endpoint).await?;
+    places(&bus, &queue, 0..3).await?;
     gate.holds(1).await;
     drop(bus);
-    eventually("all are back", || async {
-        stage.depth(&queue).await == Some(3)
-    })
-    .await;
+    stage.until_depth(&queue, 3).await;
     assert_eq!(gate.waiting(), 0, "its future is gone");
     let seen = Recorder::<Place>::new();
     let next = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     assert_eq!(numbers(&seen.take(3).await), [0, 1, 2]);
     next.shutdown().await?;
@@ -270,15 +238,12 @@ async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage
     let queue = stage.name("messy");
     let seen = Recorder::<Place>::failing();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     for number in 0..20 {
         bus.send_to(format!("queue:{queue}"), &Cancelled { number })
             .await?;
-        bus.send_to(format!("queue:{queue}"), &Place { number })
-            .await?;
+        place(&bus, &queue, number).await?;
     }
     seen.next().await;
     within("the stop", bus.shutdown()).await?;
@@ -299,8 +264,8 @@ async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Sta
     let queue = stage.name("relay");
     let sender = stage.bus().start().await?;
     let seen = Recorder::<Place>::new();
-    let endpoint = || Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
-    let first = stage.bus().endpoint(endpoint()).start().await?;
+    let endpoint = || serial(&queue).consumer(seen.clone());
+    let first = stage.start(endpoint()).await?;
     let address = format!("queue:{queue}");
     let sends = (0..50).map(|number| {
         sender
@@ -312,7 +277,7 @@ async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Sta
     for outcome in sent {
         outcome?;
     }
-    let second = stage.bus().endpoint(endpoint()).start().await?;
+    let second = stage.start(endpoint()).await?;
     assert_eq!(numbers(&seen.take(50).await), (0..50).collect::<Vec<_>>());
     second.shutdown().await?;
     assert_eq!(seen.calls(), 50);
@@ -325,14 +290,11 @@ async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("paused");
     let seen = Recorder::<Place>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     endpoint.pause().await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     within("the stop", bus.shutdown()).await?;
     let error = endpoint.resume().await.expect_err("the bus is stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);

@@ -3,20 +3,16 @@
 use bus_core::{Endpoint, RawMessage};
 use serde_json::json;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Place};
+use crate::support::scene::{place, serial};
 use crate::support::{Outcome, Recorder, envelope, numbers};
 
 /// A message that no consumer wants lies in the skipped queue as it came.
 async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(seen.clone()))
-        .start()
-        .await?;
+    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
     let wire = stage.wire().await;
     let skipped = wire.read(&format!("{queue}_skipped")).await;
     let mut unwanted = envelope::<Cancelled>(&queue, &json!({ "number": 1 }));
@@ -43,9 +39,7 @@ async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> O
     let queue = stage.name("picky");
     let seen = Recorder::<Place>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let address = format!("queue:{queue}");
     let unwanted = (0..300).map(|number| {
@@ -57,10 +51,7 @@ async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> O
     }
     bus.send_to(address.as_str(), &Place { number: 1 }).await?;
     assert_eq!(numbers(&seen.take(1).await), [1]);
-    crate::support::eventually("all are skipped", || async {
-        stage.depth(&format!("{queue}_skipped")).await == Some(300)
-    })
-    .await;
+    stage.until_depth(&format!("{queue}_skipped"), 300).await;
     bus.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0));
     Ok(())
@@ -70,15 +61,11 @@ async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> O
 async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("careless");
     let seen = Recorder::<Place>::new();
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
-        .discard_skipped()
-        .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(&queue).discard_skipped().consumer(seen.clone());
+    let bus = stage.start(endpoint).await?;
     bus.send_to(format!("queue:{queue}"), &Cancelled { number: 1 })
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: LAST })
-        .await?;
+    place(&bus, &queue, LAST).await?;
     assert_eq!(seen.until_last().await.len(), 0);
     bus.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0));
@@ -96,11 +83,10 @@ async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::new(&queue)
         .consumer(placed.clone())
         .consume_any(rest.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     bus.send_to(format!("queue:{queue}"), &Cancelled { number: 1 })
         .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 2 })
-        .await?;
+    place(&bus, &queue, 2).await?;
     assert_eq!(placed.next().await.message().number, 2);
     let other = rest.next().await;
     assert_eq!(other.message().decode::<Cancelled>()?.number, 1);

@@ -11,9 +11,9 @@ use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, Endpoint};
 use tokio::time::timeout;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::Place;
+use crate::support::scene::{place, serial};
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
 
 /// Consumers here have this long to end.
@@ -36,10 +36,9 @@ async fn stuck(
             Ok(())
         },
     );
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(consumer);
+    let endpoint = serial(&queue).consumer(consumer);
     let bus = bus.endpoint(endpoint).start().await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     gate.holds(1).await;
     Ok((bus, queue, seen))
 }
@@ -65,10 +64,7 @@ async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outco
     within("the pause", pausing).await?;
     let error = endpoint.resume().await.expect_err("the bus is stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);
-    eventually("the message is back", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     Ok(())
 }
 
@@ -81,8 +77,7 @@ async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     let dropped = timeout(Duration::from_millis(50), endpoint.pause()).await;
     dropped.expect_err("the consumer still runs");
     assert_eq!(gate.waiting(), 1, "it was not cut off");
-    bus.send_to(format!("queue:{queue}"), &Place { number: 2 })
-        .await?;
+    place(&bus, &queue, 2).await?;
     gate.open();
     assert_eq!(seen.next().await.message().number, 1);
     within("the pause", endpoint.pause()).await;
@@ -254,8 +249,7 @@ where
     let endpoint = Endpoint::new(&queue).consumer(consumer);
     let bus = bus.endpoint(endpoint).start().await?;
     let _ = own.set(bus.clone());
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     let down = || async { matches!(bus.health().transport, Health::Down(_)) };
     eventually("the bus is stopped", down).await;
     Ok((bus, queue))
@@ -279,10 +273,7 @@ async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Ou
     let awaits = |bus: Bus| async move { Ok(bus.shutdown().await?) };
     let (bus, queue) = stopped_from_within(stage, awaits).await?;
     bus.shutdown().await.expect_err("it was cut off");
-    eventually("its message is back", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     Ok(())
 }
 
@@ -316,19 +307,15 @@ async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> 
         },
     );
     let queue = stage.name("blocked");
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(blocking);
+    let endpoint = serial(&queue).consumer(blocking);
     let bus = stage.bus().stop_timeout(STOP_TIMEOUT).endpoint(endpoint);
     let bus = bus.start().await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .await?;
+    place(&bus, &queue, 1).await?;
     within("the consumer runs", begun.pass()).await;
     let stopped = within("the stop", bus.shutdown()).await;
     stopped.expect_err("it still runs");
     drop(blocks);
-    eventually("the message is back", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     Ok(())
 }
 

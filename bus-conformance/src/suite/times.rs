@@ -7,9 +7,9 @@ use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency};
 use uuid::Uuid;
 
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Place};
+use crate::support::scene::serial;
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// A bus that never gives up, and remembers everything.
@@ -32,8 +32,7 @@ async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
         1 => Err("broken".into()),
         _ => Ok(()),
     });
-    let endpoint = Endpoint::new(&queue)
-        .concurrency(1)
+    let endpoint = serial(&queue)
         .message_ttl(Duration::MAX)
         .consumer(seen.clone());
     let bus = endless(stage).endpoint(endpoint).start().await?;

@@ -6,9 +6,9 @@ use bus_core::error::SendErrorKind;
 use bus_core::{ConsumeContext, Endpoint, RequestError, Retry, middleware};
 
 use super::requests::{PATIENCE, responder, tell};
-use crate::macros::behaviours;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, LAST};
+use crate::support::scene::{reason, serial};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
 
 /// A failing responder gives the requester type, text and message types of the
@@ -18,7 +18,7 @@ async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome 
         Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
             Err("12x".parse::<u32>().expect_err("no number").into())
         }));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let error = bus
         .request::<Answered>(&Ask { number: 1 })
         .timeout(PATIENCE)
@@ -48,7 +48,7 @@ async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outc
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(4))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let replies = stage.name("replies");
     let reader = wire.read(&replies).await;
@@ -122,18 +122,15 @@ async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
 /// A responder that fails after it responded has answered with its fault alone.
 async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(with(
-        (),
-        |(), ctx: ConsumeContext<Ask>| async move {
-            tell(ctx.clone()).await?;
-            if ctx.message().number == LAST {
-                Ok(())
-            } else {
-                Err("after the response".into())
-            }
-        },
-    ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(&queue).consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
+        tell(ctx.clone()).await?;
+        if ctx.message().number == LAST {
+            Ok(())
+        } else {
+            Err("after the response".into())
+        }
+    }));
+    let bus = stage.start(endpoint).await?;
     let wire = stage.wire().await;
     let replies = stage.name("replies");
     let reader = wire.read(&replies).await;
@@ -184,9 +181,7 @@ async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stag
     let queue = stage.name("responder");
     let seen = Recorder::<Ask>::new();
     let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .start()
+        .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let request = AskByName {
         number: "seven".to_owned(),
@@ -213,7 +208,7 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
             Err("not today".into())
         }))
         .consumer(seen.clone());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 1 })
         .timeout(PATIENCE)
@@ -230,11 +225,7 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
 /// The answer to a requester that is gone is dropped; others are answered.
 async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
-    let server = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).concurrency(1).consumer(tell))
-        .start()
-        .await?;
+    let server = stage.start(serial(&queue).consumer(tell)).await?;
     let wire = stage.wire().await;
     for scheme in ["queue", "exchange"] {
         let mut orphan = envelope::<Ask>(&queue, &serde_json::json!({ "number": 1 }));
@@ -308,7 +299,7 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
             Ok(ctx.respond(&ToldInWords { number }).await?)
         },
     ));
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
@@ -325,7 +316,7 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
 async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
     let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
@@ -344,7 +335,7 @@ async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn 
     let endpoint = Endpoint::new(&queue)
         .at_most_once()
         .consumer(Recorder::<Ask>::failing());
-    let bus = stage.bus().endpoint(endpoint).start().await?;
+    let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .timeout(PATIENCE)
@@ -374,13 +365,10 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     );
     // It was sent before this one, which stays.
     bus.send_to(address.as_str(), &Ask { number: LAST }).await?;
-    eventually("the request is gone", || async {
-        stage.depth(&queue).await == Some(1)
-    })
-    .await;
+    stage.until_depth(&queue, 1).await;
     let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(&queue).concurrency(1).consumer(seen.clone());
-    let answering = stage.bus().endpoint(endpoint).start().await?;
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let answering = stage.start(endpoint).await?;
     assert_eq!(seen.until_last().await.len(), 0, "it had expired");
     answering.shutdown().await?;
     bus.shutdown().await?;
@@ -397,31 +385,19 @@ async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Out
     let (secret, open) = (wire.read(&private).await, wire.read(&allowed).await);
     let errors = wire.read(&format!("{queue}_error")).await;
     let failed = wire.read(&format!("{failing}_error")).await;
-    let answers = async |ctx: ConsumeContext<Ask>| {
-        let number = ctx.message().number;
-        ctx.respond(&Answered { number }).await
-    };
     let fails = async |_: ConsumeContext<Ask>| Err("never works");
     let bus = stage
         .bus()
         .reply_addresses(move |address| address.name() == allowed_name)
-        .endpoint(
-            Endpoint::new(&queue)
-                .without_subscriptions()
-                .consumer(answers),
-        )
-        .endpoint(
-            Endpoint::new(&failing)
-                .without_subscriptions()
-                .consumer(fails),
-        )
+        .endpoint(serial(&queue).without_subscriptions().consumer(tell))
+        .endpoint(serial(&failing).without_subscriptions().consumer(fails))
         .start()
         .await?;
     let ask = |to: &str, number| bus.send_to(format!("queue:{to}"), &Ask { number });
     let to_private = format!("queue:{private}");
     ask(&queue, 1).response_address(to_private.as_str()).await?;
-    let reason = errors.next().await;
-    let reason = reason.headers.text("MT-Fault-Message").unwrap_or_default();
+    let refused = errors.next().await;
+    let reason = reason(&refused);
     assert!(
         reason.contains("reply_addresses") && reason.contains(&private),
         "{reason}"

@@ -6,6 +6,7 @@ mod id;
 mod outcome;
 mod recorder;
 mod rigged;
+pub(crate) mod scene;
 mod wait;
 mod wire;
 

@@ -62,6 +62,19 @@ impl<M: Send + Sync + 'static> Recorder<M> {
         let _ = self.inner.record.send(ctx.clone());
     }
 
+    /// Returns a consumer that records each call here, then runs `consume`.
+    pub fn then<F, Fut>(&self, consume: F) -> impl Consumer<M> + use<M, F, Fut>
+    where
+        F: Fn(ConsumeContext<M>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ConsumeResult> + Send,
+    {
+        let recorder = self.clone();
+        move |ctx: ConsumeContext<M>| {
+            recorder.note(&ctx);
+            consume(ctx)
+        }
+    }
+
     /// Returns the number of calls.
     pub fn calls(&self) -> usize {
         self.inner.calls.load(Ordering::SeqCst)

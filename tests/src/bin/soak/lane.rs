@@ -6,7 +6,7 @@ use bus_core::topology::PublishTopology;
 use bus_core::transport::Health;
 use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{Ask, Answered};
+use bus_tests::contracts::{Answered, Ask};
 use bus_tests::{Proxy, with};
 
 use crate::books::Books;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_core::Bus;
-use bus_tests::contracts::{Ask, Answered};
+use bus_tests::contracts::{Answered, Ask};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
