@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+    Capabilities, Capability, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
@@ -14,6 +14,22 @@ use tokio::time::Instant;
 use crate::broker::publish;
 use crate::broker::{Broker, ConnectionId, Publication, State, errors};
 use crate::listener::MemoryListener;
+
+/// Features that it has beyond the common contract.
+const CLAIMED: Capabilities = Capabilities::of(&[
+    Capability::AlternateExchanges,
+    Capability::ConsumerPriorities,
+    Capability::DelayedDelivery,
+    Capability::ExclusiveConsumers,
+    Capability::HeadersExchanges,
+    Capability::Mandatory,
+    Capability::MessageTtl,
+    Capability::Priorities,
+    Capability::QueueLimits,
+    Capability::QuorumQueues,
+    Capability::RoutingKeys,
+    Capability::SingleActiveConsumer,
+]);
 
 /// Transport in the process: one connection to a broker.
 ///
@@ -157,10 +173,7 @@ impl Transport for InMemory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::NONE;
-        capabilities.delayed_delivery = true;
-        capabilities.quorum_queues = true;
-        capabilities
+        CLAIMED
     }
 
     fn health(&self) -> Health {

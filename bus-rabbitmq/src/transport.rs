@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
-    TransportErrorKind,
+    Capabilities, Capability, Health, ListenSpec, Listener, Outgoing, Target, Transport,
+    TransportError, TransportErrorKind,
 };
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
@@ -27,6 +27,23 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Time for which `close` waits for messages that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Features that it has beyond the common contract.
+const CLAIMED: Capabilities = Capabilities::of(&[
+    Capability::AlternateExchanges,
+    Capability::ConsumerPriorities,
+    Capability::ExclusiveConsumers,
+    Capability::HeadersExchanges,
+    Capability::Mandatory,
+    Capability::MessageTtl,
+    Capability::Persistence,
+    Capability::Priorities,
+    Capability::QueueLimits,
+    Capability::QuorumQueues,
+    Capability::RoutingKeys,
+    Capability::SingleActiveConsumer,
+    Capability::Streams,
+]);
 
 /// RabbitMQ broker, as a transport of the bus.
 ///
@@ -311,11 +328,7 @@ impl Transport for RabbitMq {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::NONE;
-        capabilities.persistent = true;
-        capabilities.quorum_queues = true;
-        capabilities.streams = true;
-        capabilities
+        CLAIMED
     }
 
     fn mistakes(&self) -> Vec<String> {

@@ -10,7 +10,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::sync::OnceCell;
 
 use crate::node::Node;
-use crate::wait::eventually;
+use bus_conformance::support::eventually;
 
 /// What a broker has beyond the defaults.
 #[derive(Clone, Debug, Default)]

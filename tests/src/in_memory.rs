@@ -7,7 +7,8 @@ use bus_core::transport::Transport;
 use bus_core::{Bus, BusBuilder};
 use bus_inmemory::InMemory;
 
-use crate::stage::{Stage, new_id};
+use bus_conformance::Stage;
+use bus_conformance::support::unique_id;
 
 /// A broker in the process, of its own for each stage.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl InMemoryStage {
     pub fn new() -> Self {
         Self {
             broker: InMemory::new(),
-            id: new_id(),
+            id: unique_id(),
         }
     }
 }

@@ -1,58 +1,32 @@
-//! What a service bus must do, as code that runs against any transport or store.
+//! Brokers, proxies and raw clients for the tests, and the transports on which the suite runs.
 //!
-//! ```text
-//!   suite/*.rs         one async fn for each behaviour     ─┐
-//!   conformance!(…)    one #[tokio::test] for each of them ─┴─ on one transport: a Stage
-//!   stores.rs          the same for idempotency stores
-//! ```
-//!
-//! A transport joins by implementing [`Stage`] and naming it once:
-//!
-//! ```text
-//! bus_tests::conformance!(in_memory, bus_tests::InMemoryStage::new());
-//! ```
-//!
-//! The identifiers in the docs of behaviours (`PS-04`) number what the test suites of established systems verify.
+//! The suite itself and the helpers of its tests are in `bus-conformance`.
 
 pub mod acme;
 mod broker;
-mod conformance;
 #[cfg(feature = "containers")]
 mod container;
-pub mod contracts;
-mod gate;
 mod in_memory;
 mod log;
 mod node;
-mod outcome;
 pub mod peer;
 mod ports;
 mod probe;
 mod proxy;
 mod rabbitmq;
 pub mod raw_amqp;
-mod recorder;
-mod rigged;
-mod stage;
-pub mod stores;
-pub mod suite;
-mod wait;
-mod wire;
 
 pub use broker::{Broker, Setup};
-pub use conformance::run;
-pub use gate::Gate;
+pub use bus_conformance::Stage;
+pub use bus_conformance::support::{
+    Gate, Reader, Recorder, Rig, Wire, contracts, envelope, eventually, numbers, raw, until, with,
+    within,
+};
 pub use in_memory::InMemoryStage;
 pub use log::Log;
-pub use outcome::{Failure, Outcome};
 pub use peer::Peer;
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMqStage;
-pub use recorder::{Recorder, numbers, with};
-pub use rigged::Rig;
-pub use stage::Stage;
-pub use wait::{eventually, until, within};
-pub use wire::{Reader, Wire, envelope, raw};
 
 /// The examples of the documents are tests too.
 #[cfg(doctest)]

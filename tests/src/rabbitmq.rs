@@ -10,8 +10,9 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 
-use crate::stage::{Stage, new_id};
-use crate::wait::until;
+use bus_conformance::Stage;
+use bus_conformance::support::unique_id;
+use bus_conformance::support::until;
 
 /// A broker that several stages share; what they declare has names of their own.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl RabbitMqStage {
         Self {
             url: url.to_owned(),
             observer: observer.await.expect("a broker at the address"),
-            id: new_id(),
+            id: unique_id(),
         }
     }
 }

@@ -3,7 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 4] = ["bus-core", "bus-macros", "bus-inmemory", "bus-rabbitmq"];
+const CRATES: [&str; 5] = [
+    "bus-core",
+    "bus-macros",
+    "bus-inmemory",
+    "bus-rabbitmq",
+    "bus-conformance",
+];
 
 /// Words with which an indirect question begins.
 const QUESTIONS: [&str; 10] = [

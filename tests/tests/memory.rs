@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::Broker;
-use bus_tests::contracts::{Ask, Told};
+use bus_tests::contracts::{Answered, Ask};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -23,7 +23,7 @@ const NOISE: i64 = 50;
 
 async fn echo(ctx: ConsumeContext<Ask>) -> ConsumeResult {
     let number = ctx.message().number;
-    ctx.respond(&Told { number }).await?;
+    ctx.respond(&Answered { number }).await?;
     Ok(())
 }
 
@@ -43,7 +43,7 @@ async fn ask_all(bus: &Bus, queue: &str) {
         let place = Arc::clone(&room).acquire_owned().await.expect("open");
         let (bus, to) = (bus.clone(), format!("queue:{queue}"));
         tasks.spawn(async move {
-            let told: Told = bus.request(&Ask { number }).to(to).await.expect("a reply");
+            let told: Answered = bus.request(&Ask { number }).to(to).await.expect("a reply");
             assert_eq!(told.number, number);
             drop(place);
         });

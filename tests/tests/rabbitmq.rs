@@ -7,7 +7,7 @@ use bus_core::topology::{Binding, Node, Queue};
 use bus_core::transport::StreamOffset;
 use bus_core::{Bus, Endpoint, Message, StartError};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{Ask, Ordered, Place, Told};
+use bus_tests::contracts::{Answered, Ask, Ordered, Place};
 use bus_tests::{Broker, Recorder, eventually, numbers, until, within};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -132,7 +132,7 @@ async fn the_reply_queue_belongs_to_its_connection_and_expires() {
         .await
         .unwrap();
     let asked = bus
-        .request::<Told>(&Ask { number: 1 })
+        .request::<Answered>(&Ask { number: 1 })
         .timeout(Duration::from_secs(600));
     let asked = tokio::spawn(asked.into_future());
     let listing = async |what: &[&str]| list(broker, &[&["-p", &vhost], what].concat()).await;

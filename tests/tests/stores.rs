@@ -5,7 +5,7 @@ use std::time::Duration;
 use bus_core::idempotency::{Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError};
 use uuid::Uuid;
 
-bus_tests::idempotency_store!(memory, bus_core::idempotency::MemoryIdempotencyStore::new());
+bus_conformance::idempotency_store!(memory, bus_core::idempotency::MemoryIdempotencyStore::new());
 
 const LONG: Duration = Duration::from_secs(600);
 

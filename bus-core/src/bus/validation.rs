@@ -7,7 +7,7 @@ use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
 use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
 use crate::topology::{QueueKind, skipped_queue_name};
-use crate::transport::{Address, Capabilities};
+use crate::transport::{Address, Capabilities, Capability};
 
 /// Returns all mistakes in the endpoints of a bus.
 pub(crate) fn mistakes(
@@ -179,7 +179,7 @@ fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl F
     if queue.kind != QueueKind::Classic && queue.is_temporary() {
         say("only classic queues can be temporary");
     }
-    if queue.kind == QueueKind::Stream && !capabilities.streams {
+    if queue.kind == QueueKind::Stream && !capabilities.has(Capability::Streams) {
         say("this transport has no streams");
     }
     if queue.kind == QueueKind::Stream && endpoint.exclusive_consumer {

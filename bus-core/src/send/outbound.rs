@@ -20,7 +20,7 @@ use crate::idempotency::KEY_HEADER;
 use crate::message::{Contract, Envelope, Intent, Message, TraceContext};
 use crate::observe::Observers;
 use crate::topology::PublishTopologies;
-use crate::transport::{Address, InvalidAddress, Outgoing, Target, Transport};
+use crate::transport::{Address, Capability, InvalidAddress, Outgoing, Target, Transport};
 
 /// State that all senders of a bus share.
 pub(crate) struct Outbound {
@@ -261,7 +261,12 @@ impl Outbound {
                 Err(SendError::new(SendErrorKind::Refused, text))
             })?;
         }
-        if context.delay.is_some() && !self.transport.capabilities().delayed_delivery {
+        if context.delay.is_some()
+            && !self
+                .transport
+                .capabilities()
+                .has(Capability::DelayedDelivery)
+        {
             return Err(SendError::new(
                 SendErrorKind::Unsupported,
                 format!(

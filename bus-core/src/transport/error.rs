@@ -26,7 +26,7 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The transport cannot do what was asked.
     ///
-    /// An example is a delay without [`delayed_delivery`](super::Capabilities::delayed_delivery).
+    /// An example is a delay without [`DelayedDelivery`](super::Capability::DelayedDelivery).
     Unsupported,
     /// The broker or this client violated the protocol.
     Protocol,

@@ -77,7 +77,7 @@ pub struct Outgoing {
     pub mandatory: bool,
     /// Delay before which the message is not delivered.
     ///
-    /// Needs [`delayed_delivery`](super::Capabilities::delayed_delivery).
+    /// Needs [`DelayedDelivery`](super::Capability::DelayedDelivery).
     pub delay: Option<Duration>,
     /// Instant at which the sender gives up; `send` returns by then.
     ///

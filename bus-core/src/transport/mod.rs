@@ -4,6 +4,7 @@
 
 pub(crate) mod address;
 pub(crate) mod backoff;
+mod capabilities;
 mod delivery;
 mod error;
 mod message;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 pub(crate) use address::Address;
 pub use address::InvalidAddress;
 pub use backoff::Backoff;
+pub use capabilities::{Capabilities, Capability};
 pub use delivery::{Acker, Delivery, Receipt, Settlement};
 pub use error::{TransportError, TransportErrorKind};
 pub use message::{Incoming, Original, Outgoing, Target};
@@ -234,31 +236,6 @@ pub enum StreamOffset {
     Next,
     /// The message at this offset.
     At(u64),
-}
-
-/// Features of a transport beyond the common contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(clippy::struct_excessive_bools)]
-pub struct Capabilities {
-    /// Support for [`Outgoing::delay`].
-    pub delayed_delivery: bool,
-    /// Persistence: messages survive the end of the process.
-    pub persistent: bool,
-    /// Support for quorum queues and their delivery limit.
-    pub quorum_queues: bool,
-    /// Support for streams.
-    pub streams: bool,
-}
-
-impl Capabilities {
-    /// None of the features.
-    pub const NONE: Self = Self {
-        delayed_delivery: false,
-        persistent: false,
-        quorum_queues: false,
-        streams: false,
-    };
 }
 
 /// Availability of a broker, or of one queue.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus_core::topology::{ExchangeKind, Queue};
-use bus_core::transport::{Health, Settlement, Transport, TransportErrorKind};
+use bus_core::transport::{Capability, Health, Settlement, Transport, TransportErrorKind};
 use bus_inmemory::InMemory;
 use tokio::time::Instant;
 
@@ -106,8 +106,9 @@ async fn the_transport_says_what_it_is() {
     let broker = InMemory::new();
     assert_eq!(broker.base_address(), "loopback://localhost/");
     let capabilities = broker.capabilities();
-    assert!(capabilities.delayed_delivery && capabilities.quorum_queues);
-    assert!(!capabilities.persistent && !capabilities.streams);
+    assert!(capabilities.has(Capability::DelayedDelivery));
+    assert!(!capabilities.has(Capability::Persistence));
+    assert!(!capabilities.has(Capability::Streams));
 }
 
 #[test]

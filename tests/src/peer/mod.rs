@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::wait::within;
+use bus_conformance::support::within;
 
 pub use protocol::{Answer, Command, Consumed, Killed, Replied};
 

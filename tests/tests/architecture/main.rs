@@ -104,7 +104,13 @@ fn folders_of_the_core_import_only_from_those_above_them() {
 
 #[test]
 fn no_two_files_import_each_other() {
-    for package in ["bus-core", "bus-inmemory", "bus-rabbitmq", "samples"] {
+    for package in [
+        "bus-core",
+        "bus-inmemory",
+        "bus-rabbitmq",
+        "bus-conformance",
+        "samples",
+    ] {
         assert_eq!(Sources::of(package).circle(), None, "{package}");
     }
 }
@@ -164,6 +170,7 @@ fn crates_depend_in_one_direction_only() {
             "bus-macros",
             "bus-inmemory",
             "bus-rabbitmq",
+            "bus-conformance",
             "samples",
             "bus-tests",
         ];
@@ -179,4 +186,5 @@ fn crates_depend_in_one_direction_only() {
     assert_eq!(of("bus-core"), ["bus-macros"]);
     assert_eq!(of("bus-inmemory"), ["bus-core"]);
     assert_eq!(of("bus-rabbitmq"), ["bus-core"]);
+    assert_eq!(of("bus-conformance"), ["bus-core"]);
 }

@@ -62,7 +62,7 @@ async fn delivered(queue: &str, proxy: &Proxy) -> Vec<Incoming> {
                 .without_subscriptions()
                 .consumer(async |ctx: ConsumeContext<Ask>| -> ConsumeResult {
                     let number = ctx.message().number;
-                    Ok(ctx.respond(&Told { number }).await?)
+                    Ok(ctx.respond(&Answered { number }).await?)
                 }),
         )
         .start()
@@ -75,7 +75,7 @@ async fn delivered(queue: &str, proxy: &Proxy) -> Vec<Incoming> {
         let properties = [Property::content_type(MASSTRANSIT), property.clone()];
         let body = ordered(number);
         raw.publish(queue, &properties, body.as_bytes()).await;
-        let asked = bus.request::<Told>(&Ask { number });
+        let asked = bus.request::<Answered>(&Ask { number });
         let told = within(
             "the neighbours go on",
             asked.to(format!("queue:{queue}-other")),

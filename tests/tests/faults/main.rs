@@ -24,7 +24,7 @@ use bus_core::topology::{Binding, Exchange, Node, Queue, QueueKind, Topology};
 use bus_core::transport::{Health, ListenSpec};
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{Ask, Cancelled, Ordered, Place, Told};
+use bus_tests::contracts::{Answered, Ask, Cancelled, Ordered, Place};
 use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, until, with, within};
 use futures_util::future::join_all;
 use lapin::options::{

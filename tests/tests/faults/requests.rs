@@ -15,7 +15,7 @@ async fn a_reply_finds_its_requester_after_a_reconnect() {
             async |gate: Gate, ctx: ConsumeContext<Ask>| -> ConsumeResult {
                 gate.pass().await;
                 let number = ctx.message().number;
-                ctx.respond(&Told { number }).await?;
+                ctx.respond(&Answered { number }).await?;
                 Ok(())
             },
         ))
@@ -30,7 +30,7 @@ async fn a_reply_finds_its_requester_after_a_reconnect() {
     let request = {
         let (bus, to) = (asking.clone(), address(&slow));
         tokio::spawn(async move {
-            bus.request::<Told>(&Ask { number: 7 })
+            bus.request::<Answered>(&Ask { number: 7 })
                 .to(to.as_str())
                 .await
         })
@@ -43,7 +43,7 @@ async fn a_reply_finds_its_requester_after_a_reconnect() {
     })
     .await;
     // A request waits until its reply queue is there again, so this one proves that it is.
-    let prompt: Told = asking
+    let prompt: Answered = asking
         .request(&Ask { number: 8 })
         .to(address(&prompt))
         .await
@@ -71,7 +71,7 @@ async fn a_requester_who_is_gone_costs_nobody_elses_messages() {
                     async |gate: Gate, ctx: ConsumeContext<Ask>| -> ConsumeResult {
                         gate.pass().await;
                         let number = ctx.message().number;
-                        ctx.respond(&Told { number }).await?;
+                        ctx.respond(&Answered { number }).await?;
                         Ok(())
                     },
                 )),
@@ -94,7 +94,7 @@ async fn a_requester_who_is_gone_costs_nobody_elses_messages() {
     for number in 100..120 {
         let (bus, to) = (bus.clone(), address(&queue));
         requests.spawn(async move {
-            let told: Told = bus.request(&Ask { number }).to(to.as_str()).await.unwrap();
+            let told: Answered = bus.request(&Ask { number }).to(to.as_str()).await.unwrap();
             assert_eq!(told.number, number);
         });
     }

@@ -6,7 +6,7 @@ use bus_core::topology::{PublishTopology, Queue};
 use bus_core::transport::Health;
 use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{Ask, Told};
+use bus_tests::contracts::{Answered, Ask};
 use bus_tests::{Proxy, with};
 
 use crate::books::Books;
@@ -152,7 +152,7 @@ fn answers(kind: Kind) -> Endpoint {
         .without_subscriptions()
         .consumer(async |ctx: ConsumeContext<Ask>| -> ConsumeResult {
             let number = ctx.message().number;
-            Ok(ctx.respond(&Told { number }).await?)
+            Ok(ctx.respond(&Answered { number }).await?)
         })
 }
 

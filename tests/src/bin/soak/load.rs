@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_core::Bus;
-use bus_tests::contracts::{Ask, Told};
+use bus_tests::contracts::{Answered, Ask};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -98,7 +98,7 @@ async fn publish(bus: &Bus, books: &Books) {
 async fn ask(bus: &Bus, to: &str, requests: &Requests) {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let asked = bus.request::<Told>(&Ask { number }).to(to);
+    let asked = bus.request::<Answered>(&Ask { number }).to(to);
     let count = match asked.timeout(Duration::from_secs(5)).await {
         Ok(told) if told.number == number => &requests.answered,
         Ok(_) => &requests.wrong,

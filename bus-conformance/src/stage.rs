@@ -1,0 +1,73 @@
+//! One transport under test.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus_core::transport::Transport;
+use bus_core::{Bus, BusBuilder, Endpoint, StartError};
+
+use crate::support::contracts::apart;
+use crate::support::{Rig, Rigged, Wire, eventually};
+
+/// Broker to run one behaviour against, implemented for each transport.
+///
+/// A dyn trait, so that each behaviour is compiled once and not once for each transport. Stages may
+/// share a broker: queues, and the exchanges of the suite's contracts, carry the stage's id.
+#[async_trait]
+pub trait Stage: Send + Sync {
+    /// Returns a bus on a new connection to the broker.
+    fn builder(&self) -> BusBuilder;
+
+    /// Returns a new connection to the broker, for raw messages.
+    fn transport(&self) -> Arc<dyn Transport>;
+
+    /// Counts the messages that wait in a queue; `None` if there is no such queue.
+    ///
+    /// Messages that were handed out and are not settled do not count.
+    async fn depth(&self, queue: &str) -> Option<u32>;
+
+    /// Returns an id that no other stage on the broker has.
+    ///
+    /// [`unique_id`](crate::support::unique_id) makes one.
+    fn id(&self) -> &str;
+}
+
+impl dyn Stage + '_ {
+    /// Returns a bus whose [contracts](crate::support::contracts) meet only those of
+    /// this stage.
+    pub fn bus(&self) -> BusBuilder {
+        apart(self.builder(), self.id())
+    }
+
+    /// The same, on a transport with the faults of `rig`.
+    pub fn rigged<R: Rig>(&self, rig: &Arc<R>) -> BusBuilder {
+        let transport = Rigged {
+            inner: self.transport(),
+            rig: Arc::clone(rig),
+        };
+        apart(Bus::builder(transport), self.id())
+    }
+
+    /// Starts a bus with one endpoint.
+    pub async fn start(&self, endpoint: Endpoint) -> Result<Bus, StartError> {
+        self.bus().endpoint(endpoint).start().await
+    }
+
+    /// Returns a name that no other stage has; the same for the same purpose.
+    pub fn name(&self, purpose: &str) -> String {
+        format!("{purpose}-{}", self.id())
+    }
+
+    /// Waits until exactly `count` messages wait in a queue.
+    pub async fn until_depth(&self, queue: &str, count: u32) {
+        eventually(&format!("{count} messages wait in `{queue}`"), || async {
+            self.depth(queue).await == Some(count)
+        })
+        .await;
+    }
+
+    /// Opens a new connection, for raw messages.
+    pub async fn wire(&self) -> Wire {
+        Wire::connect(self.transport()).await
+    }
+}

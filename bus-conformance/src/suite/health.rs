@@ -1,0 +1,135 @@
+//! The health of a bus.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus_core::observe::EndpointHealth;
+use bus_core::transport::Health;
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
+
+use crate::stage::Stage;
+use crate::support::contracts::{Answered, Ask, Ordered};
+use crate::support::{Outcome, Recorder, Rig};
+
+/// A bus that runs is healthy; one that stopped says that it is down.
+async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("healthy");
+    let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
+    let bus = stage.start(endpoint).await?;
+    let health = bus.health();
+    assert!(health.is_healthy(), "{health:?}");
+    assert_eq!(health.transport, Health::Up);
+    let endpoint = health.endpoint(&queue).ok_or("the endpoint is there")?;
+    assert_eq!(
+        (&endpoint.health, endpoint.is_running()),
+        (&Health::Up, true)
+    );
+    bus.shutdown().await?;
+    let health = bus.health();
+    assert!(!health.is_healthy());
+    assert!(matches!(health.transport, Health::Down(_)));
+    assert!(!health.endpoints[0].is_running());
+    Ok(())
+}
+
+/// A paused endpoint takes no messages and says why; the others are not affected.
+async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
+    let (queue, other) = (stage.name("pausing"), stage.name("other"));
+    let endpoint = |name| Endpoint::new(name).consumer(Recorder::<Ordered>::new());
+    let bus = stage
+        .bus()
+        .endpoint(endpoint(&queue))
+        .endpoint(endpoint(&other));
+    let bus = bus.start().await?;
+    let handle = bus.endpoint(&queue).ok_or("the endpoint is there")?;
+    handle.pause().await;
+    let health = bus.health();
+    assert!(!health.is_healthy() && !handle.is_running());
+    let paused = health.endpoint(&queue).ok_or("the endpoint is there")?;
+    assert_eq!(*paused, handle.health());
+    assert!(
+        matches!(&paused.health, Health::Down(why) if why.contains("paused")),
+        "{paused:?}"
+    );
+    assert!(
+        health
+            .endpoint(&other)
+            .is_some_and(EndpointHealth::is_running)
+    );
+    handle.resume().await?;
+    assert!(bus.health().is_healthy());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A queue that the transport cannot consume makes its endpoint unhealthy, though
+/// the broker is there.
+async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome {
+    struct Deaf(Mutex<Health>);
+    impl Rig for Deaf {
+        fn health(&self, _: &str) -> Health {
+            self.0.lock().expect("no panic").clone()
+        }
+    }
+    let rig = Arc::new(Deaf(Mutex::new(Health::Up)));
+    let queue = stage.name("deaf");
+    let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
+    let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
+    assert!(bus.health().is_healthy());
+    let reason = Health::Down("the queue has another argument".into());
+    *rig.0.lock().expect("no panic") = reason.clone();
+    let health = bus.health();
+    assert_eq!(
+        (&health.transport, &health.endpoints[0].health),
+        (&Health::Up, &reason)
+    );
+    assert!(!health.is_healthy() && !health.endpoints[0].is_running());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A reply queue that is not there shows in the health, and in the request that
+/// gets no answer for it.
+async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
+    struct Locked {
+        endpoint: String,
+    }
+    impl Rig for Locked {
+        fn health(&self, queue: &str) -> Health {
+            if queue == self.endpoint {
+                Health::Up
+            } else {
+                Health::Down("it is locked".to_owned())
+            }
+        }
+    }
+    let silent = stage.name("silent");
+    let rig = Arc::new(Locked {
+        endpoint: silent.clone(),
+    });
+    let consumer = async |_: ConsumeContext<Ask>| -> ConsumeResult { Ok(()) };
+    let endpoint = Endpoint::new(&silent).without_subscriptions();
+    let bus = stage.rigged(&rig).endpoint(endpoint.consumer(consumer));
+    let bus = bus.start().await?;
+    assert!(bus.health().is_healthy(), "nothing was asked yet");
+    let asked = bus.request::<Answered>(&Ask { number: 1 });
+    let asked = asked.to(format!("queue:{silent}"));
+    let answer = asked.timeout(Duration::from_secs(1)).await;
+    let error = answer.err().ok_or("no answer")?;
+    assert!(matches!(error, RequestError::Timeout { .. }), "{error}");
+    assert!(error.to_string().contains("it is locked"), "{error}");
+    let health = bus.health();
+    assert!(
+        matches!(&health.transport, Health::Degraded(reason) if reason.contains("it is locked")),
+        "{health:?}"
+    );
+    bus.shutdown().await?;
+    Ok(())
+}
+
+behaviours! { health:
+    a_reply_queue_that_is_not_there_is_named,
+    it_says_whether_the_bus_runs,
+    a_paused_endpoint_says_so,
+    a_queue_that_cannot_be_consumed_is_named,
+}

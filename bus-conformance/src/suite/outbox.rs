@@ -1,0 +1,523 @@
+//! Outbox: messages of a consumer leave when it has succeeded, and only then.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus_core::error::SendErrorKind;
+use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry};
+use uuid::Uuid;
+
+use super::faults::fault_of;
+use crate::stage::Stage;
+use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
+use crate::support::scene::{in_order, place, places, reason, serial};
+use crate::support::{Gate, Outcome, Recorder, Rig, numbers, with};
+
+/// A consumer of `Place` that sends and publishes, then fails in all attempts
+/// before `succeeds`.
+fn sender(end: String, succeeds: u32) -> impl bus_core::Consumer<Place> {
+    with(end, move |end, ctx: ConsumeContext<Place>| async move {
+        let number = ctx.message().number;
+        ctx.publish(&Ordered { number }).await?;
+        ctx.send_to(format!("queue:{end}"), &Cancelled { number })
+            .await?;
+        if ctx.attempt() < succeeds && number != LAST {
+            return Err("after sending".into());
+        }
+        Ok(())
+    })
+}
+
+/// Nothing of what failed attempts sent ever leaves; their fault does.
+async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
+    let faults = stage.name("faults");
+    let bus = stage
+        .bus()
+        .endpoint(
+            serial(&queue)
+                .retry(Retry::immediate(2))
+                .consumer(sender(end.clone(), 99)),
+        )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(
+            serial(&end)
+                .without_subscriptions()
+                .consumer(cancelled.clone()),
+        )
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let told = wire.read(&faults).await;
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .fault_address(format!("queue:{faults}"))
+        .await?;
+    told.next().await;
+    place(&bus, &queue, LAST).await?;
+    assert_eq!(ordered.until_last().await.len(), 0);
+    assert_eq!(cancelled.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// Messages of the successful attempt leave once.
+async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
+    let bus = stage
+        .bus()
+        .endpoint(
+            serial(&queue)
+                .retry(Retry::immediate(5))
+                .consumer(sender(end.clone(), 3)),
+        )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(
+            serial(&end)
+                .without_subscriptions()
+                .consumer(cancelled.clone()),
+        )
+        .start()
+        .await?;
+    places(&bus, &queue, [1, LAST]).await?;
+    assert_eq!(numbers(&ordered.until_last().await), [1]);
+    assert_eq!(numbers(&cancelled.until_last().await), [1]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Messages leave in the order in which the consumer sent them.
+async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let seen = Recorder::<Cancelled>::new();
+    let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        for number in 0..100 {
+            ctx.send_to(format!("queue:{end}"), &Cancelled { number })
+                .await?;
+        }
+        Ok(())
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(many))
+        .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    let order = in_order(&seen.take(100).await);
+    assert_eq!(order, (0..100).collect::<Vec<_>>());
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// That holds also for what goes to exchanges of several kinds, once they are known
+/// to be there.
+async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let seen = Recorder::<Cancelled>::new();
+    let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        for number in 0..99 {
+            let message = &Cancelled { number };
+            match number % 3 {
+                0 => ctx.publish(message).await?,
+                1 => ctx.send_to(format!("exchange:{end}"), message).await?,
+                _ => ctx.send_to(format!("queue:{end}"), message).await?,
+            }
+        }
+        Ok(())
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(many))
+        .endpoint(serial(&end).consumer(seen.clone()))
+        .start()
+        .await?;
+    let known = Cancelled { number: 0 };
+    bus.publish(&known).await?;
+    bus.send_to(format!("exchange:{end}"), &known).await?;
+    bus.send_to(format!("queue:{end}"), &known).await?;
+    seen.take(3).await;
+    place(&bus, &queue, 1).await?;
+    let expected: Vec<_> = (0..99).collect();
+    let order = seen.take(99).await;
+    let order = in_order(&order);
+    assert_eq!(order, expected);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Nothing leaves while the consumer still runs.
+async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let gate = Gate::closed();
+    let slow = with(
+        (end.clone(), gate.clone()),
+        |(end, gate), ctx: ConsumeContext<Place>| async move {
+            ctx.send_to(format!("queue:{end}"), &Cancelled { number: 1 })
+                .await?;
+            gate.pass().await;
+            Ok(())
+        },
+    );
+    let bus = stage.start(Endpoint::new(&queue).consumer(slow)).await?;
+    let wire = stage.wire().await;
+    let reader = wire.read(&end).await;
+    place(&bus, &queue, 1).await?;
+    gate.holds(1).await;
+    place(&bus, &end, LAST).await?;
+    let first = reader.next().await;
+    assert!(
+        first.body.ends_with(b"}")
+            && String::from_utf8_lossy(&first.body).contains(&LAST.to_string())
+    );
+    gate.open();
+    let second = reader.next().await;
+    assert!(String::from_utf8_lossy(&second.body).contains("Conformance:Cancelled"));
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// Without an outbox what was sent is out, also if the consumer fails then.
+async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let ordered = Recorder::<Ordered>::new();
+    let bus = stage
+        .bus()
+        .endpoint(
+            serial(&queue)
+                .policy(Policy::new().without_outbox())
+                .retry(Retry::immediate(1))
+                .consumer(sender(end, 99)),
+        )
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    places(&bus, &queue, [1, LAST]).await?;
+    assert_eq!(numbers(&ordered.until_last().await), [1, 1]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A message marked so leaves at once, past the outbox.
+async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let seen = Recorder::<Cancelled>::new();
+    let hasty = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        let number = ctx.message().number;
+        let address = format!("queue:{end}");
+        ctx.send_to(address.as_str(), &Cancelled { number }).await?;
+        ctx.send_to(address.as_str(), &Cancelled { number: number + 1 })
+            .immediately()
+            .await?;
+        Err("after sending".into())
+    });
+    let bus = stage
+        .bus()
+        .endpoint(serial(&queue).consumer(hasty))
+        .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    place(&bus, &queue, 1).await?;
+    errors.next().await;
+    bus.send_to(format!("queue:{end}"), &Cancelled { number: LAST })
+        .await?;
+    assert_eq!(numbers(&seen.until_last().await), [2]);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// A bus handle kept in a consumer sends at once, outside of the conversation.
+async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let handle: Arc<OnceLock<Bus>> = Arc::default();
+    let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
+    let direct = with(
+        (Arc::clone(&handle), placed.clone()),
+        |(handle, placed), ctx: ConsumeContext<Place>| async move {
+            placed.note(&ctx);
+            let bus = handle.get().ok_or("set before the first message")?;
+            bus.publish(&Ordered { number: 1 }).await?;
+            Err("after publishing".into())
+        },
+    );
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(direct))
+        .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    handle.set(bus.clone()).map_err(|_| "set once")?;
+    place(&bus, &queue, 1).await?;
+    let event = ordered.next().await;
+    assert_ne!(
+        event.conversation_id(),
+        placed.next().await.conversation_id()
+    );
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A request inside a consumer goes at once, also from an attempt that fails later.
+async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("asker");
+    let answers = Recorder::<Answered>::new();
+    let asked = Recorder::<Ask>::new();
+    let responder = Endpoint::new(stage.name("responder")).consumer(asked.then(
+        |ctx: ConsumeContext<Ask>| async move {
+            Ok(ctx
+                .respond(&Answered {
+                    number: ctx.message().number,
+                })
+                .await?)
+        },
+    ));
+    let relay = Endpoint::new(&queue)
+        .retry(Retry::immediate(1))
+        .consumer(with((), |(), ctx: ConsumeContext<Place>| async move {
+            let told: Answered = ctx
+                .request(&Ask {
+                    number: ctx.attempt(),
+                })
+                .await?;
+            if told.number == 1 {
+                return Err("not that one".into());
+            }
+            Ok(ctx.publish(&told).await?)
+        }));
+    let bus = stage
+        .bus()
+        .endpoint(responder)
+        .endpoint(relay)
+        .endpoint(Endpoint::new(stage.name("answers")).consumer(answers.clone()))
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    assert_eq!(answers.next().await.message().number, 2);
+    assert_eq!(numbers(&asked.take(2).await), [1, 2]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A message refused for good fails its delivery, without a retry of the consumer.
+async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let seen = Recorder::<Place>::new();
+    let nowhere = format!("exchange:{}", stage.name("nowhere"));
+    let lost = with(
+        (seen.clone(), nowhere),
+        |(seen, nowhere), ctx: ConsumeContext<Place>| async move {
+            seen.note(&ctx);
+            Ok(ctx.send_to(nowhere, &Cancelled { number: 1 }).await?)
+        },
+    );
+    let endpoint = Endpoint::new(&queue)
+        .retry(Retry::immediate(3))
+        .consumer(lost);
+    let bus = stage.start(endpoint).await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    place(&bus, &queue, 1).await?;
+    let failed = errors.next().await;
+    let reason = reason(&failed);
+    assert!(reason.contains(&stage.name("nowhere")), "{reason}");
+    assert_eq!(seen.calls(), 1);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// The id of a message is fixed when it is published, before the outbox lets it go.
+async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let seen = Recorder::<Ordered>::new();
+    let id = Uuid::now_v7();
+    let publisher = with(id, |id, ctx: ConsumeContext<Place>| async move {
+        ctx.publish(&Ordered { number: 1 }).message_id(id).await?;
+        ctx.publish(&Ordered { number: 2 }).await?;
+        Ok(())
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(publisher))
+        .endpoint(serial(stage.name("ordered")).consumer(seen.clone()))
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    let calls = seen.take(2).await;
+    assert_eq!(calls[0].message_id(), Some(id));
+    assert!(calls[1].message_id().is_some_and(|other| other != id));
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A fault is published although the outbox throws everything else away.
+async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let faults = Recorder::<Fault<Place>>::new();
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(sender(stage.name("end"), 99)))
+        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .start()
+        .await?;
+    let id = Uuid::now_v7();
+    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
+        .message_id(id)
+        .await?;
+    fault_of(&faults, id).await;
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Publishing through the context of a consumer that has ended is an error.
+async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let contexts = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
+        1 => Ok(()),
+        _ => Err("broken".into()),
+    });
+    let ordered = Recorder::<Ordered>::new();
+    let bus = stage
+        .bus()
+        .endpoint(serial(&queue).consumer(contexts.clone()))
+        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    places(&bus, &queue, [1, 2]).await?;
+    errors.next().await;
+    for ended in contexts.take(2).await {
+        let late = ended
+            .publish(&Ordered {
+                number: ended.message().number,
+            })
+            .await;
+        let error = late.expect_err("its outbox is closed");
+        assert!(error.to_string().contains("has ended"), "{error}");
+        ended.publish(&Ordered { number: 10 }).immediately().await?;
+    }
+    bus.publish(&Ordered { number: LAST }).await?;
+    assert_eq!(numbers(&ordered.until_last().await), [10, 10]);
+    bus.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
+/// A message that no broker could take is refused at the call, not at the flush.
+async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sender");
+    let claimed = stage.transport().capabilities();
+    let delays = claimed.has(Capability::DelayedDelivery);
+    let ordered = Recorder::<Ordered>::new();
+    let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
+        let event = Ordered { number: 1 };
+        let long = || "k".repeat(256);
+        let keyed = ctx.publish(&event).routing_key(long());
+        let headed = ctx.publish(&event).header(long(), 1);
+        let lost = ctx.send_to("no address", &event);
+        let mut sends = vec![
+            (keyed, SendErrorKind::Refused),
+            (headed, SendErrorKind::Refused),
+            (lost, SendErrorKind::NoRoute),
+        ];
+        if !delays {
+            let delayed = ctx.publish(&event).delay(Duration::from_secs(1));
+            sends.push((delayed, SendErrorKind::Unsupported));
+        }
+        for (sending, kind) in sends {
+            let error = sending.await.expect_err("it cannot be sent");
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        Ok(ctx.publish(&Ordered { number: LAST }).await?)
+    });
+    let bus = stage
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(refused))
+        .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    assert_eq!(ordered.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A rig on which one queue is full at first.
+struct Full {
+    queue: String,
+    sends: AtomicU32,
+}
+
+#[async_trait]
+impl Rig for Full {
+    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        // All of the first round, and the first of the second one.
+        let here = outgoing.target.name() == self.queue;
+        if here && self.sends.fetch_add(1, Ordering::SeqCst) < 4 {
+            return Err(TransportError::new(TransportErrorKind::Nacked, "full"));
+        }
+        Ok(())
+    }
+}
+
+/// Messages to one target that the broker refuses for a while leave in order when
+/// it takes them.
+async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
+    let (queue, end) = (stage.name("sender"), stage.name("end"));
+    let rig = Arc::new(Full {
+        queue: end.clone(),
+        sends: AtomicU32::new(0),
+    });
+    let cancelled = Recorder::<Cancelled>::new();
+    let three = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
+        for number in 1..=3 {
+            ctx.send_to(format!("queue:{end}"), &Cancelled { number })
+                .await?;
+        }
+        Ok(())
+    });
+    let bus = stage
+        .rigged(&rig)
+        .endpoint(Endpoint::new(&queue).consumer(three))
+        .endpoint(
+            serial(&end)
+                .without_subscriptions()
+                .consumer(cancelled.clone()),
+        )
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    let calls = cancelled.take(3).await;
+    let order = in_order(&calls);
+    assert_eq!(order, [1, 2, 3]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+behaviours! { outbox:
+    what_cannot_be_sent_is_refused_at_once needs RoutingKeys,
+    refused_messages_do_not_overtake_each_other,
+    a_failed_consumer_has_sent_nothing,
+    the_successful_attempt_sends_once,
+    messages_leave_in_order,
+    messages_to_several_exchanges_leave_in_order,
+    nothing_leaves_before_the_consumer_is_done,
+    without_an_outbox_messages_leave_at_once,
+    a_message_may_leave_immediately,
+    a_bus_handle_in_a_consumer_sends_at_once,
+    a_request_inside_a_consumer_goes_at_once,
+    a_message_that_cannot_leave_fails_its_consumer,
+    ids_are_fixed_when_a_message_is_published,
+    the_fault_of_a_failed_attempt_leaves,
+    a_context_sends_nothing_after_its_consumer_has_ended,
+}

@@ -1,0 +1,174 @@
+//! Panics of what users write, beside and after their consumers: they cost one
+//! message at most.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bus_core::error::SendErrorKind;
+use bus_core::message::Intent;
+use bus_core::send::SendContext;
+use bus_core::transport::{Health, Outgoing, TransportError};
+use bus_core::{BusBuilder, ConsumeContext};
+
+use crate::stage::Stage;
+use crate::support::contracts::{LAST, Place};
+use crate::support::scene::{places, reason, serial};
+use crate::support::{Outcome, Recorder, Rig, eventually};
+
+/// A consumer that fails with `error` but for the sentinel.
+fn failing<E: Error + Send + Sync + 'static>(
+    error: impl Fn() -> E + Send + Sync + 'static,
+) -> Recorder<Place> {
+    Recorder::deciding(
+        move |ctx: &ConsumeContext<Place>| match ctx.message().number {
+            LAST => Ok(()),
+            _ => Err(error().into()),
+        },
+    )
+}
+
+/// Sends a message that fails and one that does not to an endpoint that handles one
+/// at a time.
+async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -> Outcome {
+    let queue = stage.name("clumsy");
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let bus = bus.endpoint(endpoint).start().await?;
+    let wire = stage.wire().await;
+    let errors = wire.read(&format!("{queue}_error")).await;
+    places(&bus, &queue, [1, LAST]).await?;
+    let failed = errors.next().await;
+    let why = reason(&failed);
+    assert!(!why.is_empty(), "{failed:?}");
+    assert_eq!(seen.until_last().await.len(), 1);
+    assert!(bus.health().is_healthy(), "{:?}", bus.health());
+    bus.shutdown().await?;
+    assert_eq!(stage.depth(&queue).await, Some(0));
+    wire.close().await;
+    Ok(())
+}
+
+/// A hook that panics refuses its message with the panic's text; the next one
+/// leaves.
+async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
+    let seen = Recorder::<Place>::new();
+    let queue = stage.name("next");
+    let clumsy = |context: &mut SendContext| {
+        assert_ne!(context.priority, Some(9), "no such hurry");
+        Ok(())
+    };
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let bus = stage.bus().on_send(clumsy).endpoint(endpoint);
+    let bus = bus.start().await?;
+    let address = format!("queue:{queue}");
+    let sending = bus.send_to(address.as_str(), &Place { number: 1 });
+    let error = sending.priority(9).await.expect_err("the hook panics");
+    assert_eq!(error.kind(), SendErrorKind::Refused);
+    assert!(error.to_string().contains("no such hurry"), "{error}");
+    bus.send_to(address.as_str(), &Place { number: LAST })
+        .await?;
+    assert_eq!(seen.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A hook that panics for faults keeps no failed message from its error queue, and
+/// no other one waiting.
+async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+    let clumsy = |context: &mut SendContext| {
+        assert_ne!(context.intent, Intent::Fault, "faults have no tenant");
+        Ok(())
+    };
+    let seen = failing(|| fmt::Error);
+    let bus = stage.bus().on_send(clumsy);
+    let queue = stage.name("asker");
+    let address = format!("queue:{queue}");
+    // With an address the fault is no publish: that is when the hook panics.
+    let addressed = move |context: &mut SendContext| {
+        if context.intent == Intent::Send {
+            context.envelope.fault_address = Some(address.as_str().into());
+        }
+        Ok(())
+    };
+    one_fails(stage, bus.on_send(addressed), &seen).await
+}
+
+/// An error whose text or source panics fails its message like any other.
+async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stage) -> Outcome {
+    struct Unspeakable;
+    impl fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no words");
+        }
+    }
+    impl fmt::Debug for Unspeakable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no words");
+        }
+    }
+    impl Error for Unspeakable {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            panic!("no source");
+        }
+    }
+    one_fails(stage, stage.bus(), &failing(|| Unspeakable)).await
+}
+
+/// An error that is its own source fails its message like any other.
+async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outcome {
+    #[derive(Debug)]
+    struct Circular;
+    impl fmt::Display for Circular {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("turtles")
+        }
+    }
+    impl Error for Circular {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+    one_fails(stage, stage.bus(), &failing(|| Circular)).await
+}
+
+/// A panic while a message is moved puts that message off; health names it, and the
+/// others go on.
+async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) -> Outcome {
+    struct Clumsy(AtomicBool);
+    #[async_trait]
+    impl Rig for Clumsy {
+        async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+            let moves = outgoing.target.name().ends_with("_error");
+            assert!(!moves || self.0.load(Ordering::SeqCst), "dropped it");
+            Ok(())
+        }
+    }
+    let rig = Arc::new(Clumsy(AtomicBool::new(false)));
+    let seen = failing(|| fmt::Error);
+    let queue = stage.name("clumsy");
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
+    places(&bus, &queue, [1, LAST]).await?;
+    assert_eq!(seen.until_last().await.len(), 1, "the next one is handled");
+    let health = bus.health().endpoints.remove(0).health;
+    assert!(
+        matches!(&health, Health::Degraded(why) if why.contains("dropped it")),
+        "{health:?}"
+    );
+    rig.0.store(true, Ordering::SeqCst);
+    assert!(seen.next().await.redelivered(), "it comes again");
+    stage.until_depth(&format!("{queue}_error"), 1).await;
+    eventually("all is well", || async { bus.health().is_healthy() }).await;
+    bus.shutdown().await?;
+    Ok(())
+}
+
+behaviours! { panics:
+    a_hook_that_panics_refuses_its_message_alone,
+    a_hook_that_panics_for_faults_holds_nothing_up,
+    an_error_that_panics_when_it_is_shown_is_set_aside,
+    an_error_without_a_first_cause_is_set_aside,
+    a_panic_outside_of_consumers_puts_its_message_off,
+}

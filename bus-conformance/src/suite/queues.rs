@@ -1,0 +1,152 @@
+//! Kinds of queues and their limits.
+
+use std::time::Duration;
+
+use bus_core::error::SendErrorKind;
+use bus_core::topology::{Overflow, Queue};
+use bus_core::{Endpoint, Retry};
+
+use crate::stage::Stage;
+use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::scene::{in_order, place, places};
+use crate::support::{Outcome, Recorder, numbers};
+
+/// A queue that is full and refuses gives its sender an error; room again, and it
+/// takes the next.
+///
+/// The transport may try until the deadline.
+async fn a_full_queue_refuses_its_sender(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("full");
+    let seen = Recorder::<Place>::new();
+    let endpoint = || {
+        Endpoint::on(Queue::classic(&queue).max_length(1, Overflow::RejectPublish))
+            .consumer(seen.clone())
+    };
+    stage.bus().endpoint(endpoint()).deploy_topology().await?;
+    let sender = stage.bus().start().await?;
+    let address = format!("queue:{queue}");
+    sender
+        .send_to(address.as_str(), &Place { number: 1 })
+        .await?;
+    let refused = sender
+        .send_to(address.as_str(), &Place { number: 2 })
+        .deadline(Duration::from_millis(500));
+    let error = refused.await.expect_err("the queue is full");
+    assert_eq!(error.kind(), SendErrorKind::Nacked, "{error}");
+    assert!(error.is_transient());
+    let bus = stage.start(endpoint()).await?;
+    assert_eq!(seen.next().await.message().number, 1);
+    sender
+        .send_to(address.as_str(), &Place { number: 3 })
+        .await?;
+    assert_eq!(seen.next().await.message().number, 3);
+    bus.shutdown().await?;
+    sender.shutdown().await?;
+    Ok(())
+}
+
+/// A queue that drops its oldest messages when it is full keeps the newest ones.
+async fn a_full_queue_may_drop_its_oldest(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("sliding");
+    let seen = Recorder::<Place>::new();
+    let endpoint = || {
+        Endpoint::on(Queue::classic(&queue).max_length(2, Overflow::DropHead))
+            .concurrency(1)
+            .consumer(seen.clone())
+    };
+    stage.bus().endpoint(endpoint()).deploy_topology().await?;
+    let sender = stage.bus().start().await?;
+    places(&sender, &queue, 0..5).await?;
+    assert_eq!(stage.depth(&queue).await, Some(2));
+    let bus = stage.start(endpoint()).await?;
+    let order = in_order(&seen.take(2).await);
+    assert_eq!(order, [3, 4]);
+    bus.shutdown().await?;
+    sender.shutdown().await?;
+    Ok(())
+}
+
+/// A queue may bound how long its messages wait.
+async fn a_queue_may_bound_how_long_messages_wait(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("fresh");
+    let seen = Recorder::<Place>::new();
+    let endpoint = || {
+        Endpoint::on(Queue::classic(&queue).message_ttl(Duration::from_millis(50)))
+            .concurrency(1)
+            .consumer(seen.clone())
+    };
+    stage.bus().endpoint(endpoint()).deploy_topology().await?;
+    let sender = stage.bus().start().await?;
+    place(&sender, &queue, 1).await?;
+    stage.until_depth(&queue, 0).await;
+    let bus = stage.start(endpoint()).await?;
+    place(&sender, &queue, LAST).await?;
+    assert_eq!(seen.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    sender.shutdown().await?;
+    Ok(())
+}
+
+/// Quorum queues, with and without the safe arguments, work like classic ones:
+/// retries, error queue, and all.
+async fn quorum_queues_work_like_classic_ones(stage: &dyn Stage) -> Outcome {
+    let wire = stage.wire().await;
+    for (name, kind) in [
+        ("quorum", Queue::quorum as fn(String) -> Queue),
+        ("plain", Queue::plain_quorum),
+    ] {
+        let queue = stage.name(name);
+        let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
+            1 => Err("broken".into()),
+            _ => Ok(()),
+        });
+        let endpoint = Endpoint::on(kind(queue.clone()))
+            .concurrency(1)
+            .retry(Retry::immediate(1))
+            .consumer(seen.clone());
+        let bus = stage.start(endpoint).await?;
+        places(&bus, &queue, 0..3).await?;
+        assert_eq!(numbers(&seen.take(4).await), [0, 1, 1, 2]);
+        bus.shutdown().await?;
+        let errors = wire.read_existing(&format!("{queue}_error")).await;
+        let kept = errors.next().await;
+        assert_eq!(kept.headers.text("MT-Fault-Message"), Some("broken"));
+        stage.until_depth(&queue, 0).await;
+    }
+    wire.close().await;
+    Ok(())
+}
+
+/// A bus may make all of its queues quorum queues, except those that cannot be.
+async fn a_bus_may_prefer_quorum_queues(stage: &dyn Stage) -> Outcome {
+    let (durable, temporary, urgent) = (
+        Recorder::<Ordered>::new(),
+        Recorder::<Ordered>::new(),
+        Recorder::<Ordered>::new(),
+    );
+    let bus = stage
+        .bus()
+        .quorum()
+        .endpoint(Endpoint::new(stage.name("durable")).consumer(durable.clone()))
+        .endpoint(Endpoint::per_instance(&stage.name("temporary")).consumer(temporary.clone()))
+        .endpoint(
+            Endpoint::on(Queue::classic(stage.name("urgent")).max_priority(3))
+                .consumer(urgent.clone()),
+        )
+        .start()
+        .await?;
+    bus.publish(&Ordered { number: 1 }).await?;
+    for seen in [durable, temporary, urgent] {
+        assert_eq!(seen.next().await.message().number, 1);
+    }
+    bus.shutdown().await?;
+    Ok(())
+}
+
+behaviours! { queues:
+    a_full_queue_refuses_its_sender needs QueueLimits,
+    a_full_queue_may_drop_its_oldest needs QueueLimits,
+    a_queue_may_bound_how_long_messages_wait needs MessageTtl,
+    quorum_queues_work_like_classic_ones needs QuorumQueues,
+    a_bus_may_prefer_quorum_queues needs QuorumQueues & Priorities,
+}

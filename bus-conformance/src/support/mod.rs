@@ -1,0 +1,20 @@
+//! Helpers of the suite, for a transport's own tests too.
+
+pub mod contracts;
+mod gate;
+mod id;
+mod outcome;
+mod recorder;
+mod rigged;
+pub(crate) mod scene;
+mod wait;
+mod wire;
+
+pub use gate::Gate;
+pub use id::unique_id;
+pub use outcome::{Failure, Outcome};
+pub use recorder::{Recorder, numbers, with};
+pub use rigged::Rig;
+pub(crate) use rigged::Rigged;
+pub use wait::{eventually, until, within};
+pub use wire::{Reader, Wire, envelope, raw};

@@ -1,0 +1,144 @@
+//! A transport on which things go wrong as a test says.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus_core::topology::Topology;
+use bus_core::transport::{
+    Capabilities, Delivery, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+};
+
+/// Faults of a transport, as a test chooses them.
+///
+/// Each method is asked before the transport itself; by default all goes well.
+#[async_trait]
+pub trait Rig: Send + Sync + 'static {
+    /// Before a message is sent; an error is its outcome.
+    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        let _ = outgoing;
+        Ok(())
+    }
+
+    /// Before something is declared.
+    async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
+        let _ = topology;
+        Ok(())
+    }
+
+    /// Before a queue is consumed.
+    async fn listen(&self, queue: &str) -> Result<(), TransportError> {
+        let _ = queue;
+        Ok(())
+    }
+
+    /// Returns the health of a queue's listener.
+    fn health(&self, queue: &str) -> Health {
+        let _ = queue;
+        Health::Up
+    }
+
+    /// Before a listener stops, and before it closes.
+    async fn leave(&self) {}
+
+    /// Before the transport closes.
+    async fn close(&self) {}
+}
+
+/// A transport with a rig.
+pub(crate) struct Rigged<R> {
+    pub(crate) inner: Arc<dyn Transport>,
+    pub(crate) rig: Arc<R>,
+}
+
+/// One of its listeners.
+struct RiggedListener<R> {
+    inner: Arc<dyn Listener>,
+    queue: String,
+    rig: Arc<R>,
+}
+
+#[async_trait]
+impl<R: Rig> Transport for Rigged<R> {
+    async fn connect(&self) -> Result<(), TransportError> {
+        self.inner.connect().await
+    }
+
+    async fn declare(&self, topology: &Topology) -> Result<(), TransportError> {
+        self.rig.declare(topology).await?;
+        self.inner.declare(topology).await
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<(), TransportError> {
+        self.rig.send(&outgoing).await?;
+        self.inner.send(outgoing).await
+    }
+
+    async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
+        let queue = spec.queue.clone();
+        self.rig.listen(&queue).await?;
+        Ok(Arc::new(RiggedListener {
+            inner: self.inner.listen(spec).await?,
+            queue,
+            rig: Arc::clone(&self.rig),
+        }))
+    }
+
+    fn base_address(&self) -> String {
+        self.inner.base_address()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        self.inner.mistakes()
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    async fn close(&self) {
+        self.rig.close().await;
+        self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl<R: Rig> Listener for RiggedListener<R> {
+    async fn next(&self) -> Option<Result<Delivery, TransportError>> {
+        self.inner.next().await
+    }
+
+    async fn ready(&self) {
+        self.inner.ready().await;
+    }
+
+    fn health(&self) -> Health {
+        self.rig.health(&self.queue)
+    }
+
+    async fn stop(&self) {
+        self.rig.leave().await;
+        self.inner.stop().await;
+    }
+
+    async fn close(&self) {
+        self.rig.leave().await;
+        self.inner.close().await;
+    }
+}
+
+impl<R> fmt::Debug for Rigged<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rigged").field(&self.inner).finish()
+    }
+}
+
+impl<R> fmt::Debug for RiggedListener<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RiggedListener").field(&self.inner).finish()
+    }
+}
