@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .consumer_of::<InvoiceCreated>(Arc::clone(&shipping))
         .consumer_of::<InvoicePaid>(Arc::clone(&shipping));
     let harness = Harness::start(|bus| bus.endpoint(payments).endpoint(shipments)).await?;
-    harness.bus().publish(&InvoiceCreated {}).await?;
+    harness.publish(&InvoiceCreated {}).await?;
     harness.quiescent().await;
     assert_eq!((paid.load(Relaxed), shipping.0.load(Relaxed)), (1, 2));
     println!("1 payment; shipping consumed 2 messages");
