@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bus_core::consume::consumers;
 use bus_core::{
     ConsumeContext, ConsumeError, ConsumeResult, Consumer, Endpoint, Message, Reply, RequestError,
     SendError, queue,
@@ -80,6 +81,53 @@ async fn one_instance_consumes_several_messages() -> Outcome {
     harness.publish(&OrderPaid { number: 1 }).await?;
     harness.quiescent().await;
     assert_eq!(shipping.seen.load(Ordering::SeqCst), 11);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Accounts {
+    seen: AtomicUsize,
+}
+
+#[consumers]
+impl Accounts {
+    async fn place(&self, ctx: ConsumeContext<OrderPlaced>) -> Result<(), SendError> {
+        self.seen.fetch_add(1, Ordering::SeqCst);
+        let number = ctx.message().number;
+        ctx.publish(&OrderPaid { number }).await
+    }
+
+    async fn pay(&self, _: ConsumeContext<OrderPaid>) -> ConsumeResult {
+        self.seen.fetch_add(10, Ordering::SeqCst);
+        Ok(())
+    }
+
+    #[cfg(any())]
+    async fn never(&self, _: ConsumeContext<Missing>) -> ConsumeResult {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_method_consumes_its_message() -> Outcome {
+    let accounts = Arc::new(Accounts::default());
+    let endpoint = Endpoint::new("accounts").consumers(Arc::clone(&accounts));
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
+    harness.quiescent().await;
+    assert_eq!(accounts.seen.load(Ordering::SeqCst), 11);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_is_one_consumer_too() -> Outcome {
+    let endpoint = Endpoint::new("payments").consumer_of::<OrderPaid>(Accounts::default());
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
+    harness.publish(&OrderPaid { number: 1 }).await?;
+    harness.quiescent().await;
+    assert!(harness.consumed::<OrderPlaced>().none());
+    assert_eq!(harness.consumed::<OrderPaid>().count(), 1);
     Ok(())
 }
 
