@@ -22,7 +22,7 @@ pub async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outc
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let error = bus
         .request::<Told>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Fault(fault)) = error else {
         panic!("the request must end with a fault, not {error:?}");
@@ -75,10 +75,10 @@ pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome
     let bus = stage.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
-    let asked = bus.request::<Told>(&Ask { number: 1 }).timeout(limit);
+    let asked = bus.request::<Told>(&Ask { number: 1 }).deadline(limit);
     let nobody = within("the timeout", asked.into_future()).await;
     assert!(
-        matches!(nobody, Err(RequestError::Timeout { .. })),
+        matches!(nobody, Err(RequestError::TimedOut { .. })),
         "{nobody:?}"
     );
     assert!(started.elapsed() >= limit);
@@ -86,9 +86,9 @@ pub async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome
     let silent = bus
         .request::<Told>(&Ask { number: 1 })
         .to(address)
-        .timeout(limit)
+        .deadline(limit)
         .await;
-    let Err(RequestError::Timeout { request, after, .. }) = silent else {
+    let Err(RequestError::TimedOut { request, after, .. }) = silent else {
         panic!("the request must time out, not {silent:?}");
     };
     assert_eq!(
@@ -105,7 +105,7 @@ pub async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let error = server
         .request::<Declined>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(error @ RequestError::UnexpectedReply { .. }) = error else {
         panic!("the reply must be refused, not {error:?}");
@@ -161,7 +161,7 @@ pub async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outco
     let bus = stage.bus().start().await?;
     let address = format!("queue:{}", stage.name("silent"));
     let request = bus.request::<Told>(&Ask { number: 1 }).to(address);
-    let waiting = tokio::spawn(request.timeout(Duration::from_secs(600)).into_future());
+    let waiting = tokio::spawn(request.deadline(Duration::from_secs(600)).into_future());
     eventually("the request is pending", || async {
         bus.pending_requests() == 1
     })
@@ -194,7 +194,7 @@ pub async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn 
     let outcome = bus
         .request::<Told>(&request)
         .to(format!("queue:{queue}"))
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Fault(fault)) = outcome else {
         panic!("the request must end with a fault, not {outcome:?}");
@@ -218,7 +218,7 @@ pub async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
         .request::<Told>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.exceptions[0].message == "not today"),
@@ -246,7 +246,10 @@ pub async fn a_requester_who_is_gone_costs_nobody(stage: &dyn Stage) -> Outcome 
         orphan.body = body.to_string().into();
         wire.send(orphan).await;
     }
-    let told: Told = server.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let told: Told = server
+        .request(&Ask { number: 2 })
+        .deadline(PATIENCE)
+        .await?;
     assert_eq!(told.number, 2);
     server.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
@@ -267,7 +270,7 @@ pub async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> O
     let request = bus
         .request::<Told>(&Ask { number: 1 })
         .to(address)
-        .timeout(Duration::from_secs(600));
+        .deadline(Duration::from_secs(600));
     let outcome = within("the error", request).await;
     let Err(RequestError::Send(error)) = outcome else {
         panic!("the request must not be sent, but {outcome:?}");
@@ -284,7 +287,7 @@ pub async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
     bus.shutdown().await?;
     let request = bus
         .request::<Told>(&Ask { number: 1 })
-        .timeout(Duration::from_secs(600));
+        .deadline(Duration::from_secs(600));
     let outcome = within("the error", request).await;
     let Err(RequestError::Send(error)) = outcome else {
         panic!("the bus is stopped, but {outcome:?}");
@@ -312,7 +315,7 @@ pub async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outco
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
         .request::<Told>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Decode(error)) = outcome else {
         panic!("the reply cannot be read, but {outcome:?}");
@@ -329,7 +332,7 @@ pub async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Ou
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
         .request::<Told>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("out of paper")),
@@ -350,7 +353,7 @@ pub async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
     let bus = stage.bus().endpoint(endpoint).start().await?;
     let outcome = bus
         .request::<Told>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("broken")),
@@ -369,10 +372,10 @@ pub async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let asked = bus
         .request::<Told>(&Ask { number: 1 })
         .to(address.as_str())
-        .timeout(Duration::from_millis(200));
+        .deadline(Duration::from_millis(200));
     let outcome = asked.await;
     assert!(
-        matches!(outcome, Err(RequestError::Timeout { .. })),
+        matches!(outcome, Err(RequestError::TimedOut { .. })),
         "{outcome:?}"
     );
     // It was sent before this one, which stays.
