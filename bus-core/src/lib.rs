@@ -73,7 +73,7 @@
 //!
 //! | feature | brings | default |
 //! |---|---|---|
-//! | `macros` | `#[derive(Message)]` | yes |
+//! | `macros` | `#[derive(Message)]`, `#[derive(Reply)]`, `#[consumers]` | yes |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -59,6 +59,8 @@
 //!   event.
 //! - *Quiescent*: nothing is in flight, so nothing more will happen until a message is sent, or the
 //!   clock moves.
+//! - *Disorder*: [`Harness::deliver_twice`] and [`Harness::shuffle`] do on demand what happens in
+//!   production at times, for tests that show that consumers can take it.
 //! - [`Recorder`]: the observer that records a bus which the harness did not start.
 //!
 //! # Guarantees

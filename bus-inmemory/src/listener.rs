@@ -125,9 +125,12 @@ impl Drop for MemoryListener {
 impl Acker for Channel {
     fn settle(&self, tag: u64, settlement: Settlement) {
         self.broker.with(|state| {
-            state.change(&self.queue, |queue, flow| {
-                queue.settle(self.consumer, tag, settlement, flow);
-            })
+            let settled = state.change(&self.queue, |queue, flow| {
+                queue.settle(self.consumer, tag, settlement, flow)
+            });
+            if let Some(acknowledged) = settled.flatten() {
+                state.repeat(&self.queue, acknowledged);
+            }
         });
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bus_core::consume::consumers;
 use bus_core::{
     ConsumeContext, ConsumeError, ConsumeResult, Consumer, Endpoint, Message, Reply, RequestError,
     SendError, queue,
@@ -76,10 +77,57 @@ async fn one_instance_consumes_several_messages() -> Outcome {
         .consumer_of::<OrderPlaced>(Arc::clone(&shipping))
         .consumer_of::<OrderPaid>(Arc::clone(&shipping));
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
-    harness.bus().publish(&OrderPlaced { number: 1 }).await?;
-    harness.bus().publish(&OrderPaid { number: 1 }).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
+    harness.publish(&OrderPaid { number: 1 }).await?;
     harness.quiescent().await;
     assert_eq!(shipping.seen.load(Ordering::SeqCst), 11);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Accounts {
+    seen: AtomicUsize,
+}
+
+#[consumers]
+impl Accounts {
+    async fn place(&self, ctx: ConsumeContext<OrderPlaced>) -> Result<(), SendError> {
+        self.seen.fetch_add(1, Ordering::SeqCst);
+        let number = ctx.message().number;
+        ctx.publish(&OrderPaid { number }).await
+    }
+
+    async fn pay(&self, _: ConsumeContext<OrderPaid>) -> ConsumeResult {
+        self.seen.fetch_add(10, Ordering::SeqCst);
+        Ok(())
+    }
+
+    #[cfg(any())]
+    async fn never(&self, _: ConsumeContext<Missing>) -> ConsumeResult {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_method_consumes_its_message() -> Outcome {
+    let accounts = Arc::new(Accounts::default());
+    let endpoint = Endpoint::new("accounts").consumers(Arc::clone(&accounts));
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
+    harness.quiescent().await;
+    assert_eq!(accounts.seen.load(Ordering::SeqCst), 11);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_is_one_consumer_too() -> Outcome {
+    let endpoint = Endpoint::new("payments").consumer_of::<OrderPaid>(Accounts::default());
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
+    harness.publish(&OrderPaid { number: 1 }).await?;
+    harness.quiescent().await;
+    assert!(harness.consumed::<OrderPlaced>().none());
+    assert_eq!(harness.consumed::<OrderPaid>().count(), 1);
     Ok(())
 }
 
@@ -96,7 +144,7 @@ async fn a_function_gets_its_state() -> Outcome {
     let seen = Arc::new(AtomicUsize::new(0));
     let endpoint = Endpoint::new("counting").consumer_with(Arc::clone(&seen), count);
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
-    harness.bus().publish(&OrderPlaced { number: 7 }).await?;
+    harness.publish(&OrderPlaced { number: 7 }).await?;
     harness.quiescent().await;
     assert_eq!(seen.load(Ordering::SeqCst), 1);
     let paid = harness.published::<OrderPaid>();
@@ -125,7 +173,7 @@ async fn a_consumer_returns_an_error_of_its_own() -> Outcome {
     let endpoint = Endpoint::new("warehouse")
         .consumer(async |_: ConsumeContext<OrderPlaced>| Err::<(), _>(OutOfStock));
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
-    harness.bus().publish(&OrderPlaced { number: 1 }).await?;
+    harness.publish(&OrderPlaced { number: 1 }).await?;
     let failed = harness.faulted::<OrderPlaced>().wait().await?;
     assert_eq!(failed.error(), Some("out of stock"));
     Ok(())
@@ -144,7 +192,7 @@ async fn what_a_closure_sends_is_its_outcome() -> Outcome {
     });
     let harness = harness.await?;
     let placed = OrderPlaced { number: 7 };
-    harness.bus().send_to(queue("placed"), &placed).await?;
+    harness.send_to(queue("placed"), &placed).await?;
     harness.quiescent().await;
     let consumed = harness.consumed::<OrderPaid>();
     assert_eq!(consumed.only(), OrderPaid { number: 7 });
@@ -191,7 +239,7 @@ async fn replies_have_the_names_of_their_variants() -> Outcome {
 async fn two_are_not_the_only_one() {
     let harness = Harness::start(|bus| bus).await.expect("it starts");
     for number in [1, 2] {
-        let published = harness.bus().publish(&OrderPlaced { number }).await;
+        let published = harness.publish(&OrderPlaced { number }).await;
         published.expect("it is published");
     }
     harness.published::<OrderPlaced>().only();

@@ -63,7 +63,7 @@ fn chain() -> Endpoint {
 #[tokio::test(start_paused = true)]
 async fn quiescence_is_after_everything_that_one_message_caused() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
-    harness.bus().publish(&Step { left: 100 }).await?;
+    harness.publish(&Step { left: 100 }).await?;
     harness.quiescent().await;
     assert_eq!(harness.published::<Step>().count(), 101);
     assert_eq!(harness.consumed::<Step>().count(), 101);
@@ -75,7 +75,7 @@ async fn quiescence_is_after_everything_that_one_message_caused() -> Outcome {
 async fn quiescence_is_known_across_threads() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
     for round in 1..=50 {
-        harness.bus().publish(&Step { left: 20 }).await?;
+        harness.publish(&Step { left: 20 }).await?;
         harness.quiescent().await;
         assert_eq!(harness.consumed::<Step>().count(), 21 * round);
         assert_eq!(harness.published::<Step>().count(), 21 * round);
@@ -98,7 +98,7 @@ async fn hours_of_retries_end_in_a_record_of_the_fault() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(endpoint.consumer(fail)))
         .await?
         .timeout(HOUR * 4);
-    harness.bus().publish(&Step { left: 1 }).await?;
+    harness.publish(&Step { left: 1 }).await?;
     harness.quiescent().await;
     let faulted = harness.faulted::<Step>().all();
     assert_eq!(faulted.len(), 1);
@@ -116,7 +116,7 @@ async fn hours_of_retries_end_in_a_record_of_the_fault() -> Outcome {
 async fn what_is_waited_for_may_come_later() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
     let steps = harness.consumed::<Step>();
-    let publish = async { harness.bus().publish(&Step { left: 9 }).await };
+    let publish = async { harness.publish(&Step { left: 9 }).await };
     let (last, published) = tokio::join!(steps.wait_for(|step| step.left == 0), publish);
     published?;
     assert_eq!(last?.message().left, 0);
@@ -126,7 +126,7 @@ async fn what_is_waited_for_may_come_later() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn what_never_comes_is_an_error_that_says_what_came() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
-    harness.bus().publish(&Step { left: 0 }).await?;
+    harness.publish(&Step { left: 0 }).await?;
     let missing = harness.consumed::<Step>().wait_for(|step| step.left == 7);
     let error = missing.await.unwrap_err().to_string();
     assert!(
@@ -149,7 +149,7 @@ async fn a_stuck_consumer_is_named() -> Outcome {
         .policy(Policy::new().prefetch(2));
     let harness = Harness::start(|bus| bus.endpoint(endpoint.consumer(hang))).await?;
     for left in [1, 2, 3] {
-        harness.bus().publish(&Step { left }).await?;
+        harness.publish(&Step { left }).await?;
     }
     let stuck = harness.try_quiescent().await.unwrap_err();
     let text = stuck.to_string();
@@ -168,7 +168,7 @@ async fn a_stuck_consumer_is_named() -> Outcome {
 async fn waiting_for_a_stuck_consumer_fails_the_test() {
     let endpoint = Endpoint::new("stuck").consumer(hang);
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await.unwrap();
-    harness.bus().publish(&Step { left: 1 }).await.unwrap();
+    harness.publish(&Step { left: 1 }).await.unwrap();
     harness.quiescent().await;
 }
 
@@ -177,7 +177,7 @@ async fn deliveries_that_are_acknowledged_first_are_work_too() -> Outcome {
     let endpoint = Endpoint::new("slow").at_most_once().consumer(work_an_hour);
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
     let harness = harness.timeout(HOUR * 2);
-    harness.bus().publish(&Step { left: 1 }).await?;
+    harness.publish(&Step { left: 1 }).await?;
     harness.quiescent().await;
     assert_eq!(harness.consumed::<Step>().count(), 1);
     Ok(())
@@ -186,7 +186,7 @@ async fn deliveries_that_are_acknowledged_first_are_work_too() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn delayed_messages_are_not_in_flight_until_they_are_due() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
-    let step = harness.bus().publish(&Step { left: 0 });
+    let step = harness.publish(&Step { left: 0 });
     step.delay(HOUR).await?;
     harness.quiescent().await;
     assert!(harness.consumed::<Step>().none());
@@ -201,7 +201,7 @@ async fn delayed_messages_are_not_in_flight_until_they_are_due() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn messages_that_nobody_consumes_are_not_in_flight() -> Outcome {
     let harness = Harness::start(|bus| bus).await?;
-    let sending = harness.bus().send_to("queue:nobody", &Step { left: 0 });
+    let sending = harness.send_to("queue:nobody", &Step { left: 0 });
     sending.await?;
     harness.quiescent().await;
     assert_eq!(harness.sent::<Step>().count(), 1);
@@ -214,7 +214,7 @@ async fn a_paused_endpoint_holds_nothing_up() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
     let endpoint = harness.bus().endpoint("chain").unwrap();
     endpoint.pause().await;
-    harness.bus().publish(&Step { left: 0 }).await?;
+    harness.publish(&Step { left: 0 }).await?;
     harness.quiescent().await;
     assert!(harness.consumed::<Step>().none());
     endpoint.resume().await?;
@@ -255,7 +255,7 @@ async fn duplicates_are_marked() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain().idempotency(store))).await?;
     let id = Uuid::from_u128(7);
     for _ in 0..2 {
-        let step = harness.bus().publish(&Step { left: 0 });
+        let step = harness.publish(&Step { left: 0 });
         step.message_id(id).await?;
         harness.quiescent().await;
     }
@@ -275,7 +275,7 @@ async fn what_cannot_be_read_is_counted_and_named() -> Outcome {
     }
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
     let left = "many".to_owned();
-    harness.bus().publish(&OtherStep { left }).await?;
+    harness.publish(&OtherStep { left }).await?;
     harness.quiescent().await;
     let faulted = harness.faulted::<Step>();
     assert_eq!(faulted.count(), 1);

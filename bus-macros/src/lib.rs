@@ -1,7 +1,8 @@
-//! The derives of `bus_core`; use them through it.
+//! The derives of `bus_core`, and its attribute for consumers; use them through it.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod consumers;
 mod expand;
 mod name;
 mod options;
@@ -42,7 +43,7 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// | in `#[message(…)]` | means |
 /// |---|---|
-/// | `"Namespace:Name"` | the wire name, first; nested types are joined by `+` |
+/// | `"Namespace:Name"` | the wire name, first, with a namespace; nested types are joined by `+` |
 /// | `implements("A:B", …)` | base contracts: their consumers receive this type too |
 /// | `alias("A:Old", …)` | names that consumers of this type still accept |
 /// | `correlation = "member"` | the member, a `Uuid` or `Option<Uuid>`, that gives the correlation id |
@@ -108,5 +109,52 @@ pub fn derive_reply(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     reply::reply(&input)
         .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes each method of an `impl` block the consumer of the message that it takes.
+///
+/// One instance is shared by all of them: `Endpoint::consumers` takes it. Each method is a
+/// `Consumer` of its message, and may return any error that becomes a `ConsumeError`. Methods that
+/// are no consumers belong in another `impl` block.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use bus_core::consume::consumers;
+/// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, SendError};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:OrderPaid")] struct OrderPaid {}
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:OrderShipped")] struct OrderShipped {}
+///
+/// #[derive(Default)]
+/// struct Shipping {
+///     shipped: AtomicU32,
+/// }
+///
+/// #[consumers]
+/// impl Shipping {
+///     async fn ship(&self, ctx: ConsumeContext<OrderPaid>) -> Result<(), SendError> {
+///         ctx.publish(&OrderShipped {}).await
+///     }
+///
+///     async fn count(&self, _: ConsumeContext<OrderShipped>) -> ConsumeResult {
+///         self.shipped.fetch_add(1, Relaxed);
+///         Ok(())
+///     }
+/// }
+///
+/// let endpoint = Endpoint::new("shipping").consumers(Shipping::default());
+/// # let _ = endpoint;
+/// ```
+#[proc_macro_attribute]
+pub fn consumers(options: TokenStream, item: TokenStream) -> TokenStream {
+    let written = proc_macro2::TokenStream::from(item.clone());
+    let expanded = consumers::consumers(&options.into(), item.into());
+    expanded
+        .unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            // The block stays, so that its own errors are seen, and no others follow.
+            quote::quote!(#written #error)
+        })
         .into()
 }

@@ -12,12 +12,19 @@ pub(crate) fn check(literal: &LitStr) -> syn::Result<()> {
         None if entity_length(&text, None) > MAX_NAME => {
             "its exchange name would be longer than 255 bytes"
         }
+        None if !has_namespace(&text) => "it has no namespace, and MassTransit refuses such a type",
         None => return Ok(()),
         Some(problem) => problem,
     };
     let message =
         format!("`{text}` is not a message type name: {problem}; write it as Namespace:Name");
     Err(syn::Error::new(literal.span(), message))
+}
+
+fn has_namespace(text: &str) -> bool {
+    text.split('[')
+        .next()
+        .is_some_and(|plain| plain.contains(':'))
 }
 
 /// The fault of a name; `None` if it is valid.

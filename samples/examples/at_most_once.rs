@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let harness = Harness::start(|bus| bus.endpoint(tracking)).await?;
 
     for kilometre in 1..=2 {
-        harness.bus().publish(&ParcelMoved { kilometre }).await?;
+        harness.publish(&ParcelMoved { kilometre }).await?;
     }
     let lost = harness.faulted::<ParcelMoved>().wait().await?;
     let seen = harness.consumed::<ParcelMoved>().wait().await?;

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for number in ["A-7", "A-7"].map(str::to_owned) {
         let command = CreateInvoice { number };
-        harness.bus().send_to("queue:invoicing", &command).await?;
+        harness.send_to("queue:invoicing", &command).await?;
     }
     harness.quiescent().await;
 

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         )
         .consumer(create);
     let harness = Harness::start(|bus| bus.endpoint(invoicing)).await?;
-    let command = || harness.bus().send_to("queue:invoicing", &CreateInvoice {});
+    let command = || harness.send_to("queue:invoicing", &CreateInvoice {});
 
     command().header("Tenant", "north").await?;
     command().await?; // refused

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     .await?;
 
     let number = "A-7".to_owned();
-    harness.bus().publish(&InvoiceCreated { number }).await?;
+    harness.publish(&InvoiceCreated { number }).await?;
     harness.quiescent().await;
 
     let received = harness.consumed::<InvoiceCreated>();

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for cents in [120, 0] {
         let command = TakePayment { cents };
-        harness.bus().send_to("queue:payments", &command).await?;
+        harness.send_to("queue:payments", &command).await?;
     }
     harness.quiescent().await;
 

@@ -2,7 +2,8 @@
 //! Shares a state between a function and a consumer of two messages.
 #![allow(clippy::print_stdout)]
 
-use bus_core::{ConsumeContext, ConsumeResult, Consumer, Endpoint, Message, SendError};
+use bus_core::consume::consumers;
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, SendError};
 use bus_inmemory::Harness;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
@@ -21,14 +22,15 @@ async fn pay(paid: Arc<AtomicU64>, ctx: ConsumeContext<InvoiceCreated>) -> Resul
 }
 
 struct Shipping(AtomicU64);
-impl Consumer<InvoiceCreated> for Shipping {
-    async fn consume(&self, _: ConsumeContext<InvoiceCreated>) -> ConsumeResult {
+
+#[consumers]
+impl Shipping {
+    async fn pack(&self, _: ConsumeContext<InvoiceCreated>) -> ConsumeResult {
         self.0.fetch_add(1, Relaxed);
         Ok(())
     }
-}
-impl Consumer<InvoicePaid> for Shipping {
-    async fn consume(&self, _: ConsumeContext<InvoicePaid>) -> ConsumeResult {
+
+    async fn ship(&self, _: ConsumeContext<InvoicePaid>) -> ConsumeResult {
         self.0.fetch_add(1, Relaxed);
         Ok(())
     }
@@ -38,11 +40,9 @@ impl Consumer<InvoicePaid> for Shipping {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (paid, shipping) = (Arc::<AtomicU64>::default(), Arc::new(Shipping(0.into())));
     let payments = Endpoint::new("payments").consumer_with(Arc::clone(&paid), pay);
-    let shipments = Endpoint::new("shipping")
-        .consumer_of::<InvoiceCreated>(Arc::clone(&shipping))
-        .consumer_of::<InvoicePaid>(Arc::clone(&shipping));
+    let shipments = Endpoint::new("shipping").consumers(Arc::clone(&shipping));
     let harness = Harness::start(|bus| bus.endpoint(payments).endpoint(shipments)).await?;
-    harness.bus().publish(&InvoiceCreated {}).await?;
+    harness.publish(&InvoiceCreated {}).await?;
     harness.quiescent().await;
     assert_eq!((paid.load(Relaxed), shipping.0.load(Relaxed)), (1, 2));
     println!("1 payment; shipping consumed 2 messages");

@@ -38,7 +38,7 @@ fn invoicing(bus: BusBuilder) -> BusBuilder {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let harness = Harness::start(invoicing).await?;
     let command = CreateInvoice { number: 7 };
-    harness.bus().send_to("queue:invoicing", &command).await?;
+    harness.send_to("queue:invoicing", &command).await?;
     harness.quiescent().await;
 
     let created = harness.published::<InvoiceCreated>().only();

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for region in ["north.city", "north.coast", "south.city", "south.hills"] {
         let region = region.to_owned();
-        harness.bus().publish(&OrderShipped { region }).await?;
+        harness.publish(&OrderShipped { region }).await?;
     }
     harness.quiescent().await;
 

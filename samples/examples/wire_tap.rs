@@ -34,10 +34,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let harness = Harness::start(|bus| bus.endpoint(invoicing).endpoint(audit)).await?;
 
     harness
-        .bus()
         .send_to("queue:invoicing", &CreateInvoice {})
         .await?;
-    harness.bus().publish(&InvoicePaid {}).await?;
+    harness.publish(&InvoicePaid {}).await?;
     harness.quiescent().await;
 
     for endpoint in ["invoicing", "audit"] {

@@ -161,7 +161,7 @@ async fn an_invoice_is_paid_once_and_a_prepaid_one_not_again() -> Outcome {
         ..invoice_of(&order())
     };
     for invoice in [&unpaid, &prepaid, &unpaid] {
-        harness.bus().publish(invoice).await?;
+        harness.publish(invoice).await?;
     }
     harness.quiescent().await;
     assert_eq!(account.count(), 1);
@@ -178,14 +178,14 @@ async fn goods_ship_when_invoice_and_payment_are_there_in_either_order() -> Outc
     let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
     let (first, second) = (order(), order());
 
-    harness.bus().publish(&invoice_of(&first)).await?;
-    harness.bus().publish(&payment_of(&second)).await?;
+    harness.publish(&invoice_of(&first)).await?;
+    harness.publish(&payment_of(&second)).await?;
     harness.quiescent().await;
     assert_eq!((warehouse.shipped(), warehouse.parked()), (0, 2));
     assert!(harness.published::<ShipmentSent>().none());
 
-    harness.bus().publish(&payment_of(&first)).await?;
-    harness.bus().publish(&invoice_of(&second)).await?;
+    harness.publish(&payment_of(&first)).await?;
+    harness.publish(&invoice_of(&second)).await?;
     harness.quiescent().await;
     assert_eq!((warehouse.shipped(), warehouse.parked()), (2, 0));
     assert_eq!(warehouse.paid_first(), 1);
@@ -206,7 +206,7 @@ async fn prepaid_goods_ship_without_a_payment() -> Outcome {
         prepaid: true,
         ..invoice_of(&order())
     };
-    harness.bus().publish(&invoice).await?;
+    harness.publish(&invoice).await?;
     harness.quiescent().await;
     assert_eq!(warehouse.shipped(), 1);
     assert_eq!(harness.published::<ShipmentSent>().count(), 1);
@@ -219,8 +219,8 @@ async fn goods_ship_once_however_often_the_halves_come() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
     let command = order();
     for _ in 0..3 {
-        harness.bus().publish(&invoice_of(&command)).await?;
-        harness.bus().publish(&payment_of(&command)).await?;
+        harness.publish(&invoice_of(&command)).await?;
+        harness.publish(&payment_of(&command)).await?;
     }
     harness.quiescent().await;
     assert_eq!(warehouse.shipped(), 1);
@@ -259,8 +259,8 @@ async fn a_service_that_was_down_finds_its_messages() -> Outcome {
         .ok_or("no endpoint")?;
     endpoint.pause().await;
     let command = order();
-    harness.bus().publish(&invoice_of(&command)).await?;
-    harness.bus().publish(&payment_of(&command)).await?;
+    harness.publish(&invoice_of(&command)).await?;
+    harness.publish(&payment_of(&command)).await?;
     assert_eq!(harness.transport().waiting(shipping::QUEUE), Some(2));
     assert_eq!(warehouse.shipped(), 0);
     endpoint.resume().await?;
@@ -276,7 +276,6 @@ async fn readings_are_shown_and_never_again() -> Outcome {
         Harness::start(|bus| bus.endpoint(thermometer::endpoint(display.clone()))).await?;
     for reading in 0..5 {
         harness
-            .bus()
             .publish(&TemperatureReading {
                 reading,
                 celsius: 4.5,

@@ -133,7 +133,7 @@ async fn the_reply_queue_belongs_to_its_connection_and_expires() {
         .unwrap();
     let asked = bus
         .request::<Answered>(&Ask { number: 1 })
-        .timeout(Duration::from_secs(600));
+        .deadline(Duration::from_secs(600));
     let asked = tokio::spawn(asked.into_future());
     let listing = async |what: &[&str]| list(broker, &[&["-p", &vhost], what].concat()).await;
     let columns = ["list_queues", "name", "exclusive", "durable", "arguments"];

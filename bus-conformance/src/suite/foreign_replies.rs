@@ -42,7 +42,7 @@ impl Counter {
             .bus
             .request::<Answered>(&Ask { number: 7 })
             .to(format!("queue:{}", self.queue))
-            .timeout(PATIENCE);
+            .deadline(PATIENCE);
         let waiting = tokio::spawn(request.into_future());
         let asked: Value = serde_json::from_slice(&self.reader.next().await.body)?;
         let member = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();

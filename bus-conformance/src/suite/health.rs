@@ -114,9 +114,9 @@ async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome 
     assert!(bus.health().is_healthy(), "nothing was asked yet");
     let asked = bus.request::<Answered>(&Ask { number: 1 });
     let asked = asked.to(format!("queue:{silent}"));
-    let answer = asked.timeout(Duration::from_secs(1)).await;
+    let answer = asked.deadline(Duration::from_secs(1)).await;
     let error = answer.err().ok_or("no answer")?;
-    assert!(matches!(error, RequestError::Timeout { .. }), "{error}");
+    assert!(matches!(error, RequestError::TimedOut { .. }), "{error}");
     assert!(error.to_string().contains("it is locked"), "{error}");
     let health = bus.health();
     assert!(

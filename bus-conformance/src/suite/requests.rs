@@ -51,7 +51,7 @@ async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
     let client = stage.bus().start().await?;
     let reply = client
         .request::<Answered>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .response()
         .await?;
     assert_eq!(reply.message().number, 7);
@@ -72,7 +72,7 @@ async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ask>::new();
     let endpoint = noting_responder(stage, &seen);
     let bus = stage.start(endpoint).await?;
-    let ask = |number| bus.request::<Answered>(&Ask { number }).timeout(PATIENCE);
+    let ask = |number| bus.request::<Answered>(&Ask { number }).deadline(PATIENCE);
     ask(1).response().await?;
     assert!(seen.next().await.incoming().durable);
     ask(2).transient().response().await?;
@@ -101,13 +101,13 @@ async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
         .endpoint(endpoint("named", 2))
         .start()
         .await?;
-    let routed: Answered = bus.request(&Ask { number: 0 }).timeout(PATIENCE).await?;
+    let routed: Answered = bus.request(&Ask { number: 0 }).deadline(PATIENCE).await?;
     assert_eq!(routed.number, 1);
     let address = format!("queue:{}", stage.name("named"));
     let named: Answered = bus
         .request(&Ask { number: 0 })
         .to(address)
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await?;
     assert_eq!(named.number, 2);
     bus.shutdown().await?;
@@ -136,7 +136,7 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
     let bus = stage.start(endpoint).await?;
     let requests = (0..COUNT).map(|number| {
         bus.request::<Answered>(&Ask { number })
-            .timeout(PATIENCE)
+            .deadline(PATIENCE)
             .into_future()
     });
     let release = async {
@@ -173,7 +173,7 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
     assert!(request.await.is_err_and(|error| error.is_cancelled()));
     nothing_pending(&bus).await;
     gate.open();
-    let next: Answered = bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let next: Answered = bus.request(&Ask { number: 2 }).deadline(PATIENCE).await?;
     assert_eq!(next.number, 2);
     bus.shutdown().await?;
     assert_eq!(
@@ -202,10 +202,10 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
     ));
     let bus = stage.start(endpoint).await?;
     let first: OneOf2<Answered, Declined> =
-        bus.request(&Ask { number: 1 }).timeout(PATIENCE).await?;
+        bus.request(&Ask { number: 1 }).deadline(PATIENCE).await?;
     assert_eq!(first, OneOf2::First(Answered { number: 1 }));
     let second: OneOf2<Answered, Declined> =
-        bus.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+        bus.request(&Ask { number: 2 }).deadline(PATIENCE).await?;
     assert_eq!(second, OneOf2::Second(Declined { number: 2 }));
     bus.shutdown().await?;
     Ok(())
@@ -219,7 +219,7 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
         (),
         |(), ctx: ConsumeContext<Ordered>| async move {
             let number = ctx.message().number;
-            let told: Answered = ctx.request(&Ask { number }).timeout(PATIENCE).await?;
+            let told: Answered = ctx.request(&Ask { number }).deadline(PATIENCE).await?;
             Ok(ctx
                 .respond(&Answered {
                     number: told.number + 1,
@@ -237,7 +237,7 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
         .await?;
     let outer = bus
         .request::<Answered>(&Ordered { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .response()
         .await?;
     assert_eq!(outer.message().number, 2);
@@ -271,7 +271,7 @@ async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
         .await?;
     let reply = bus
         .request::<Answered>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .response()
         .await?;
     assert!(reply.envelope().request_id.is_some());
@@ -287,7 +287,7 @@ async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
     let ask = |bus: &Bus, number| {
-        let request = bus.request::<Answered>(&Ask { number }).timeout(PATIENCE);
+        let request = bus.request::<Answered>(&Ask { number }).deadline(PATIENCE);
         async move { request.await.map(|told| (number, told.number)) }
     };
     let requests =

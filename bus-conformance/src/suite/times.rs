@@ -71,7 +71,7 @@ async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome 
     let asking = bus.request::<Answered>(&Ask { number: 1 });
     let told = asking
         .to(format!("queue:{asked}"))
-        .timeout(Duration::MAX)
+        .deadline(Duration::MAX)
         .await?;
     assert_eq!(told.number, 7);
     bus.shutdown().await?;

@@ -21,7 +21,7 @@ async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome 
     let bus = stage.start(endpoint).await?;
     let error = bus
         .request::<Answered>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Fault(fault)) = error else {
         panic!("the request must end with a fault, not {error:?}");
@@ -75,10 +75,10 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
-    let asked = bus.request::<Answered>(&Ask { number: 1 }).timeout(limit);
+    let asked = bus.request::<Answered>(&Ask { number: 1 }).deadline(limit);
     let outcome = within("the timeout", asked.into_future()).await;
     assert!(
-        matches!(outcome, Err(RequestError::Timeout { .. })),
+        matches!(outcome, Err(RequestError::TimedOut { .. })),
         "{outcome:?}"
     );
     assert!(started.elapsed() >= limit);
@@ -86,9 +86,9 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
     let silent = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
-        .timeout(limit)
+        .deadline(limit)
         .await;
-    let Err(RequestError::Timeout { request, after, .. }) = silent else {
+    let Err(RequestError::TimedOut { request, after, .. }) = silent else {
         panic!("the request must time out, not {silent:?}");
     };
     assert_eq!(
@@ -105,7 +105,7 @@ async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
     let server = responder(stage).await?;
     let error = server
         .request::<Declined>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(error @ RequestError::UnexpectedReply { .. }) = error else {
         panic!("the reply must be refused, not {error:?}");
@@ -158,7 +158,7 @@ async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
     let bus = stage.bus().start().await?;
     let address = format!("queue:{}", stage.name("silent"));
     let request = bus.request::<Answered>(&Ask { number: 1 }).to(address);
-    let waiting = tokio::spawn(request.timeout(Duration::from_secs(600)).into_future());
+    let waiting = tokio::spawn(request.deadline(Duration::from_secs(600)).into_future());
     eventually("the request is pending", || async {
         bus.pending_requests() == 1
     })
@@ -189,7 +189,7 @@ async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stag
     let outcome = bus
         .request::<Answered>(&request)
         .to(format!("queue:{queue}"))
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Fault(fault)) = outcome else {
         panic!("the request must end with a fault, not {outcome:?}");
@@ -211,7 +211,7 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
     let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 1 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.exceptions[0].message == "not today"),
@@ -235,7 +235,10 @@ async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
         orphan.body = body.to_string().into();
         wire.send(orphan).await;
     }
-    let told: Answered = server.request(&Ask { number: 2 }).timeout(PATIENCE).await?;
+    let told: Answered = server
+        .request(&Ask { number: 2 })
+        .deadline(PATIENCE)
+        .await?;
     assert_eq!(told.number, 2);
     server.shutdown().await?;
     assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
@@ -256,7 +259,7 @@ async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outco
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
-        .timeout(Duration::from_secs(600));
+        .deadline(Duration::from_secs(600));
     let outcome = within("the error", request).await;
     let Err(RequestError::Send(error)) = outcome else {
         panic!("the request must not be sent, but {outcome:?}");
@@ -273,7 +276,7 @@ async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
     bus.shutdown().await?;
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
-        .timeout(Duration::from_secs(600));
+        .deadline(Duration::from_secs(600));
     let outcome = within("the error", request).await;
     let Err(RequestError::Send(error)) = outcome else {
         panic!("the bus is stopped, but {outcome:?}");
@@ -302,7 +305,7 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
     let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     let Err(RequestError::Decode(error)) = outcome else {
         panic!("the reply cannot be read, but {outcome:?}");
@@ -319,7 +322,7 @@ async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcom
     let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("out of paper")),
@@ -338,7 +341,7 @@ async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn 
     let bus = stage.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
-        .timeout(PATIENCE)
+        .deadline(PATIENCE)
         .await;
     assert!(
         matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("broken")),
@@ -357,10 +360,10 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let asked = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address.as_str())
-        .timeout(Duration::from_millis(200));
+        .deadline(Duration::from_millis(200));
     let outcome = asked.await;
     assert!(
-        matches!(outcome, Err(RequestError::Timeout { .. })),
+        matches!(outcome, Err(RequestError::TimedOut { .. })),
         "{outcome:?}"
     );
     // It was sent before this one, which stays.

@@ -17,8 +17,8 @@ use crate::message::Message;
 use crate::observe::health::worse;
 use crate::observe::{BusHealth, EndpointHealth};
 use crate::receive::{EndpointRunner, GOODBYE};
-use crate::request::{Reply, Requesting, Requests};
-use crate::send::{Outbound, Sending};
+use crate::request::{Asked, Reply, Requesting, Requests};
+use crate::send::{Outbound, Sending, Sent};
 use crate::transport::{Address, Health, InvalidAddress, TransportError};
 use stop::{Ending, Stop};
 
@@ -119,13 +119,13 @@ impl Bus {
     ///
     /// The reply is a document for a query, or a reply to a command. The request goes to the
     /// address of its [`route`](crate::BusBuilder::route), else to the endpoints subscribed to its
-    /// type. Default timeout: the deadline of the bus.
+    /// type. Default deadline: that of the bus.
     pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
         let outbound = &self.inner.outbound;
-        Requesting::new(
+        Sending::new(
             outbound.request(query, None),
             Arc::clone(outbound),
-            Arc::clone(&self.inner.requests),
+            Asked::of(&self.inner.requests),
         )
     }
 
@@ -201,7 +201,8 @@ impl Bus {
 
     fn sending(&self, context: Result<crate::send::SendContext, SendError>) -> Sending {
         let outbound = &self.inner.outbound;
-        Sending::new(context, Arc::clone(outbound), outbound.direct())
+        let sent = Sent::through(outbound.direct());
+        Sending::new(context, Arc::clone(outbound), sent)
     }
 }
 

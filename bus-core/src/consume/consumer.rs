@@ -17,7 +17,8 @@ use crate::message::{Contract, Envelope, Message, MessageType};
 
 /// Consumes messages of type `M`.
 ///
-/// Write a struct with the fields it needs, or pass an async function.
+/// Write a struct with the fields it needs, or pass an async function. A struct whose methods
+/// consume several messages has [`#[consumers]`](crate::consume::consumers) on them.
 ///
 /// One consumer serves many messages at once, so it is shared. `Ok` acknowledges the message. `Err`
 /// is retried as the endpoint says, then becomes a [`Fault`](crate::Fault) and a copy in the error
@@ -50,7 +51,7 @@ use crate::message::{Contract, Envelope, Message, MessageType};
     message = "`{Self}` is not a consumer of `{M}`",
     label = "not a consumer",
     note = "a function is one if it is `async`, takes `ConsumeContext<Message>` by value and returns `ConsumeResult`",
-    note = "a type is one if it implements `Consumer<Message>`; of several messages, name one with `consumer_of::<Message>`"
+    note = "a type is one if it implements `Consumer<Message>`; of several messages, name one with `consumer_of::<Message>`, or put `#[consumers]` on its methods"
 )]
 pub trait Consumer<M>: Send + Sync + 'static {
     /// Handles one message.

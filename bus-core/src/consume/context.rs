@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::receive_context::ReceiveContext;
 use crate::error::{SendError, SendErrorKind};
 use crate::message::{Envelope, HeaderValue, Headers, Intent, Message, TraceContext};
-use crate::request::{Reply, Requesting};
+use crate::request::{Asked, Reply, Requesting};
 use crate::send::reply::address_reply;
 use crate::send::sent_ids::origin_id;
-use crate::send::{Dispatch, Origin, Outbound, SendContext, Sending, SentIds};
+use crate::send::{Dispatch, Origin, Outbound, SendContext, Sending, Sent, SentIds};
 use crate::transport::{Address, Incoming, InvalidAddress};
 
 /// A message whose type is not known, as middleware sees it.
@@ -238,10 +238,10 @@ impl<M: ?Sized> ConsumeContext<M> {
     pub fn request<R: Reply>(&self, query: &impl Message) -> Requesting<R> {
         let outbound = self.outbound();
         let context = outbound.request(query, Some(&self.origin()));
-        Requesting::new(
+        Sending::new(
             self.with_derived_id(context),
             Arc::clone(outbound),
-            Arc::clone(&self.received().endpoint.requests),
+            Asked::of(&self.received().endpoint.requests),
         )
     }
 
@@ -281,7 +281,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         Sending::new(
             self.with_derived_id(context),
             Arc::clone(self.outbound()),
-            Arc::clone(&self.attempt.dispatch),
+            Sent::through(Arc::clone(&self.attempt.dispatch)),
         )
     }
 }

@@ -1,6 +1,7 @@
 //! Consumers, and the context in which they handle one message.
 
 pub(crate) mod consumer;
+pub(crate) mod consumers;
 pub(crate) mod context;
 pub(crate) mod progress;
 pub(crate) mod receive_context;
@@ -8,7 +9,10 @@ pub(crate) mod slots;
 pub(crate) mod troubles;
 pub(crate) mod waits;
 
+#[cfg(feature = "macros")]
+pub use bus_macros::consumers;
 pub(crate) use consumer::{Consumer, Handler, RawMessage, Registration};
+pub use consumers::{ConsumerSet, Consumers};
 pub use context::AnyMessage;
 pub(crate) use context::ConsumeContext;
 pub(crate) use progress::Progress;

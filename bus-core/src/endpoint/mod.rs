@@ -8,8 +8,9 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
-use crate::consume::{ConsumeContext, Consumer, RawMessage, Registration};
+use crate::consume::{ConsumeContext, Consumer, ConsumerSet, Consumers, RawMessage, Registration};
 use crate::error::ConsumeError;
 use crate::message::{Contract, HeaderValue, Message};
 use crate::middleware::{Idempotency, Retry};
@@ -162,6 +163,16 @@ impl Endpoint {
     /// Adds a consumer of `M`, for a type that consumes several messages.
     pub fn consumer_of<M: Message>(self, consumer: impl Consumer<M>) -> Self {
         self.consumer::<M, _>(consumer)
+    }
+
+    /// Adds one instance as the consumer of each message that a method of it takes.
+    ///
+    /// [`#[consumers]`](crate::consume::consumers) on an `impl` block makes a type such consumers.
+    pub fn consumers(mut self, consumers: impl Consumers) -> Self {
+        let mut set = ConsumerSet::default();
+        Arc::new(consumers).add_to(&mut set);
+        self.registrations.extend(set.registrations);
+        self
     }
 
     /// Adds a consumer of every message, of any type, that has no other consumer here.

@@ -21,10 +21,10 @@ pub enum RequestError {
     ///
     /// The request may have been handled all the same, or no consumer of it is running.
     #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(NOBODY))]
-    Timeout {
+    TimedOut {
         /// URN of the request.
         request: String,
-        /// The timeout of the request.
+        /// The deadline of the request.
         after: Duration,
         /// The reason why no reply could come, where the bus knows one.
         ///

@@ -10,4 +10,4 @@ pub use error::RemoteFault;
 pub(crate) use inbox::Requests;
 pub(crate) use reply::Reply;
 pub use reply::{OneOf2, OneOf3, Response};
-pub use requesting::Requesting;
+pub use requesting::{Asked, Requesting};

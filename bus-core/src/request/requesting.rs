@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -16,118 +15,49 @@ use super::error::{RemoteFault, RequestError};
 use super::inbox::Requests;
 use super::pending::Answer;
 use super::reply::{Reply, Response};
-use crate::codec::Codec;
-use crate::error::{SendError, SendErrorKind};
-use crate::message::{Envelope, HeaderName, HeaderValue, Intent};
-use crate::send::{Outbound, SendContext};
+use crate::error::SendError;
+use crate::message::{Envelope, HeaderValue, Intent};
+use crate::send::{Outbound, SendContext, Sending};
 use crate::transport::{Address, InvalidAddress, Target};
 
 /// A request about to be sent: set options, then await the reply.
 ///
-/// Nothing is sent unless it is awaited. Dropping the future cancels the wait. The type of the
-/// reply is the type that the caller expects; see [`Reply`] for several.
+/// The options are those of [`Sending`]. Nothing is sent unless it is awaited. Dropping the future
+/// cancels the wait. The type of the reply is the type that the caller expects; see [`Reply`] for
+/// several.
 ///
 /// # Errors
 /// Awaiting gives a [`RequestError`]: no reply in time, a fault of the responder, or a failure to
 /// send.
-#[must_use = "nothing is asked unless it is awaited"]
-pub struct Requesting<R> {
-    context: Result<SendContext, SendError>,
-    outbound: Arc<Outbound>,
+pub type Requesting<R> = Sending<Asked<R>>;
+
+/// Ending of a [`Requesting`]: the reply to the message.
+pub struct Asked<R> {
     requests: Arc<Requests>,
-    timeout: Duration,
     reply: PhantomData<fn() -> R>,
 }
 
-impl<R: Reply> Requesting<R> {
-    pub(crate) fn new(
-        context: Result<SendContext, SendError>,
-        outbound: Arc<Outbound>,
-        requests: Arc<Requests>,
-    ) -> Self {
-        let timeout = outbound.deadline();
+impl<R> Asked<R> {
+    pub(crate) fn of(requests: &Arc<Requests>) -> Self {
         Self {
-            context,
-            outbound,
-            requests,
-            timeout,
+            requests: Arc::clone(requests),
             reply: PhantomData,
         }
     }
+}
 
-    fn set(mut self, change: impl FnOnce(&mut SendContext)) -> Self {
-        if let Ok(context) = &mut self.context {
-            change(context);
-        }
-        self
-    }
-
-    /// Limits the wait for the reply; also the time to live of the request itself.
-    ///
-    /// `Duration::MAX` is without end. Default: the bus's
-    /// [`deadline`](crate::BusBuilder::deadline), 30 s unless set.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets the message id, instead of a fresh or derived one.
-    ///
-    /// A request of a consumer has the same id whenever its message is handled again, so that an
-    /// idempotent service answers it with the reply that it gave before. Give a fresh id where
-    /// another attempt wants another answer.
-    pub fn message_id(self, id: Uuid) -> Self {
-        self.set(|context| context.envelope.message_id = Some(id))
-    }
-
-    /// Adds a header; one with the same name, in any case of letters, is replaced.
-    pub fn header(self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
-        self.set(|context| context.envelope.headers.insert(name, value))
-    }
-
-    /// Sets the priority: higher ones are served first on a queue with priorities.
-    ///
-    /// Default: that of the message being consumed, if any.
-    pub fn priority(self, priority: u8) -> Self {
-        self.set(|context| context.priority = Some(priority))
-    }
-
-    /// Keeps the request in the broker's memory only: lost when the broker restarts.
-    ///
-    /// The wait then ends in a timeout. Saves the broker's write to disk; for requests that are
-    /// cheap to repeat.
-    pub fn transient(self) -> Self {
-        self.set(|context| context.durable = false)
-    }
-
-    /// Sets the encoding, instead of that of the endpoint or bus.
-    pub fn codec(self, codec: Codec) -> Self {
-        self.set(|context| context.codec = codec)
-    }
-
+impl<R: Reply> Sending<Asked<R>> {
     /// Sends the request to this address, not to the route or to subscribers.
     ///
-    /// An address that cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute)
-    /// when the request is awaited.
-    pub fn to<A: TryInto<Address, Error: Into<InvalidAddress>>>(mut self, address: A) -> Self {
-        match address.try_into().map_err(Into::into) {
-            Ok(address) => {
-                let uri = address.to_uri(&self.outbound.base).into();
-                self.set(|context| {
-                    context.intent = Intent::Send;
-                    context.mandatory =
-                        matches!(address.target(), Target::Queue(_) | Target::Inbox(_));
-                    context.target = address.target();
-                    context.envelope.destination_address = Some(uri);
-                })
-            }
-            Err(error) => {
-                self.context =
-                    Err(SendError::new(SendErrorKind::NoRoute, error.to_string())
-                        .with_source(error));
-                self
-            }
-        }
+    /// An address that cannot be read gives an error of kind
+    /// [`NoRoute`](crate::error::SendErrorKind::NoRoute) when the request is awaited.
+    pub fn to<A: TryInto<Address, Error: Into<InvalidAddress>>>(self, address: A) -> Self {
+        self.address(address, |context, address, uri| {
+            context.intent = Intent::Send;
+            context.mandatory |= matches!(address.target(), Target::Queue(_) | Target::Inbox(_));
+            context.target = address.target();
+            context.envelope.destination_address = Some(uri);
+        })
     }
 
     /// Awaits the reply with its metadata.
@@ -138,11 +68,10 @@ impl<R: Reply> Requesting<R> {
         let Self {
             context,
             outbound,
-            requests,
-            timeout: limit,
-            ..
+            ending: Asked { requests, .. },
         } = self;
         let mut context = context?;
+        let limit = context.deadline;
         let request = context
             .envelope
             .message_types
@@ -158,13 +87,12 @@ impl<R: Reply> Requesting<R> {
                 "MT-Request-AcceptType",
                 HeaderValue::List(R::accept_types()),
             );
-            context.ttl = Some(limit);
-            context.deadline = context.deadline.min(limit);
+            context.ttl = Some(context.ttl.map_or(limit, |ttl| ttl.min(limit)));
             ask(&outbound, context, reply).await
         });
         match answer.await {
             Ok(envelope) => understand(envelope?),
-            Err(_) => Err(RequestError::Timeout {
+            Err(_) => Err(RequestError::TimedOut {
                 request,
                 after: limit,
                 reason: requests.trouble(),
@@ -216,7 +144,7 @@ fn understand<R: Reply>(envelope: Envelope) -> Result<Response<R>, RequestError>
     })
 }
 
-impl<R: Reply> IntoFuture for Requesting<R> {
+impl<R: Reply> IntoFuture for Sending<Asked<R>> {
     type Output = Result<R, RequestError>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -225,11 +153,8 @@ impl<R: Reply> IntoFuture for Requesting<R> {
     }
 }
 
-impl<R> fmt::Debug for Requesting<R> {
+impl<R> fmt::Debug for Asked<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Requesting")
-            .field("context", &self.context)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        f.write_str("Asked")
     }
 }

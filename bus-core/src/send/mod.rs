@@ -16,5 +16,5 @@ pub use filter::SendFilter;
 pub(crate) use outbound::{Origin, Outbound, OutboundSettings, ReplyAddresses};
 pub(crate) use outbox::{Held, Outbox};
 pub use sealed::SealedMessage;
-pub use sending::{SendFuture, Sending};
+pub use sending::{SendFuture, Sending, Sent};
 pub(crate) use sent_ids::SentIds;

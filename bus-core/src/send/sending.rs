@@ -17,7 +17,7 @@ use super::dispatch::Dispatch;
 use super::outbound::Outbound;
 use crate::codec::Codec;
 use crate::error::{SendError, SendErrorKind};
-use crate::message::{Envelope, HeaderName, HeaderValue};
+use crate::message::{HeaderName, HeaderValue};
 use crate::transport::{Address, InvalidAddress};
 
 /// A message about to be sent: set options, then await it.
@@ -26,25 +26,39 @@ use crate::transport::{Address, InvalidAddress};
 /// message id is fixed. Nothing is sent unless it is awaited. `Ok` means that the broker owns the
 /// message, or, inside a consumer, that the outbox holds it until the consumer succeeds.
 ///
+/// `E` says what awaiting it waits for: that it is [`Sent`], or the reply to a
+/// [request](crate::request::Requesting). Both have the options of a message.
+///
 /// # Errors
 /// Awaiting gives a [`SendError`] that belongs to this message alone; by default within 30 s.
 #[must_use = "nothing is sent unless it is awaited"]
-pub struct Sending {
-    context: Result<SendContext, SendError>,
-    outbound: Arc<Outbound>,
+pub struct Sending<E = Sent> {
+    pub(crate) context: Result<SendContext, SendError>,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) ending: E,
+}
+
+/// Ending of a [`Sending`]: the broker, or the outbox, has the message.
+pub struct Sent {
     dispatch: Arc<dyn Dispatch>,
 }
 
-impl Sending {
+impl Sent {
+    pub(crate) fn through(dispatch: Arc<dyn Dispatch>) -> Self {
+        Self { dispatch }
+    }
+}
+
+impl<E> Sending<E> {
     pub(crate) fn new(
         context: Result<SendContext, SendError>,
         outbound: Arc<Outbound>,
-        dispatch: Arc<dyn Dispatch>,
+        ending: E,
     ) -> Self {
         Self {
             context,
             outbound,
-            dispatch,
+            ending,
         }
     }
 
@@ -55,19 +69,21 @@ impl Sending {
         self
     }
 
-    fn address(
+    /// Goes to, or names, an address, unless it cannot be read.
+    pub(crate) fn address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
         mut self,
-        address: Result<Address, InvalidAddress>,
-        set: fn(&mut Envelope) -> &mut Option<Arc<str>>,
+        address: A,
+        set: impl FnOnce(&mut SendContext, &Address, Arc<str>),
     ) -> Self {
-        match (address, &mut self.context) {
+        match (address.try_into().map_err(Into::into), &mut self.context) {
             (Ok(address), Ok(context)) => {
-                *set(&mut context.envelope) = Some(address.to_uri(&self.outbound.base).into());
+                let uri = address.to_uri(&self.outbound.base).into();
+                set(context, &address, uri);
             }
             (Err(error), Ok(_)) => {
-                self.context =
-                    Err(SendError::new(SendErrorKind::NoRoute, error.to_string())
-                        .with_source(error));
+                let text = error.to_string();
+                let error = SendError::new(SendErrorKind::NoRoute, text).with_source(error);
+                self.context = Err(error);
             }
             (_, Err(_)) => {}
         }
@@ -81,7 +97,7 @@ impl Sending {
 
     /// Sets the time to live: the broker drops the message after it.
     ///
-    /// Default, and `Duration::MAX`: without end.
+    /// Default, and `Duration::MAX`: without end; for a request, its deadline.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.set(|context| context.ttl = Some(ttl))
     }
@@ -112,53 +128,23 @@ impl Sending {
 
     /// Sets the message id, instead of a fresh or derived one.
     ///
-    /// For senders that may send the same message twice.
+    /// For senders that may send the same message twice. A request of a consumer has the same id
+    /// whenever its message is handled again, so that an idempotent service answers it with the
+    /// reply that it gave before: give a fresh id where another attempt wants another answer.
     pub fn message_id(self, id: Uuid) -> Self {
         self.set(|context| context.envelope.message_id = Some(id))
     }
 
-    /// Sets the request id: that of the message that this one answers.
-    ///
-    /// For replies that are sent outside of the request's consumer.
-    pub fn request_id(self, id: Uuid) -> Self {
-        self.set(|context| context.envelope.request_id = Some(id))
-    }
-
-    /// Sets the address to which a fault of this message goes.
-    ///
-    /// Without it, a fault goes to the response address, else to subscribers. An address that
-    /// cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute) when the message
-    /// is awaited.
-    pub fn fault_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
-        self,
-        address: A,
-    ) -> Self {
-        self.address(address.try_into().map_err(Into::into), |envelope| {
-            &mut envelope.fault_address
-        })
-    }
-
-    /// Sets the address to which a reply to this message goes.
-    ///
-    /// An address that cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute)
-    /// when the message is awaited.
-    pub fn response_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
-        self,
-        address: A,
-    ) -> Self {
-        self.address(address.try_into().map_err(Into::into), |envelope| {
-            &mut envelope.response_address
-        })
-    }
-
     /// Makes sending an error of kind `Unroutable` if no queue takes the message.
     ///
-    /// Default for sends to a queue, not for publishes.
+    /// Default for sends and requests to a queue, not for what is published.
     pub fn mandatory(self) -> Self {
         self.set(|context| context.mandatory = true)
     }
 
     /// Limits the time that sending may take, waiting for an absent broker included.
+    ///
+    /// The deadline of a request includes the wait for the reply.
     ///
     /// `Duration::MAX` is without end. Default: the bus's
     /// [`deadline`](crate::BusBuilder::deadline), 30 s unless set.
@@ -178,13 +164,50 @@ impl Sending {
     pub fn codec(self, codec: Codec) -> Self {
         self.set(|context| context.codec = codec)
     }
+}
+
+/// Options of a message that is sent, and not asked.
+impl Sending {
+    /// Sets the request id: that of the message that this one answers.
+    ///
+    /// For replies that are sent outside of the request's consumer.
+    pub fn request_id(self, id: Uuid) -> Self {
+        self.set(|context| context.envelope.request_id = Some(id))
+    }
+
+    /// Sets the address to which a fault of this message goes.
+    ///
+    /// Without it, a fault goes to the response address, else to subscribers. An address that
+    /// cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute) when the message
+    /// is awaited.
+    pub fn fault_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        self,
+        address: A,
+    ) -> Self {
+        self.address(address, |context, _, uri| {
+            context.envelope.fault_address = Some(uri);
+        })
+    }
+
+    /// Sets the address to which a reply to this message goes.
+    ///
+    /// An address that cannot be read gives an error of kind [`NoRoute`](SendErrorKind::NoRoute)
+    /// when the message is awaited.
+    pub fn response_address<A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        self,
+        address: A,
+    ) -> Self {
+        self.address(address, |context, _, uri| {
+            context.envelope.response_address = Some(uri);
+        })
+    }
 
     /// Sends at once, past the outbox of the consumer.
     ///
     /// The message leaves even if the consumer that sends it fails later. Each attempt sends it
     /// again.
     pub fn immediately(mut self) -> Self {
-        self.dispatch = self.outbound.direct();
+        self.ending.dispatch = self.outbound.direct();
         self
     }
 }
@@ -229,10 +252,10 @@ impl Future for SendFuture {
         let Sending {
             context,
             outbound,
-            dispatch,
+            ending,
         } = sending;
         let sealed = outbound.pack(context?)?;
-        let mut sent = dispatch.dispatch(sealed);
+        let mut sent = ending.dispatch.dispatch(sealed);
         let outcome = sent.as_mut().poll(cx);
         self.0 = State::Sent(sent);
         outcome
@@ -245,7 +268,13 @@ impl fmt::Debug for SendFuture {
     }
 }
 
-impl fmt::Debug for Sending {
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sent")
+    }
+}
+
+impl<E> fmt::Debug for Sending<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending")
             .field("context", &self.context)

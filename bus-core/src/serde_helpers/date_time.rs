@@ -13,7 +13,7 @@ use crate::message::iso8601;
 /// Read with `Z`, with an offset, or with neither, which counts as UTC: .NET leaves the offset out
 /// where a time's kind is not set. Written in UTC, years outside 1 to 9999 clamped; the offset that
 /// came is not kept. An unset .NET date is the year 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime(pub SystemTime);
 
 impl DateTime {
@@ -26,6 +26,15 @@ impl DateTime {
 impl fmt::Display for DateTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(iso8601::format(self.0).as_str())
+    }
+}
+
+impl fmt::Debug for DateTime {
+    /// Formats as [`Display`](fmt::Display) does.
+    ///
+    /// A message is logged with its dates readable.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -58,5 +67,19 @@ impl From<SystemTime> for DateTime {
 impl From<DateTime> for SystemTime {
     fn from(time: DateTime) -> Self {
         time.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_instant_is_readable_in_debug_texts() {
+        let time = DateTime(SystemTime::UNIX_EPOCH + Duration::from_secs(86_400));
+        let text = format!("{:?}", Some(time));
+        assert!(text.starts_with("Some(1970-01-02T00:00:00"), "{text}");
     }
 }

@@ -62,6 +62,13 @@ impl Message {
     }
 }
 
+/// Turn of a delivery, where everything is delivered twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    First,
+    Second,
+}
+
 /// Message in one queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -70,6 +77,8 @@ pub(crate) struct Entry {
     pub(crate) position: u64,
     /// Time at which the queue gives it up.
     pub(crate) expires: Option<Instant>,
+    /// Turn of its delivery, where everything is delivered twice.
+    pub(crate) turn: Turn,
     /// `true` if it was handed to a consumer before.
     pub(crate) redelivered: bool,
     /// Number of times that it came back.

@@ -2,10 +2,12 @@
 
 mod consumers;
 mod declare;
+mod disorder;
 mod due;
 pub(crate) mod errors;
 mod exchange;
 mod flow;
+mod hold;
 mod message;
 pub(crate) mod publish;
 mod queue;

@@ -8,9 +8,10 @@ use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
 use bus_core::transport::{Incoming, Outgoing, Target, TransportError};
 
 use super::consumers::ConnectionId;
+use super::disorder::Held;
 use super::errors::{self, check_length};
 use super::flow::GivenUp;
-use super::message::{Message, Name};
+use super::message::{Message, Name, Turn};
 use super::state::State;
 
 /// Message that is ready to be published, and the topology that it needs.
@@ -134,7 +135,15 @@ impl State {
     fn put(&mut self, route: &[Name], message: &Arc<Message>) -> Result<(), TransportError> {
         let mut outcome = Ok(());
         for name in route {
-            let put = self.change(name, |queue, flow| queue.put(Arc::clone(message), flow));
+            let held = self.hold(Held {
+                queue: Arc::clone(name),
+                message: Arc::clone(message),
+                turn: Turn::First,
+            });
+            let Err(Held { message, turn, .. }) = held else {
+                continue;
+            };
+            let put = self.change(name, |queue, flow| queue.put(message, turn, flow));
             outcome = outcome.and(put.unwrap_or(Ok(())));
         }
         outcome
@@ -157,7 +166,7 @@ impl State {
             for queue in onward {
                 if let Some(queue) = self.queues.get_mut(queue) {
                     // A full dead letter queue loses messages, on RabbitMQ too.
-                    let _ = queue.put(Arc::clone(&message), &mut self.flow);
+                    let _ = queue.put(Arc::clone(&message), Turn::First, &mut self.flow);
                     self.schedule.look_after(queue);
                 }
             }

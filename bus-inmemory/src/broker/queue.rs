@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::consumers::{ConnectionId, Consumer, ConsumerId, Consumers};
 use super::flow::{Flow, GivenUp};
-use super::message::{Entry, Message, Name};
+use super::message::{Entry, Message, Name, Turn};
 use super::ready::Ready;
 use super::settings::{Arguments, Overflow, Settings};
 use crate::broker::errors;
@@ -66,6 +66,7 @@ impl Queue {
     pub(crate) fn put(
         &mut self,
         message: Arc<Message>,
+        turn: Turn,
         flow: &mut Flow,
     ) -> Result<(), TransportError> {
         let ttl = [message.content.ttl, self.settings.message_ttl];
@@ -75,7 +76,8 @@ impl Queue {
             expires: ttl.and_then(|ttl| Instant::now().checked_add(ttl)),
             message,
             position: self.next_position,
-            redelivered: false,
+            turn,
+            redelivered: turn == Turn::Second,
             returns: 0,
         };
         self.next_position += 1;
@@ -188,22 +190,27 @@ impl Queue {
         }
     }
 
-    /// Settles one delivery; does nothing for a consumer that is gone.
+    /// Settles one delivery, and returns what is acknowledged.
+    ///
+    /// Does nothing for a consumer that is gone.
     pub(crate) fn settle(
         &mut self,
         id: ConsumerId,
         tag: u64,
         settlement: Settlement,
         flow: &mut Flow,
-    ) {
+    ) -> Option<Entry> {
         let consumer = self.consumers.get(id);
-        let Some(entry) = consumer.and_then(|consumer| consumer.settle(tag, flow)) else {
-            return;
+        let entry = consumer.and_then(|consumer| consumer.settle(tag, flow))?;
+        let acknowledged = match settlement {
+            Settlement::Ack => Some(entry),
+            Settlement::Requeue => {
+                self.give_back(entry, flow);
+                None
+            }
         };
-        if settlement == Settlement::Requeue {
-            self.give_back(entry, flow);
-        }
         self.serve(flow);
+        acknowledged
     }
 
     /// Takes back a message that a consumer has seen, at its old place.

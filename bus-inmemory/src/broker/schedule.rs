@@ -8,6 +8,7 @@ use std::time::Duration;
 use bus_core::transport::TransportError;
 use tokio::time::Instant;
 
+use super::disorder::Held;
 use super::message::{Message, Name};
 use super::queue::Queue;
 use crate::broker::errors;
@@ -23,6 +24,8 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 pub(super) enum Job {
     Deliver(Arc<Message>),
+    /// Puts a message into its queue that was held so that others overtake it.
+    Release(Held),
     /// Looks for expired messages; there are none if they were consumed meanwhile.
     Expire(Name),
     /// Deletes a queue, unless it was used meanwhile.
@@ -55,6 +58,11 @@ impl Schedule {
             self.add(due, Job::Deliver(message));
         }
         Ok(())
+    }
+
+    /// Keeps a message until others had time to overtake it.
+    pub(super) fn release_at(&mut self, due: Instant, held: Held) {
+        self.add(due, Job::Release(held));
     }
 
     /// Schedules the expiry of a queue's messages, unless that is done already.

@@ -7,6 +7,7 @@ use bus_core::topology::Topology;
 use bus_core::transport::TransportError;
 
 use super::consumers::{ConnectionId, ConsumerId};
+use super::disorder::Disorder;
 use super::exchange::Exchange;
 use super::flow::Flow;
 use super::message::Name;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) routes: Routes,
     pub(crate) schedule: Schedule,
     pub(crate) flow: Flow,
+    pub(crate) disorder: Disorder,
     connections: HashMap<ConnectionId, Connection>,
     next_id: u64,
 }

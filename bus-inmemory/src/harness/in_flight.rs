@@ -23,7 +23,7 @@ use super::journal::type_name;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(hang))).await?;
-/// harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+/// harness.send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
 ///
 /// let stuck = harness.try_quiescent().await.unwrap_err();
 /// let delivery = &stuck.in_flight()[0];
@@ -112,7 +112,7 @@ impl fmt::Display for InFlight {
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(hang))).await?;
-/// # harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+/// # harness.send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
 /// let stuck = harness.try_quiescent().await.unwrap_err();
 /// assert!(stuck.to_string().contains("Invoicing:CreateInvoice"));
 /// assert!(stuck.to_string().contains("on invoices: being handled"));

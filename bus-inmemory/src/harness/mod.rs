@@ -14,7 +14,11 @@ use std::time::Duration;
 
 use bus_core::error::StopTimeout;
 use bus_core::message::Intent;
-use bus_core::{Bus, BusBuilder, Fault, Message, Policy, StartError};
+use bus_core::send::Sending;
+use bus_core::transport::InvalidAddress;
+use bus_core::{Address, Bus, BusBuilder, Fault, Message, Policy, StartError};
+
+use fastrand::Rng;
 
 pub use in_flight::{InFlight, NotQuiescent};
 pub use journal::Recorder;
@@ -57,7 +61,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// })
 /// .await?;
 ///
-/// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+/// harness.publish(&InvoiceCreated { number: "A-7".into() }).await?;
 /// harness.quiescent().await;
 ///
 /// assert_eq!(harness.published::<PaymentRequested>().count(), 1);
@@ -126,6 +130,104 @@ impl Harness {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.watch.timeout = timeout;
         self
+    }
+
+    /// Delivers every message twice from now on: once more after it was acknowledged.
+    ///
+    /// Any message may come twice in production, after a crash or a lost connection. A test that
+    /// passes with this too has shown that its consumers are idempotent. The second delivery has
+    /// the same message id and is marked as redelivered, whatever the guarantee of the endpoint.
+    /// Every recorded delivery counts; [`Records::distinct`] lets one of each message count.
+    ///
+    /// Default: once.
+    ///
+    /// ```
+    /// use bus_core::idempotency::MemoryIdempotencyStore;
+    /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+    /// # use bus_inmemory::Harness;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:CreateInvoice")]
+    /// # struct CreateInvoice { number: String }
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:InvoiceCreated")]
+    /// # struct InvoiceCreated { number: String }
+    /// async fn create(ctx: ConsumeContext<CreateInvoice>) -> ConsumeResult {
+    ///     let number = ctx.message().number.clone();
+    ///     Ok(ctx.publish(&InvoiceCreated { number }).await?)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let invoicing = Endpoint::new("invoicing")
+    ///     .idempotency(MemoryIdempotencyStore::new())
+    ///     .consumer(create);
+    /// let harness = Harness::start(|bus| bus.endpoint(invoicing)).await?.deliver_twice();
+    /// harness.send_to("queue:invoicing", &CreateInvoice { number: "A-7".into() }).await?;
+    /// harness.quiescent().await;
+    ///
+    /// assert_eq!(harness.consumed::<CreateInvoice>().count(), 2);
+    /// assert_eq!(harness.published::<InvoiceCreated>().count(), 1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn deliver_twice(self) -> Self {
+        let broker = self.transport.broker();
+        broker.with(|state| state.disorder.repeats = true);
+        self
+    }
+
+    /// Changes the order of messages from now on, by holding each for up to 10 ms.
+    ///
+    /// A message then overtakes those that reach its queue at about the same time, also one that
+    /// caused it. A test that passes with several seeds depends on no order. One seed gives one
+    /// order, if the clock is paused and the runtime has one thread. Held messages are in flight. A
+    /// queue with a maximal length keeps its order.
+    ///
+    /// Default: the order of the queue.
+    ///
+    /// ```
+    /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+    /// # use bus_inmemory::Harness;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:InvoiceCreated")]
+    /// # struct InvoiceCreated { number: u32 }
+    /// # async fn pay(_: ConsumeContext<InvoiceCreated>) -> ConsumeResult { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payments = Endpoint::new("payments").concurrency(1).consumer(pay);
+    /// let harness = Harness::start(|bus| bus.endpoint(payments)).await?.shuffle(7);
+    /// for number in 0..10 {
+    ///     harness.publish(&InvoiceCreated { number }).await?;
+    /// }
+    /// harness.quiescent().await;
+    ///
+    /// let consumed = harness.consumed::<InvoiceCreated>().all();
+    /// let order: Vec<_> = consumed.iter().map(|record| record.message().number).collect();
+    /// assert_ne!(order, Vec::from_iter(0..10));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn shuffle(self, seed: u64) -> Self {
+        let random = Some(Rng::with_seed(seed));
+        let broker = self.transport.broker();
+        broker.with(|state| state.disorder.random = random);
+        self
+    }
+
+    /// Publishes an event as [`Bus::publish`] does.
+    pub fn publish<E: Message>(&self, event: &E) -> Sending {
+        self.bus.publish(event)
+    }
+
+    /// Sends a command to an address as [`Bus::send_to`] does.
+    pub fn send_to<C: Message, A: TryInto<Address, Error: Into<InvalidAddress>>>(
+        &self,
+        address: A,
+        command: &C,
+    ) -> Sending {
+        self.bus.send_to(address, command)
     }
 
     /// Bus that [`start`](Self::start) started.

@@ -24,7 +24,7 @@ use super::journal::Event;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(refuse))).await?;
-/// harness.bus().send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
+/// harness.send_to("queue:invoices", &CreateInvoice { number: "A-7".into() }).await?;
 ///
 /// let failed = harness.faulted::<CreateInvoice>().wait().await?;
 /// assert_eq!(failed.message().number, "A-7");

@@ -1,5 +1,6 @@
 //! Records of all messages of a type: counted, looked through, waited for.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use super::watch::Watch;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let harness = Harness::start(|bus| bus).await?;
-/// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+/// harness.publish(&InvoiceCreated { number: "A-7".into() }).await?;
 ///
 /// let published = harness.published::<InvoiceCreated>();
 /// assert_eq!(published.count(), 1);
@@ -42,6 +43,7 @@ pub struct Records<M> {
     watch: Watch,
     happening: Happening,
     endpoint: Option<String>,
+    distinct: bool,
     message: PhantomData<fn() -> M>,
 }
 
@@ -51,6 +53,7 @@ impl<M: Message> Records<M> {
             watch,
             happening,
             endpoint: None,
+            distinct: false,
             message: PhantomData,
         }
     }
@@ -59,9 +62,43 @@ impl<M: Message> Records<M> {
     ///
     /// Events of sending belong to no endpoint, so none of them is left.
     #[must_use]
-    pub fn on(mut self, endpoint: impl Into<String>) -> Self {
-        self.endpoint = Some(endpoint.into());
-        self
+    pub fn on(&self, endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoint: Some(endpoint.into()),
+            ..self.clone()
+        }
+    }
+
+    /// Restricts the records to the first one of each message, by its id.
+    ///
+    /// A message that several endpoints handle counts once for each. One without an id is never
+    /// taken for another.
+    ///
+    /// ```
+    /// # use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message};
+    /// # use bus_inmemory::Harness;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:InvoiceCreated")]
+    /// # struct InvoiceCreated { number: String }
+    /// # async fn pay(_: ConsumeContext<InvoiceCreated>) -> ConsumeResult { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let payments = Endpoint::new("payments").consumer(pay);
+    /// let harness = Harness::start(|bus| bus.endpoint(payments)).await?.deliver_twice();
+    /// harness.publish(&InvoiceCreated { number: "A-7".into() }).await?;
+    /// harness.quiescent().await;
+    ///
+    /// let consumed = harness.consumed::<InvoiceCreated>();
+    /// assert_eq!((consumed.count(), consumed.distinct().count()), (2, 1));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn distinct(&self) -> Self {
+        Self {
+            distinct: true,
+            ..self.clone()
+        }
     }
 
     /// Number of events so far, including those of unreadable messages.
@@ -101,7 +138,7 @@ impl<M: Message> Records<M> {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let harness = Harness::start(|bus| bus).await?;
-    /// harness.bus().publish(&InvoiceCreated { number: "A-7".into() }).await?;
+    /// harness.publish(&InvoiceCreated { number: "A-7".into() }).await?;
     /// let published = harness.published::<InvoiceCreated>();
     /// assert_eq!(published.only(), InvoiceCreated { number: "A-7".into() });
     /// # Ok(()) }
@@ -185,10 +222,16 @@ impl<M: Message> Records<M> {
 
     fn of<'a>(&'a self, events: &'a [Arc<Event>]) -> impl Iterator<Item = Arc<Event>> + 'a {
         let urns = &Contract::of::<M>().accepted_urns;
+        let mut seen = HashSet::new();
         let events = events.iter().filter(move |event| {
             event.happening == self.happening
                 && (self.endpoint.is_none() || self.endpoint == event.endpoint)
                 && urns.iter().any(|urn| event.envelope.is_of_type(urn))
+                && (!self.distinct
+                    || event
+                        .envelope
+                        .message_id
+                        .is_none_or(|id| seen.insert((id, event.endpoint.as_deref()))))
         });
         events.cloned()
     }
@@ -200,6 +243,7 @@ impl<M> Clone for Records<M> {
             watch: self.watch.clone(),
             happening: self.happening,
             endpoint: self.endpoint.clone(),
+            distinct: self.distinct,
             message: PhantomData,
         }
     }

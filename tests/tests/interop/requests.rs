@@ -22,7 +22,7 @@ async fn dotnet_answers_a_query_of_rust() {
     let response = bus
         .request::<Stock>(&check("A-7"))
         .header("Tenant", "north")
-        .timeout(Duration::from_secs(15))
+        .deadline(Duration::from_secs(15))
         .response()
         .await
         .unwrap();
@@ -85,10 +85,10 @@ async fn rust_stops_waiting_for_dotnet_in_time_and_passes_over_the_late_answer()
     let bus = host.bus().await;
     let slow = bus
         .request::<Stock>(&check("slow-1"))
-        .timeout(Duration::from_millis(1500));
+        .deadline(Duration::from_millis(1500));
     let (outcome, asked) = tokio::join!(slow.into_future(), peer.consumed("mt-stock"));
     assert!(
-        matches!(outcome, Err(RequestError::Timeout { .. })),
+        matches!(outcome, Err(RequestError::TimedOut { .. })),
         "{outcome:?}"
     );
     assert_eq!(asked.message::<CheckStock>(), check("slow-1"));

@@ -99,7 +99,7 @@ async fn ask(bus: &Bus, to: &str, requests: &Requests) {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let asked = bus.request::<Answered>(&Ask { number }).to(to);
-    let count = match asked.timeout(Duration::from_secs(5)).await {
+    let count = match asked.deadline(Duration::from_secs(5)).await {
         Ok(told) if told.number == number => &requests.answered,
         Ok(_) => &requests.wrong,
         Err(_) => &requests.failed,
