@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bus_core::message::{Envelope, Intent};
-use bus_core::observe::Observer;
+use bus_core::observe::{Observer, PostSend, SendFault};
 use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
@@ -70,8 +69,12 @@ impl Transport for Unconfirmed {
 struct Sent(Arc<AtomicUsize>);
 
 impl Observer for Sent {
-    fn sent(&self, _: &Envelope, _: Intent) {
+    fn post_send(&self, _: &PostSend<'_>) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn send_fault(&self, fault: &SendFault<'_>) {
+        panic!("it was sent: {fault:?}");
     }
 }
 

@@ -8,6 +8,7 @@ use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
+use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
@@ -41,6 +42,7 @@ use crate::listener::MemoryListener;
 pub struct InMemory {
     broker: Arc<Broker>,
     connection: ConnectionId,
+    closed: watch::Sender<()>,
 }
 
 impl InMemory {
@@ -53,6 +55,7 @@ impl InMemory {
         Self {
             broker: Arc::clone(broker),
             connection: broker.with(State::connect),
+            closed: watch::Sender::new(()),
         }
     }
 
@@ -171,7 +174,12 @@ impl Transport for InMemory {
         }
     }
 
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.closed.subscribe()
+    }
+
     async fn close(&self) {
         self.broker.with(|state| state.disconnect(self.connection));
+        self.closed.send_replace(());
     }
 }

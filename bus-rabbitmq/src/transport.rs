@@ -12,7 +12,7 @@ use bus_core::transport::{
     TransportErrorKind,
 };
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::config::Config;
 use crate::connection::{Link, Patience, Siblings};
@@ -47,6 +47,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[must_use = "give it to Bus::builder(…)"]
 pub struct RabbitMq {
     config: Config,
+    siblings: Siblings,
     running: OnceCell<Running>,
     closed: AtomicBool,
 }
@@ -81,6 +82,7 @@ impl RabbitMq {
     fn of(config: Config) -> Self {
         Self {
             config,
+            siblings: Siblings::new(),
             running: OnceCell::new(),
             closed: AtomicBool::new(false),
         }
@@ -192,7 +194,7 @@ impl RabbitMq {
                 mistake,
             ));
         }
-        let siblings = Siblings::new();
+        let siblings = self.siblings.clone();
         let publishing = Link::start(
             Arc::clone(&config),
             "publish",
@@ -333,6 +335,10 @@ impl Transport for RabbitMq {
             (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
             (Health::Up, degraded) | (degraded, _) => degraded,
         }
+    }
+
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.siblings.health_changes()
     }
 
     async fn close(&self) {

@@ -184,7 +184,11 @@ macro_rules! conformance {
                     a_tap_answers_nobody_and_raises_no_fault,
                     a_retried_message_is_overheard_once,
                     observers_are_told_once,
-                    a_refused_message_is_not_observed_as_sent,
+                    each_attempt_is_observed,
+                    the_end_of_a_delivery_says_how,
+                    a_published_fault_is_observed,
+                    observers_follow_the_states,
+                    a_refused_message_is_observed_as_refused,
                     an_observer_that_panics_changes_nothing,
                     observers_see_the_ids_that_travel,
                 }
