@@ -1,4 +1,4 @@
-//! What observers hear of one attempt.
+//! Reports of one attempt, to observers.
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ pub struct ConsumeFault<'a> {
     pub redelivered: bool,
     /// Time that the attempt took.
     pub elapsed: Duration,
-    /// Error of the attempt; its [`kind`](ConsumeError::kind) tells apart how it ended.
+    /// Error of the attempt; its [`kind`](ConsumeError::kind) is the way in which it ended.
     ///
     /// Of kind [`Cancelled`](crate::error::FailureKind::Cancelled) where the endpoint stopped and
     /// dropped the consumer, [`TimedOut`](crate::error::FailureKind::TimedOut) where it took longer

@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::serde_helpers::DateTime;
 use crate::transport::Health;
 
 /// Health of a bus.
@@ -78,6 +79,7 @@ pub struct EndpointHealth {
     /// State of the endpoint.
     pub state: EndpointState,
     /// Instant from which the endpoint is in this state, as far as this process knows.
+    #[serde(serialize_with = "text")]
     pub since: SystemTime,
     /// Reason for the state; `None` if the endpoint is running.
     pub reason: Option<String>,
@@ -123,6 +125,10 @@ impl EndpointHealth {
     }
 }
 
+fn text<S: Serializer>(instant: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    DateTime(*instant).serialize(serializer)
+}
+
 /// The worse of two, with the texts of both if they are equally bad.
 pub(crate) fn worse(one: Health, other: Health) -> Health {
     let join = |one, other| format!("{one}; {other}");
@@ -131,5 +137,74 @@ pub(crate) fn worse(one: Health, other: Health) -> Health {
         (Health::Down(one), Health::Down(other)) => Health::Down(join(one, other)),
         (Health::Down(text), _) | (_, Health::Down(text)) => Health::Down(text),
         (Health::Degraded(one), Health::Degraded(other)) => Health::Degraded(join(one, other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoint(state: EndpointState) -> EndpointHealth {
+        EndpointHealth {
+            name: "orders".to_owned(),
+            state,
+            since: SystemTime::UNIX_EPOCH,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn probes_follow_what_they_are_for() {
+        let away = || Health::Down("away".to_owned());
+        let blocked = || Health::Degraded("blocked".to_owned());
+        for (transport, state, is_stopped, expected) in [
+            (Health::Up, EndpointState::Running, false, [true; 3]),
+            (Health::Up, EndpointState::Paused, false, [true; 3]),
+            (
+                Health::Up,
+                EndpointState::Degraded,
+                false,
+                [false, true, true],
+            ),
+            (
+                blocked(),
+                EndpointState::Running,
+                false,
+                [false, true, true],
+            ),
+            (
+                away(),
+                EndpointState::Unavailable,
+                false,
+                [false, false, true],
+            ),
+            (
+                Health::Up,
+                EndpointState::Starting,
+                false,
+                [false, false, true],
+            ),
+            (away(), EndpointState::Stopped, true, [false; 3]),
+        ] {
+            let health = BusHealth::new(transport, vec![endpoint(state)], is_stopped);
+            let probes = [health.is_healthy(), health.is_ready(), health.is_live()];
+            assert_eq!(probes, expected, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn it_serializes_to_what_an_operator_can_read() {
+        let transport = Health::Degraded("blocked".to_owned());
+        let health = BusHealth::new(transport, vec![endpoint(EndpointState::Running)], false);
+        let expected = json!({
+            "transport": {"state": "degraded", "reason": "blocked"},
+            "endpoints": [
+                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null}
+            ],
+            "is_stopped": false
+        });
+        assert_eq!(serde_json::to_value(&health).unwrap(), expected);
     }
 }

@@ -70,10 +70,10 @@ pub(super) async fn follow(
     mut troubles: watch::Receiver<()>,
     note: impl Fn() -> Option<()>,
 ) {
-    let mut is_told = true;
+    let mut is_notified = true;
     while note().is_some() {
         tokio::select! {
-            change = transport.changed(), if is_told => is_told = change.is_ok(),
+            change = transport.changed(), if is_notified => is_notified = change.is_ok(),
             change = troubles.changed() => if change.is_err() {
                 return;
             },

@@ -1,4 +1,4 @@
-//! What observers and the log hear of one delivery.
+//! Reports of one delivery, to observers and the log.
 
 use std::sync::Arc;
 

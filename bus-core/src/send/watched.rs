@@ -1,4 +1,4 @@
-//! What observers and the log hear of one message that is sent.
+//! Reports of one message that is sent, to observers and the log.
 
 use std::time::Duration;
 
