@@ -90,14 +90,14 @@ impl Direct {
             biased;
             answer = answer => {
                 if let (true, Some(watch)) = (answer.is_ok(), watch) {
-                    watch.end(Ok(()));
+                    watch.end(&Ok(()));
                 }
                 Ok(Some(answer))
             }
             sent = self.transport.send(outgoing).instrument(span) => {
                 let sent = sent.map_err(SendError::from);
                 if let Some(watch) = watch {
-                    watch.end(sent.as_ref().map(|()| ()));
+                    watch.end(&sent);
                 }
                 sent.map(|()| None)
             }
@@ -116,7 +116,7 @@ impl Dispatch for Direct {
             let sent = self.transport.send(outgoing).instrument(span).await;
             let sent = sent.map_err(SendError::from);
             if let Some(watch) = watch {
-                watch.end(sent.as_ref().map(|()| ()));
+                watch.end(&sent);
             }
             sent
         })

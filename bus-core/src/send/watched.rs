@@ -64,7 +64,7 @@ impl SendWatch {
     }
 
     /// Reports the end.
-    pub(super) fn end(mut self: Box<Self>, outcome: Result<(), &SendError>) {
+    pub(super) fn end(mut self: Box<Self>, outcome: &Result<(), SendError>) {
         self.has_ended = true;
         let elapsed = self.since.elapsed();
         match outcome {
