@@ -56,7 +56,7 @@ pub enum ReceiveOutcome<'a> {
     Faulted(&'a ConsumeError),
     /// The delivery goes back to its queue.
     ///
-    /// Without an error where the endpoint dropped it as it stopped.
+    /// Without an error where the endpoint stopped, or could not move it to the skipped queue.
     Requeued(Option<&'a ConsumeError>),
     /// The endpoint stopped before the end, and a delivery handled at most once is lost.
     Lost,

@@ -61,9 +61,7 @@ impl Direct {
             observers,
         }
     }
-}
 
-impl Direct {
     fn begin(&self, sealed: SealedMessage) -> (Outgoing, Span, Option<Box<SendWatch>>) {
         let SealedMessage {
             mut outgoing,

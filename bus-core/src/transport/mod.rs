@@ -143,8 +143,9 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Returns a receiver that is notified after each change of health.
     ///
     /// That is the health of the transport itself and of its listeners, all through one channel; a
-    /// notification without a change is allowed. Default: none, so that changes show when the
-    /// health is asked, and observers are not notified of them.
+    /// notification without a change is allowed. A transport that wraps another one returns its
+    /// receiver. Default: no notifications, so that changes show when the health is asked, and
+    /// observers hear of them only then.
     fn health_changes(&self) -> watch::Receiver<()> {
         watch::channel(()).1
     }
