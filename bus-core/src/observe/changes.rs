@@ -30,7 +30,9 @@ pub struct EndpointChange<'a> {
     pub previous: EndpointState,
     /// State from now on.
     pub state: EndpointState,
-    /// Instant of the change; orders changes that are reported at once from several threads.
+    /// Instant of the change.
+    ///
+    /// Orders changes that are reported at once from several threads.
     pub since: SystemTime,
     /// Reason for the state, where there is one.
     pub reason: Option<&'a str>,

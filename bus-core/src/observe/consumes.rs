@@ -24,7 +24,7 @@ pub struct PreConsume<'a> {
 
 /// An attempt whose consumer has succeeded.
 ///
-/// What it sent has not left yet where the endpoint has an outbox.
+/// Messages in the outbox of the attempt have not left yet.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PostConsume<'a> {
@@ -58,7 +58,7 @@ pub struct ConsumeFault<'a> {
     pub redelivered: bool,
     /// Time that the attempt took.
     pub elapsed: Duration,
-    /// Error of the attempt; its [`kind`](ConsumeError::kind) is the way in which it ended.
+    /// Error of the attempt; its kind is the way in which it ended.
     ///
     /// Of kind [`Cancelled`](crate::error::FailureKind::Cancelled) where the endpoint stopped and
     /// dropped the consumer, [`TimedOut`](crate::error::FailureKind::TimedOut) where it took longer

@@ -45,9 +45,9 @@ impl BusHealth {
         !self.is_stopped
     }
 
-    /// Returns `true` if the bus can send and its endpoints take messages: for a readiness probe.
+    /// Returns `true` if the bus can send and its endpoints take messages.
     ///
-    /// A part that is degraded, or an endpoint that is paused, does not count.
+    /// For a readiness probe. Degraded parts and paused endpoints are ready.
     pub fn is_ready(&self) -> bool {
         let is_up = !matches!(self.transport, Health::Down(_));
         let mut endpoints = self.endpoints.iter();
@@ -109,7 +109,7 @@ pub enum EndpointState {
 }
 
 impl EndpointHealth {
-    /// Returns `true` if nothing is wrong: the endpoint is running, or is paused as asked.
+    /// Returns `true` if the endpoint is running, or is paused as asked.
     pub fn is_healthy(&self) -> bool {
         self.state == EndpointState::Running || self.is_paused()
     }

@@ -87,7 +87,7 @@ pub trait Observer: Send + Sync + fmt::Debug + 'static {
         let _ = fault;
     }
 
-    /// Called at the start of the bus, and when the health of the connections has changed.
+    /// Called at the start, and when the health of the connections has changed.
     ///
     /// Changes that revert at once may be left out.
     fn connection_changed(&self, change: &ConnectionChange<'_>) {

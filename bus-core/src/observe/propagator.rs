@@ -105,7 +105,7 @@ pub(crate) fn extract(propagator: &dyn Propagator, headers: &Headers, span: &Spa
         .unwrap_or_else(TraceContext::root)
 }
 
-/// Writes the context of a message; a panic of the propagator leaves it without one.
+/// Writes the context of a message; after a panic of the propagator it has none.
 pub(crate) fn inject(
     propagator: &dyn Propagator,
     cause: Option<&TraceContext>,

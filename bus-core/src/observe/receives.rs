@@ -48,7 +48,7 @@ pub struct PostReceive<'a> {
 pub enum ReceiveOutcome<'a> {
     /// A consumer has succeeded; the delivery is acknowledged.
     Handled,
-    /// The endpoint had handled the message before, and did not again; it is acknowledged.
+    /// The message was handled before, and not again; the delivery is acknowledged.
     Duplicate,
     /// No consumer accepts the message: moved to the skipped queue, where that is kept.
     Skipped,
@@ -58,7 +58,7 @@ pub enum ReceiveOutcome<'a> {
     ///
     /// Without an error where the endpoint stopped, or could not move it to the skipped queue.
     Requeued(Option<&'a ConsumeError>),
-    /// The endpoint stopped before the end, and a delivery handled at most once is lost.
+    /// The endpoint stopped first, and a delivery handled at most once is lost.
     Lost,
 }
 

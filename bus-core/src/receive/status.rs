@@ -62,7 +62,7 @@ impl Status {
     }
 }
 
-/// Notes the state whenever the transport or the endpoint's messages may have changed it.
+/// Notes the state whenever the transport or a message may have changed it.
 ///
 /// Ends with the endpoint: `note` returns `None` then, and the sender of `troubles` is gone.
 pub(super) async fn follow(

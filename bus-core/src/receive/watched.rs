@@ -51,7 +51,9 @@ impl ReceiveWatch {
         Some(watch)
     }
 
-    /// Reports the end; `Requeued` is a loss where the delivery was acknowledged before.
+    /// Reports the end.
+    ///
+    /// `Requeued` is a loss if the delivery was acknowledged before.
     pub(super) fn end(mut self, outcome: ReceiveOutcome<'_>, message: Option<&AnyMessage>) {
         self.has_ended = true;
         self.report(outcome, message);
