@@ -52,7 +52,7 @@
 //! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
 //! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
 //! | [`Fault`] | what is left when consuming failed |
-//! | [`Observer`](observe::Observer) | callbacks after a message was sent, consumed or faulted |
+//! | [`Observer`](observe::Observer) | callbacks around sends, consumers and deliveries |
 //! | [`transport`] | the seam to a broker |
 //!
 //! # Guarantees

@@ -1,10 +1,12 @@
-//! A request is seen by observers also when its reply beats its confirm.
+//! Observers hear of a send's end also where its confirm never comes.
 
-use std::sync::Arc;
+use std::future::IntoFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use bus_core::message::{Envelope, Intent};
-use bus_core::observe::Observer;
+use bus_core::error::SendErrorKind;
+use bus_core::observe::{Observer, PostSend, SendFault};
 use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
@@ -67,11 +69,25 @@ impl Transport for Unconfirmed {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Sent(Arc<AtomicUsize>);
+struct Sent {
+    confirmed: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<SendErrorKind>>>,
+}
+
+impl Sent {
+    fn ends(&self) -> (usize, Vec<SendErrorKind>) {
+        let failed = self.failed.lock().unwrap().clone();
+        (self.confirmed.load(Ordering::SeqCst), failed)
+    }
+}
 
 impl Observer for Sent {
-    fn sent(&self, _: &Envelope, _: Intent) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    fn post_send(&self, _: &PostSend<'_>) {
+        self.confirmed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn send_fault(&self, fault: &SendFault<'_>) {
+        self.failed.lock().unwrap().push(fault.error.kind());
     }
 }
 
@@ -84,7 +100,19 @@ async fn a_request_whose_reply_beats_its_confirm_is_observed_once() {
     let asking = Bus::builder(Unconfirmed(broker)).observe(sent.clone());
     let asking = asking.start().await.unwrap();
     let _told: Told = asking.request(&Ask {}).await.unwrap();
-    assert_eq!(sent.0.load(Ordering::SeqCst), 1);
+    assert_eq!(sent.ends(), (1, vec![]));
     asking.shutdown().await.unwrap();
     answering.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_sender_stops_waiting_is_observed_as_failed() {
+    let sent = Sent::default();
+    let bus = Bus::builder(Unconfirmed(InMemory::new())).observe(sent.clone());
+    let bus = bus.start().await.unwrap();
+    let sending = bus.publish(&Ask {}).into_future();
+    let given_up = tokio::time::timeout(Duration::from_secs(1), sending).await;
+    assert!(given_up.is_err());
+    assert_eq!(sent.ends(), (0, vec![SendErrorKind::TimedOut]));
+    bus.shutdown().await.unwrap();
 }

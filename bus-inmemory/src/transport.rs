@@ -8,6 +8,7 @@ use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Capability, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
+use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
@@ -57,6 +58,7 @@ const CLAIMED: Capabilities = Capabilities::of(&[
 pub struct InMemory {
     broker: Arc<Broker>,
     connection: ConnectionId,
+    closed: watch::Sender<()>,
 }
 
 impl InMemory {
@@ -69,6 +71,7 @@ impl InMemory {
         Self {
             broker: Arc::clone(broker),
             connection: broker.with(State::connect),
+            closed: watch::Sender::new(()),
         }
     }
 
@@ -184,7 +187,12 @@ impl Transport for InMemory {
         }
     }
 
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.closed.subscribe()
+    }
+
     async fn close(&self) {
         self.broker.with(|state| state.disconnect(self.connection));
+        self.closed.send_replace(());
     }
 }

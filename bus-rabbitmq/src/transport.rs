@@ -12,7 +12,7 @@ use bus_core::transport::{
     TransportError, TransportErrorKind,
 };
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::config::Config;
 use crate::connection::{Link, Patience, Siblings};
@@ -64,6 +64,7 @@ const CLAIMED: Capabilities = Capabilities::of(&[
 #[must_use = "give it to Bus::builder(…)"]
 pub struct RabbitMq {
     config: Config,
+    siblings: Siblings,
     running: OnceCell<Running>,
     closed: AtomicBool,
 }
@@ -98,6 +99,7 @@ impl RabbitMq {
     fn of(config: Config) -> Self {
         Self {
             config,
+            siblings: Siblings::new(),
             running: OnceCell::new(),
             closed: AtomicBool::new(false),
         }
@@ -209,7 +211,7 @@ impl RabbitMq {
                 mistake,
             ));
         }
-        let siblings = Siblings::new();
+        let siblings = self.siblings.clone();
         let publishing = Link::start(
             Arc::clone(&config),
             "publish",
@@ -346,6 +348,10 @@ impl Transport for RabbitMq {
             (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
             (Health::Up, degraded) | (degraded, _) => degraded,
         }
+    }
+
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.siblings.health_changes()
     }
 
     async fn close(&self) {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bus_core::idempotency::{
     Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
 };
-use bus_core::observe::{Consumed, Observer};
+use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 use bus_core::{ConsumeContext, Endpoint, Idempotency, Policy};
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -48,11 +48,11 @@ struct Count {
     duplicates: Arc<AtomicU32>,
 }
 impl Observer for Count {
-    fn consumed(&self, consumed: &Consumed<'_>) {
-        let count = if consumed.duplicate {
-            &self.duplicates
-        } else {
-            &self.handled
+    fn post_receive(&self, received: &PostReceive<'_>) {
+        let count = match received.outcome {
+            ReceiveOutcome::Duplicate => &self.duplicates,
+            ReceiveOutcome::Handled => &self.handled,
+            _ => return,
         };
         count.fetch_add(1, Ordering::SeqCst);
     }

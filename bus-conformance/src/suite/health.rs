@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus_core::observe::EndpointHealth;
+use bus_core::observe::{EndpointHealth, EndpointState};
 use bus_core::transport::Health;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
@@ -21,18 +21,20 @@ async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
     assert_eq!(health.transport, Health::Up);
     let endpoint = health.endpoint(&queue).ok_or("the endpoint is there")?;
     assert_eq!(
-        (&endpoint.health, endpoint.is_running()),
-        (&Health::Up, true)
+        (endpoint.state, endpoint.is_running(), &endpoint.reason),
+        (EndpointState::Running, true, &None)
     );
+    assert!(health.is_live() && health.is_ready());
     bus.shutdown().await?;
     let health = bus.health();
-    assert!(!health.is_healthy());
+    assert!(!health.is_healthy() && !health.is_live() && !health.is_ready());
     assert!(matches!(health.transport, Health::Down(_)));
-    assert!(!health.endpoints[0].is_running());
+    assert_eq!(health.endpoints[0].state, EndpointState::Stopped);
     Ok(())
 }
 
-/// A paused endpoint takes no messages and says why; the others are not affected.
+/// A paused endpoint takes no messages and says so, and is healthy; the others are not
+/// affected.
 async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
     let (queue, other) = (stage.name("pausing"), stage.name("other"));
     let endpoint = |name| Endpoint::new(name).consumer(Recorder::<Ordered>::new());
@@ -44,20 +46,26 @@ async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
     let handle = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     handle.pause().await;
     let health = bus.health();
-    assert!(!health.is_healthy() && !handle.is_running());
+    assert!(health.is_healthy() && health.is_ready() && !handle.is_running());
     let paused = health.endpoint(&queue).ok_or("the endpoint is there")?;
     assert_eq!(*paused, handle.health());
-    assert!(
-        matches!(&paused.health, Health::Down(why) if why.contains("paused")),
-        "{paused:?}"
-    );
+    assert_eq!(paused.state, EndpointState::Paused);
+    let reason = paused.reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("paused"), "{paused:?}");
+    let since = paused.since;
     assert!(
         health
             .endpoint(&other)
             .is_some_and(EndpointHealth::is_running)
     );
     handle.resume().await?;
-    assert!(bus.health().is_healthy());
+    let health = bus.health();
+    assert!(health.is_healthy() && handle.is_running());
+    assert!(
+        health
+            .endpoint(&queue)
+            .is_some_and(|one| one.since >= since)
+    );
     bus.shutdown().await?;
     Ok(())
 }
@@ -76,14 +84,17 @@ async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome 
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
     let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
     assert!(bus.health().is_healthy());
-    let reason = Health::Down("the queue has another argument".into());
-    *rig.0.lock().expect("no panic") = reason.clone();
+    let reason = "the queue has another argument";
+    *rig.0.lock().expect("no panic") = Health::Down(reason.to_owned());
     let health = bus.health();
+    let endpoint = &health.endpoints[0];
+    assert_eq!(health.transport, Health::Up);
     assert_eq!(
-        (&health.transport, &health.endpoints[0].health),
-        (&Health::Up, &reason)
+        (endpoint.state, endpoint.reason.as_deref()),
+        (EndpointState::Unavailable, Some(reason))
     );
-    assert!(!health.is_healthy() && !health.endpoints[0].is_running());
+    assert!(!health.is_healthy() && !health.is_ready() && !endpoint.is_running());
+    assert!(health.is_live(), "no restart of the process would help");
     bus.shutdown().await?;
     Ok(())
 }

@@ -1,18 +1,25 @@
 //! Taps and observers, which only listen.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
-use bus_core::message::{Envelope, Intent};
-use bus_core::observe::{Consumed, Observer};
-use bus_core::{ConsumeContext, ConsumeError, Endpoint, Policy, RawMessage, Retry};
+use bus_core::idempotency::{IdempotencyStore, MemoryIdempotencyStore};
+use bus_core::message::Envelope;
+use bus_core::observe::{
+    ConnectionChange, ConsumeFault, EndpointChange, FaultPublished, Observer, PostConsume,
+    PostReceive, PostSend, PreConsume, PreReceive, PreSend, ReceiveOutcome, SendFault,
+};
+use bus_core::transport::Health;
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Policy, RawMessage, Retry};
 use uuid::Uuid;
 
 use super::requests::tell;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
-use crate::support::scene::{places, serial};
-use crate::support::{Outcome, Recorder, numbers, with};
+use crate::support::scene::{place, places, serial};
+use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 
 /// A tap gets an identical copy of what is sent and published to the endpoint; that
 /// handles each once.
@@ -149,7 +156,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// The calls of an observer, in order.
+/// What an observer was told, in order.
 #[derive(Clone, Debug, Default)]
 struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -160,37 +167,81 @@ impl Diary {
 
     fn of(&self, topic: &str) -> Vec<String> {
         let lines = self.0.lock().expect("no panic");
-        lines
-            .iter()
-            .filter(|line| line.starts_with(topic))
-            .cloned()
-            .collect()
+        let told = lines.iter().filter(|line| line.starts_with(topic));
+        told.cloned().collect()
     }
+}
+
+fn number(message: &(dyn Any + Send + Sync)) -> Option<u32> {
+    message.downcast_ref().map(|place: &Place| place.number)
 }
 
 impl Observer for Diary {
-    fn sent(&self, envelope: &Envelope, intent: Intent) {
-        let urn = envelope
-            .message_types
-            .first()
-            .map(AsRef::as_ref)
-            .unwrap_or_default();
-        self.note(format!("sent {intent:?} {urn}"));
+    fn pre_send(&self, send: &PreSend<'_>) {
+        let urn = send.envelope.message_type().unwrap_or_default();
+        self.note(format!("sending {:?} {urn}", send.intent));
     }
 
-    fn consumed(&self, consumed: &Consumed<'_>) {
-        let number = consumed
-            .message
-            .and_then(|message| message.downcast_ref::<Place>());
-        self.note(format!("consumed {number:?} after {}", consumed.attempts));
+    fn post_send(&self, sent: &PostSend<'_>) {
+        assert!(sent.body_size > 0 && sent.envelope.destination_address.is_some());
+        let urn = sent.envelope.message_type().unwrap_or_default();
+        self.note(format!("sent {:?} {urn}", sent.intent));
     }
 
-    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
-        self.note(format!("faulted {error} after {}", consumed.attempts));
+    fn send_fault(&self, failed: &SendFault<'_>) {
+        let (target, kind) = (failed.target.name(), failed.error.kind());
+        self.note(format!("unsent {:?} to {target}: {kind:?}", failed.intent));
+    }
+
+    fn pre_receive(&self, received: &PreReceive<'_>) {
+        assert!(received.body_size > 0);
+        self.note(format!("received on {}", received.endpoint));
+    }
+
+    fn post_receive(&self, ended: &PostReceive<'_>) {
+        let number = ended.message.and_then(number);
+        let outcome = match ended.outcome {
+            ReceiveOutcome::Faulted(error) => format!("faulted {error}"),
+            ReceiveOutcome::Requeued(Some(error)) => format!("requeued {:?}", error.kind()),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        let attempts = ended.attempts;
+        self.note(format!("ended {number:?} {outcome} after {attempts}"));
+    }
+
+    fn pre_consume(&self, begun: &PreConsume<'_>) {
+        let number = number(begun.message);
+        self.note(format!("attempt {} of {number:?} begins", begun.attempt));
+    }
+
+    fn post_consume(&self, done: &PostConsume<'_>) {
+        let number = number(done.message);
+        self.note(format!("attempt {} of {number:?} succeeds", done.attempt));
+    }
+
+    fn consume_fault(&self, failed: &ConsumeFault<'_>) {
+        let (number, kind) = (number(failed.message), failed.error.kind());
+        let attempt = failed.attempt;
+        self.note(format!("attempt {attempt} of {number:?} ends: {kind:?}"));
+    }
+
+    fn fault_published(&self, fault: &FaultPublished<'_>) {
+        let urn = fault.fault.message_type().unwrap_or_default();
+        let kind = fault.error.kind();
+        self.note(format!("fault of {}: {kind:?} as {urn}", fault.endpoint));
+    }
+
+    fn connection_changed(&self, change: &ConnectionChange<'_>) {
+        let is_up = *change.health == Health::Up;
+        self.note(format!("connection is up: {is_up}"));
+    }
+
+    fn endpoint_changed(&self, change: &EndpointChange<'_>) {
+        self.note(format!("state {:?} to {:?}", change.previous, change.state));
     }
 }
 
-/// Observers are called once for each message that was sent, consumed or failed.
+/// Observers are told once of each message that was sent, handled or failed.
 async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -202,41 +253,39 @@ async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
         .retry(Retry::immediate(1))
         .policy(Policy::new().without_published_faults())
         .consumer(seen.clone());
-    let bus = stage
-        .bus()
-        .observe(diary.clone())
-        .endpoint(endpoint)
-        .start()
-        .await?;
+    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
     places(&bus, &queue, [1, 2]).await?;
     bus.publish(&Ordered { number: 3 }).await?;
     seen.take(3).await;
     bus.shutdown().await?;
+    let (place, ordered) = (
+        "Send urn:message:Conformance:Place",
+        "Publish urn:message:Conformance:Ordered",
+    );
+    for topic in ["sending", "sent"] {
+        let expected = [place, place, ordered].map(|what| format!("{topic} {what}"));
+        assert_eq!(diary.of(topic), expected);
+    }
+    assert_eq!(diary.of("received").len(), 2);
     assert_eq!(
-        diary.of("sent"),
+        diary.of("ended"),
         [
-            "sent Send urn:message:Conformance:Place",
-            "sent Send urn:message:Conformance:Place",
-            "sent Publish urn:message:Conformance:Ordered"
+            "ended Some(1) handled after 1",
+            "ended Some(2) faulted broken after 2"
         ]
     );
-    assert_eq!(
-        diary.of("consumed"),
-        ["consumed Some(Place { number: 1 }) after 1"]
-    );
-    assert_eq!(diary.of("faulted"), ["faulted broken after 2"]);
+    assert!(diary.of("unsent").is_empty() && diary.of("fault").is_empty());
     Ok(())
 }
 
-/// A message that was refused is not observed as sent.
-async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome {
+/// A message that was refused is observed as such, and not as sent.
+async fn a_refused_message_is_observed_as_refused(stage: &dyn Stage) -> Outcome {
     let diary = Diary::default();
     let bus = stage.bus().observe(diary.clone()).start().await?;
+    let nowhere = stage.name("nowhere");
     let refused = bus
-        .send_to(
-            format!("exchange:{}", stage.name("nowhere")),
-            &Place { number: 1 },
-        )
+        .send_to(format!("exchange:{nowhere}"), &Place { number: 1 })
         .await;
     assert!(refused.is_err());
     bus.publish(&Ordered { number: 1 }).await?;
@@ -244,27 +293,151 @@ async fn a_refused_message_is_not_observed_as_sent(stage: &dyn Stage) -> Outcome
         diary.of("sent"),
         ["sent Publish urn:message:Conformance:Ordered"]
     );
+    assert_eq!(
+        diary.of("unsent"),
+        [format!("unsent Send to {nowhere}: Unroutable")]
+    );
     bus.shutdown().await?;
     Ok(())
 }
 
-/// An observer that panics.
-#[derive(Debug)]
-struct Clumsy;
-impl Observer for Clumsy {
-    fn sent(&self, _: &Envelope, _: Intent) {
-        panic!("clumsy");
-    }
-    fn consumed(&self, _: &Consumed<'_>) {
-        panic!("clumsy");
-    }
-    fn faulted(&self, _: &Consumed<'_>, _: &ConsumeError) {
-        panic!("clumsy");
-    }
+/// Each attempt is observed from its begin to its end, with the way in which it ended.
+async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("observed");
+    let diary = Diary::default();
+    let consumer = async |ctx: ConsumeContext<Place>| -> ConsumeResult {
+        match ctx.attempt() {
+            1 => Err("broken".into()),
+            2 => std::future::pending().await,
+            _ => Ok(()),
+        }
+    };
+    let endpoint = Endpoint::new(&queue)
+        .retry(Retry::immediate(2))
+        .policy(Policy::new().timeout(Duration::from_millis(200)))
+        .without_subscriptions()
+        .consumer(consumer);
+    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
+    place(&bus, &queue, 1).await?;
+    eventually("it is handled", || async { !diary.of("ended").is_empty() }).await;
+    assert_eq!(
+        diary.of("attempt"),
+        [
+            "attempt 1 of Some(1) begins",
+            "attempt 1 of Some(1) ends: Failed",
+            "attempt 2 of Some(1) begins",
+            "attempt 2 of Some(1) ends: TimedOut",
+            "attempt 3 of Some(1) begins",
+            "attempt 3 of Some(1) succeeds"
+        ]
+    );
+    assert_eq!(diary.of("ended"), ["ended Some(1) handled after 3"]);
+    bus.shutdown().await?;
+    Ok(())
 }
 
-/// An observer that panics changes no outcome: publishing succeeds, and endpoints
-/// go on.
+/// A delivery that no consumer accepts, a duplicate, and one that the stop cuts off are observed as such.
+async fn the_end_of_a_delivery_says_how(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("observed");
+    let (diary, gate) = (Diary::default(), Gate::closed());
+    let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
+    let stuck = with(
+        gate.clone(),
+        |gate, ctx: ConsumeContext<Place>| async move {
+            if ctx.message().number == LAST {
+                gate.pass().await;
+            }
+            Ok(())
+        },
+    );
+    let endpoint = serial(&queue)
+        .idempotency(store)
+        .without_subscriptions()
+        .consumer(stuck);
+    let brief = stage.bus().stop_timeout(Duration::from_millis(200));
+    let bus = brief.observe(diary.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
+    let (to, id) = (format!("queue:{queue}"), Uuid::now_v7());
+    for _ in 0..2 {
+        let place = Place { number: 1 };
+        bus.send_to(to.as_str(), &place).message_id(id).await?;
+    }
+    bus.send_to(to.as_str(), &Ordered { number: 1 }).await?;
+    bus.send_to(to.as_str(), &Place { number: LAST }).await?;
+    gate.holds(1).await;
+    let stopped = bus.shutdown().await;
+    stopped.expect_err("the consumer is cut off");
+    assert_eq!(
+        diary.of("ended"),
+        [
+            "ended Some(1) handled after 1",
+            "ended Some(1) duplicate after 0",
+            "ended None skipped after 0",
+            "ended None requeued(none) after 1"
+        ]
+    );
+    let cut_off = format!("attempt 1 of Some({LAST}) ends: Cancelled");
+    assert_eq!(diary.of("attempt").last(), Some(&cut_off));
+    Ok(())
+}
+
+/// The fault of a message that failed is observed, as a message and as a fault.
+async fn a_published_fault_is_observed(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("observed");
+    let diary = Diary::default();
+    let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::failing());
+    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
+    place(&bus, &queue, 1).await?;
+    eventually("it has failed", || async { !diary.of("ended").is_empty() }).await;
+    let urn = "urn:message:MassTransit:Fault[[Conformance:Place]]";
+    assert_eq!(
+        diary.of("fault"),
+        [format!("fault of {queue}: Failed as {urn}")]
+    );
+    assert_eq!(diary.of("sent Fault"), [format!("sent Fault {urn}")]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// Observers follow the connection, and an endpoint from its start over a pause to the stop.
+async fn observers_follow_the_states(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("observed");
+    let diary = Diary::default();
+    let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::new());
+    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
+    assert_eq!(diary.of("state"), ["state Starting to Running"]);
+    let up = "connection is up: true".to_owned();
+    eventually("the connection is reported", || async {
+        diary.of("connection") == [up.clone()]
+    })
+    .await;
+    let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
+    endpoint.pause().await;
+    endpoint.resume().await?;
+    bus.shutdown().await?;
+    assert_eq!(
+        diary.of("state"),
+        [
+            "state Starting to Running",
+            "state Running to Pausing",
+            "state Pausing to Paused",
+            "state Paused to Starting",
+            "state Starting to Running",
+            "state Running to Stopped"
+        ]
+    );
+    let down = Some("connection is up: false".to_owned());
+    eventually("the end of the connection is reported", || async {
+        diary.of("connection").last() == down.as_ref()
+    })
+    .await;
+    Ok(())
+}
+
+/// An observer that panics changes no outcome: publishing succeeds, and endpoints go on.
 async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number % 2 {
@@ -283,42 +456,82 @@ async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     places(&bus, &queue, 0..6).await?;
     assert_eq!(numbers(&seen.take(6).await), [0, 1, 2, 3, 4, 5]);
     bus.shutdown().await?;
+    let ended = diary.of("ended").into_iter();
+    let (handled, faulted): (Vec<_>, Vec<_>) = ended.partition(|line| line.contains("handled"));
     assert_eq!(
-        diary.of("consumed").len(),
-        3,
-        "the next observer is called all the same"
+        (handled.len(), faulted.len()),
+        (3, 3),
+        "the next observer is told all the same"
     );
-    assert_eq!(diary.of("faulted").len(), 3);
     assert_eq!(seen.calls(), 6, "no message came twice");
     assert_eq!(stage.depth(&queue).await, Some(0));
     assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(3));
     Ok(())
 }
 
+#[derive(Debug)]
+struct Clumsy;
+
+impl Observer for Clumsy {
+    fn pre_send(&self, _: &PreSend<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_send(&self, _: &PostSend<'_>) {
+        panic!("clumsy");
+    }
+
+    fn pre_receive(&self, _: &PreReceive<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_receive(&self, _: &PostReceive<'_>) {
+        panic!("clumsy");
+    }
+
+    fn pre_consume(&self, _: &PreConsume<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_consume(&self, _: &PostConsume<'_>) {
+        panic!("clumsy");
+    }
+
+    fn consume_fault(&self, _: &ConsumeFault<'_>) {
+        panic!("clumsy");
+    }
+
+    fn fault_published(&self, _: &FaultPublished<'_>) {
+        panic!("clumsy");
+    }
+
+    fn endpoint_changed(&self, _: &EndpointChange<'_>) {
+        panic!("clumsy");
+    }
+}
+
 /// A message id that an observer sees is the one that the consumer sees.
 async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
     #[derive(Clone, Debug, Default)]
     struct Ids(Arc<Mutex<Vec<Option<Uuid>>>>);
-    impl Observer for Ids {
-        fn sent(&self, envelope: &Envelope, _: Intent) {
+    impl Ids {
+        fn note(&self, envelope: &Envelope) {
             self.0.lock().expect("no panic").push(envelope.message_id);
         }
-        fn consumed(&self, consumed: &Consumed<'_>) {
-            self.0
-                .lock()
-                .expect("no panic")
-                .push(consumed.envelope.message_id);
+    }
+    impl Observer for Ids {
+        fn post_send(&self, sent: &PostSend<'_>) {
+            self.note(sent.envelope);
+        }
+        fn post_receive(&self, received: &PostReceive<'_>) {
+            self.note(received.envelope);
         }
     }
     let ids = Ids::default();
     let seen = Recorder::<Ordered>::new();
     let endpoint = Endpoint::new(stage.name("observed")).consumer(seen.clone());
-    let bus = stage
-        .bus()
-        .observe(ids.clone())
-        .endpoint(endpoint)
-        .start()
-        .await?;
+    let bus = stage.bus().observe(ids.clone()).endpoint(endpoint);
+    let bus = bus.start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     let id = seen.next().await.message_id();
     assert!(id.is_some());
@@ -332,7 +545,11 @@ behaviours! { observing:
     a_tap_answers_nobody_and_raises_no_fault,
     a_retried_message_is_overheard_once,
     observers_are_told_once,
-    a_refused_message_is_not_observed_as_sent,
+    each_attempt_is_observed,
+    the_end_of_a_delivery_says_how,
+    a_published_fault_is_observed,
+    observers_follow_the_states,
+    a_refused_message_is_observed_as_refused,
     an_observer_that_panics_changes_nothing,
     observers_see_the_ids_that_travel,
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bus_core::observe::EndpointState;
 use bus_core::topology::Topology;
 use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, Endpoint};
@@ -185,9 +186,7 @@ async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Ou
         task,
     } = rig.resuming(stage).await?;
     task.abort();
-    let paused = || async {
-        matches!(endpoint.health().health, Health::Down(why) if why.contains("is paused"))
-    };
+    let paused = || async { endpoint.health().state == EndpointState::Paused };
     eventually("it is paused again", paused).await;
     rig.is_on.store(false, Ordering::SeqCst);
     rig.declared.lock().expect("no panic").clear();

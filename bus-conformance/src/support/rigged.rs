@@ -8,6 +8,7 @@ use bus_core::topology::Topology;
 use bus_core::transport::{
     Capabilities, Delivery, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
 };
+use tokio::sync::watch;
 
 /// Faults of a transport, as a test chooses them.
 ///
@@ -98,6 +99,10 @@ impl<R: Rig> Transport for Rigged<R> {
 
     fn health(&self) -> Health {
         self.inner.health()
+    }
+
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.inner.health_changes()
     }
 
     async fn close(&self) {

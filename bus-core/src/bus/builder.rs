@@ -17,7 +17,7 @@ use crate::message::{Contract, Message};
 use crate::middleware::{
     Chain, ConfirmClaim, Flush, IdempotencyStep, Retry, RetryStep, TimeoutStep,
 };
-use crate::observe::{Observer, Observers};
+use crate::observe::{Observer, Observers, Propagator, TraceHeaders};
 use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver};
 use crate::request::Requests;
 use crate::send::{Outbound, OutboundSettings, ReplyAddresses, SendFilter};
@@ -58,6 +58,7 @@ pub struct BusBuilder {
     filters: Vec<Arc<dyn SendFilter>>,
     reply_addresses: Option<Arc<ReplyAddresses>>,
     observers: Vec<Arc<dyn Observer>>,
+    propagator: Arc<dyn Propagator>,
     deadline: Duration,
     stop_timeout: Duration,
     start_timeout: Option<Duration>,
@@ -85,6 +86,7 @@ impl BusBuilder {
             filters: Vec::new(),
             reply_addresses: None,
             observers: Vec::new(),
+            propagator: Arc::new(TraceHeaders::new()),
             deadline: DEFAULT_DEADLINE,
             stop_timeout: DEFAULT_STOP_TIMEOUT,
             start_timeout: None,
@@ -177,9 +179,17 @@ impl BusBuilder {
         self
     }
 
-    /// Adds an observer of messages that were sent, consumed or faulted.
+    /// Adds an observer of messages, and of the states of connections and endpoints.
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Sets what reads and writes the trace that travels with messages.
+    ///
+    /// Default: [`TraceHeaders`], which continues the ids in `MT-Activity-Id` and `traceparent`.
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.propagator = Arc::new(propagator);
         self
     }
 
@@ -328,6 +338,7 @@ impl BusBuilder {
             routes: std::mem::take(&mut self.routes),
             filters: std::mem::take(&mut self.filters),
             reply_addresses: self.reply_addresses.take(),
+            propagator: Arc::clone(&self.propagator),
         };
         let outbound = Arc::new(Outbound::new(
             Arc::clone(&self.transport),

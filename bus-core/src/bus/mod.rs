@@ -1,6 +1,7 @@
 //! The handle that services hold: publish, send, request, stop.
 
 pub(crate) mod builder;
+mod connection;
 pub(crate) mod stop;
 pub(crate) mod validation;
 
@@ -57,6 +58,8 @@ const DISCONNECT: Duration = Duration::from_secs(10);
 
 impl Bus {
     pub(crate) fn new(inner: Inner) -> Self {
+        let outbound = &inner.outbound;
+        connection::report(&outbound.transport, outbound.observers.clone());
         Self {
             inner: Arc::new(inner),
         }
@@ -160,8 +163,8 @@ impl Bus {
             )
         };
         let runners = self.inner.runners.iter();
-        let endpoints = runners.map(|runner| EndpointHealth::new(runner.name(), runner.health()));
-        BusHealth::new(transport, endpoints.collect())
+        let endpoints = runners.map(|runner| runner.health()).collect();
+        BusHealth::new(transport, endpoints, self.inner.stop.is_over())
     }
 
     /// Stops the bus, and waits until it has stopped.
@@ -292,7 +295,7 @@ impl EndpointHandle {
 
     /// Returns the health of the endpoint, as currently known.
     pub fn health(&self) -> EndpointHealth {
-        EndpointHealth::new(self.runner.name(), self.runner.health())
+        self.runner.health()
     }
 }
 

@@ -43,6 +43,7 @@ impl ReceiveContext {
             envelope: &self.envelope,
             address: &self.endpoint.address,
             trace: &self.trace,
+            propagator: self.endpoint.outbound.propagator(),
             priority: self.incoming.priority,
             codec: self.endpoint.codec,
         }

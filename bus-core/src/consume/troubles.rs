@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::transport::Health;
 
 /// The troubles of one endpoint.
 ///
 /// Empty, and not looked at, as long as there are none.
 #[derive(Debug, Default)]
-pub(crate) struct Troubles(Mutex<BTreeMap<String, Suffering>>);
+pub(crate) struct Troubles {
+    all: Mutex<BTreeMap<String, Suffering>>,
+    changes: watch::Sender<()>,
+}
 
 /// Number of messages that suffer from a trouble, and the latest reason.
 #[derive(Debug)]
@@ -43,6 +48,10 @@ impl Troubles {
             let messages = 1;
             all.insert(what.clone(), Suffering { messages, reason });
         }
+        drop(all);
+        if is_first {
+            self.changes.send_replace(());
+        }
         Trouble {
             troubles: Arc::clone(self),
             what,
@@ -71,8 +80,13 @@ impl Troubles {
         }
     }
 
+    /// Returns a receiver that is notified when a trouble begins or is over.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Suffering>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,6 +111,7 @@ impl Drop for Trouble {
             suffering.messages -= 1;
             if suffering.messages == 0 {
                 all.remove(&self.what);
+                self.troubles.changes.send_replace(());
             }
         }
     }

@@ -52,6 +52,11 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Returns the URN of its most specific type; `None` if it names none.
+    pub fn message_type(&self) -> Option<&str> {
+        self.message_types.first().map(AsRef::as_ref)
+    }
+
     /// Returns `true` if any of the message's types is `urn`.
     ///
     /// Case is ignored, as MassTransit does.

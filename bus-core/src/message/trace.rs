@@ -43,12 +43,21 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Starts a new trace, marked as recorded.
+    /// Starts a new trace, not marked as recorded.
     pub fn root() -> Self {
         Self {
             trace_id: Uuid::new_v4().into_bytes(),
             span_id: new_span_id(),
-            flags: SAMPLED,
+            flags: 0,
+        }
+    }
+
+    /// Returns this step, marked as recorded.
+    #[must_use]
+    pub fn sampled(self) -> Self {
+        Self {
+            flags: self.flags | SAMPLED,
+            ..self
         }
     }
 
@@ -168,12 +177,9 @@ mod tests {
 
     #[test]
     fn a_child_keeps_trace_and_flags() {
-        let parent = TraceContext {
-            flags: 0,
-            ..TraceContext::root()
-        };
+        let parent = TraceContext::root().sampled();
         let child = parent.child();
-        assert_eq!((child.trace_id, child.flags), (parent.trace_id, 0));
+        assert_eq!((child.trace_id, child.flags), (parent.trace_id, SAMPLED));
         assert_ne!(child.span_id, parent.span_id);
     }
 

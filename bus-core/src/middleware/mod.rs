@@ -7,6 +7,7 @@ pub(crate) mod next;
 mod once;
 pub(crate) mod retry;
 mod timeout;
+mod watched;
 
 pub(crate) use deduplicate::Idempotency;
 pub(crate) use flush::Flush;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backoff::backoff::Backoff as _;
 
+use super::watched::AttemptWatch;
 use super::{Middleware, Next};
 use crate::consume::ConsumeContext;
 use crate::error::{ConsumeError, ConsumeResult, FailureKind, Shown};
@@ -221,19 +222,27 @@ impl RetryStep {
         let received = ctx.received();
         if !self.outbox {
             let direct = received.endpoint.outbound.direct();
-            return next.run(ctx.attempt_with(number, direct)).await;
+            return observed(ctx.attempt_with(number, direct), next).await;
         }
         let transport = Arc::clone(&received.endpoint.outbound.transport);
         let outbox = Arc::new(Outbox::open(transport));
-        let result = next
-            .run(ctx.attempt_with(number, Arc::clone(&outbox) as Arc<dyn Dispatch>))
-            .await;
+        let dispatch = Arc::clone(&outbox) as Arc<dyn Dispatch>;
+        let result = observed(ctx.attempt_with(number, dispatch), next).await;
         let sent = outbox.close();
         if result.is_ok() {
             received.progress.keep_outbox(sent);
         }
         result
     }
+}
+
+async fn observed(ctx: ConsumeContext, next: &Next) -> ConsumeResult {
+    let watch = AttemptWatch::begin(&ctx);
+    let result = next.run(ctx).await;
+    if let Some(watch) = watch {
+        watch.end(&result);
+    }
+    result
 }
 
 #[async_trait]

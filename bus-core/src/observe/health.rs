@@ -1,11 +1,16 @@
 //! Health of a bus and its endpoints, as known now.
 
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use crate::serde_helpers::DateTime;
 use crate::transport::Health;
 
 /// Health of a bus.
 ///
-/// A snapshot: it does not change after it was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A snapshot: it does not change after it was taken. It serializes to what an operator can read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BusHealth {
     /// Health of the connections to the broker and of the reply queue.
@@ -14,22 +19,39 @@ pub struct BusHealth {
     pub transport: Health,
     /// Health of the endpoints, in the order in which they were added.
     pub endpoints: Vec<EndpointHealth>,
+    is_stopped: bool,
 }
 
 impl BusHealth {
-    pub(crate) fn new(transport: Health, endpoints: Vec<EndpointHealth>) -> Self {
+    pub(crate) fn new(transport: Health, endpoints: Vec<EndpointHealth>, is_stopped: bool) -> Self {
         Self {
             transport,
             endpoints,
+            is_stopped,
         }
     }
 
-    /// Returns `true` if the transport and all endpoints are up.
+    /// Returns `true` if the transport and all endpoints are well.
     ///
-    /// A paused endpoint is down.
+    /// A paused endpoint is well: it does as it was asked.
     pub fn is_healthy(&self) -> bool {
-        let is_up = |health: &Health| *health == Health::Up;
-        is_up(&self.transport) && self.endpoints.iter().all(|one| is_up(&one.health))
+        self.transport == Health::Up && self.endpoints.iter().all(EndpointHealth::is_healthy)
+    }
+
+    /// Returns `true` unless the bus was shut down: for a liveness probe.
+    ///
+    /// It does not follow the broker, as no restart of this process brings one back.
+    pub fn is_live(&self) -> bool {
+        !self.is_stopped
+    }
+
+    /// Returns `true` if the bus can send and its endpoints take messages.
+    ///
+    /// For a readiness probe. Degraded parts and paused endpoints are ready.
+    pub fn is_ready(&self) -> bool {
+        let is_up = !matches!(self.transport, Health::Down(_));
+        let mut endpoints = self.endpoints.iter();
+        is_up && self.is_live() && endpoints.all(|one| one.is_running() || one.is_paused())
     }
 
     /// The health of one endpoint, by name; `None` if the bus has no such endpoint.
@@ -42,40 +64,69 @@ impl BusHealth {
 ///
 /// ```
 /// use bus_core::observe::BusHealth;
-/// use bus_core::transport::Health;
 ///
 /// fn complain(health: &BusHealth) {
-///     for endpoint in &health.endpoints {
-///         if let Health::Degraded(reason) | Health::Down(reason) = &endpoint.health {
-///             eprintln!("{}: {reason}", endpoint.name);
-///         }
+///     for endpoint in health.endpoints.iter().filter(|endpoint| !endpoint.is_healthy()) {
+///         eprintln!("{}: {:?} since {:?}", endpoint.name, endpoint.state, endpoint.since);
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EndpointHealth {
     /// Name of the endpoint.
     pub name: String,
     /// State of the endpoint.
+    pub state: EndpointState,
+    /// Instant from which the endpoint is in this state, as far as this process knows.
+    #[serde(serialize_with = "text")]
+    pub since: SystemTime,
+    /// Reason for the state; `None` if the endpoint is running.
+    pub reason: Option<String>,
+}
+
+/// State of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndpointState {
+    /// Not consumed yet, after the start or a pause.
+    Starting,
+    /// Takes and handles messages.
+    Running,
+    /// Takes messages, but some of them suffer from what the reason says.
+    Degraded,
+    /// Takes no messages: the broker is away, or the queue cannot be consumed.
     ///
-    /// Up: it takes and handles messages. Degraded: it does, but the text says what some of them
-    /// suffer. Down: it takes none, as it is paused or stopped, or as its queue cannot be consumed.
-    pub health: Health,
+    /// The endpoint goes on by itself when that has passed.
+    Unavailable,
+    /// Takes no more messages; running consumers end.
+    Pausing,
+    /// Takes no messages, as it was asked.
+    Paused,
+    /// Stopped for good, with its bus.
+    Stopped,
 }
 
 impl EndpointHealth {
-    pub(crate) fn new(name: &str, health: Health) -> Self {
-        Self {
-            name: name.to_owned(),
-            health,
-        }
+    /// Returns `true` if the endpoint is running, or is paused as asked.
+    pub fn is_healthy(&self) -> bool {
+        self.state == EndpointState::Running || self.is_paused()
     }
 
-    /// Returns `true` if the endpoint takes messages: its health is up or degraded.
+    /// Returns `true` if the endpoint takes messages: it is running, even if degraded.
     pub fn is_running(&self) -> bool {
-        !matches!(self.health, Health::Down(_))
+        matches!(self.state, EndpointState::Running | EndpointState::Degraded)
     }
+
+    /// Returns `true` if the endpoint was asked to pause.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.state, EndpointState::Pausing | EndpointState::Paused)
+    }
+}
+
+fn text<S: Serializer>(instant: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    DateTime(*instant).serialize(serializer)
 }
 
 /// The worse of two, with the texts of both if they are equally bad.
@@ -86,5 +137,74 @@ pub(crate) fn worse(one: Health, other: Health) -> Health {
         (Health::Down(one), Health::Down(other)) => Health::Down(join(one, other)),
         (Health::Down(text), _) | (_, Health::Down(text)) => Health::Down(text),
         (Health::Degraded(one), Health::Degraded(other)) => Health::Degraded(join(one, other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoint(state: EndpointState) -> EndpointHealth {
+        EndpointHealth {
+            name: "orders".to_owned(),
+            state,
+            since: SystemTime::UNIX_EPOCH,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn probes_follow_what_they_are_for() {
+        let away = || Health::Down("away".to_owned());
+        let blocked = || Health::Degraded("blocked".to_owned());
+        for (transport, state, is_stopped, expected) in [
+            (Health::Up, EndpointState::Running, false, [true; 3]),
+            (Health::Up, EndpointState::Paused, false, [true; 3]),
+            (
+                Health::Up,
+                EndpointState::Degraded,
+                false,
+                [false, true, true],
+            ),
+            (
+                blocked(),
+                EndpointState::Running,
+                false,
+                [false, true, true],
+            ),
+            (
+                away(),
+                EndpointState::Unavailable,
+                false,
+                [false, false, true],
+            ),
+            (
+                Health::Up,
+                EndpointState::Starting,
+                false,
+                [false, false, true],
+            ),
+            (away(), EndpointState::Stopped, true, [false; 3]),
+        ] {
+            let health = BusHealth::new(transport, vec![endpoint(state)], is_stopped);
+            let probes = [health.is_healthy(), health.is_ready(), health.is_live()];
+            assert_eq!(probes, expected, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn it_serializes_to_what_an_operator_can_read() {
+        let transport = Health::Degraded("blocked".to_owned());
+        let health = BusHealth::new(transport, vec![endpoint(EndpointState::Running)], false);
+        let expected = json!({
+            "transport": {"state": "degraded", "reason": "blocked"},
+            "endpoints": [
+                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null}
+            ],
+            "is_stopped": false
+        });
+        assert_eq!(serde_json::to_value(&health).unwrap(), expected);
     }
 }

@@ -12,6 +12,7 @@ use crate::codec::{HostInfo, RawJson, to_json};
 use crate::consume::{ReceiveContext, Stopped, Waits};
 use crate::error::{ExceptionInfo, Fault, ReceiveFault, SendError, SendErrorKind};
 use crate::message::{Contract, Intent, MessageType};
+use crate::observe::FaultPublished;
 use crate::send::reply::address_reply;
 use crate::send::sent_ids::origin_id;
 use crate::send::{SealedMessage, SendContext};
@@ -45,12 +46,13 @@ pub(crate) async fn raise(failure: &Failure<'_>, publish: bool) {
             return;
         }
     };
-    if let Err(error) = deliver(received, context).await {
+    if let Err(error) = deliver(failure, context).await {
         tracing::warn!(endpoint = %received.endpoint.name, %error, "the fault cannot be delivered");
     }
 }
 
-async fn deliver(received: &ReceiveContext, context: SendContext) -> Result<(), SendError> {
+async fn deliver(failure: &Failure<'_>, context: SendContext) -> Result<(), SendError> {
+    let received = failure.received;
     let outbound = &received.endpoint.outbound;
     let mut sealed = outbound.pack(SendContext {
         intent: Intent::Fault,
@@ -66,9 +68,18 @@ async fn deliver(received: &ReceiveContext, context: SendContext) -> Result<(), 
     };
     tokio::select! {
         biased;
-        outcome = delivered => outcome.unwrap_or_else(|_| Err(too_late())),
-        _ = cancelled.wait_for(|cancelled| *cancelled) => Err(too_late()),
+        outcome = delivered => outcome.unwrap_or_else(|_| Err(too_late()))?,
+        _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(too_late()),
     }
+    let published = FaultPublished {
+        endpoint: &received.endpoint.name,
+        envelope: &received.envelope,
+        fault: &sealed.envelope,
+        error: failure.error,
+    };
+    let observers = &outbound.observers;
+    observers.tell(|observer| observer.fault_published(&published));
+    Ok(())
 }
 
 async fn try_to_deliver(

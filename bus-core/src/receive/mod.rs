@@ -9,6 +9,8 @@ pub(crate) mod fault_publisher;
 pub(crate) mod moving;
 pub(crate) mod receiver;
 pub(crate) mod runner;
+mod status;
+mod watched;
 pub(crate) mod worker;
 
 pub(crate) use consumers::Consumers;

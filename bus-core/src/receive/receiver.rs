@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::consumers::Consumers;
 use super::crash_guard::{Admission, CrashGuard};
 use super::error_queue;
 use super::failure::Failure;
 use super::fault_publisher::raise;
+use super::watched::{self, ReceiveWatch};
 use crate::codec::{Codec, DecodeError};
 use crate::consume::{
     AnyMessage, ConsumeContext, EndpointContext, Progress, RawMessage, ReceiveContext,
@@ -20,9 +21,10 @@ use crate::consume::{
 use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee};
 use crate::error::panics;
 use crate::error::{ConsumeError, FailureKind, Shown};
-use crate::message::{Envelope, TraceContext};
+use crate::message::Envelope;
 use crate::middleware::{Chain, Next};
-use crate::observe::Consumed;
+use crate::observe::ReceiveOutcome;
+use crate::observe::propagator::extract;
 use crate::topology::{error_queue_name, skipped_queue_name};
 use crate::transport::{Delivery, Health, Incoming, Listener, Settlement};
 
@@ -60,13 +62,49 @@ impl Drop for Running<'_> {
 
 /// Outcome of a delivery.
 enum Outcome {
-    Done,
+    Done {
+        message: Arc<AnyMessage>,
+    },
     Skipped,
     Failed {
         error: ConsumeError,
         by: Option<Registration>,
         message: Option<Arc<AnyMessage>>,
     },
+}
+
+impl Outcome {
+    /// The outcome of a message that no process has come to an end with.
+    fn set_aside(deliveries: u32) -> Self {
+        let error = ConsumeError::permanent(format!(
+            "the message was delivered {deliveries} times without an end, so its consumer may be what ends the process; \
+             it was not called again"
+        ));
+        Self::Failed {
+            error,
+            by: None,
+            message: None,
+        }
+    }
+
+    fn message(&self) -> Option<&AnyMessage> {
+        match self {
+            Self::Done { message } => Some(&**message),
+            Self::Failed { message, .. } => message.as_deref(),
+            Self::Skipped => None,
+        }
+    }
+
+    fn observed(&self, settled: bool, is_duplicate: bool) -> ReceiveOutcome<'_> {
+        match self {
+            Self::Failed { error, .. } if settled => ReceiveOutcome::Faulted(error),
+            Self::Failed { error, .. } => ReceiveOutcome::Requeued(Some(error)),
+            Self::Done { .. } if is_duplicate => ReceiveOutcome::Duplicate,
+            Self::Done { .. } => ReceiveOutcome::Handled,
+            Self::Skipped if settled => ReceiveOutcome::Skipped,
+            Self::Skipped => ReceiveOutcome::Requeued(None),
+        }
+    }
 }
 
 impl Receiver {
@@ -107,50 +145,43 @@ impl Receiver {
 
     /// Handles a delivery; returns `true` if it is settled, `false` if it goes back.
     async fn handle(&self, incoming: Incoming, admission: &mut Admission<'_>, slot: Slot) -> bool {
-        let (received, codec) = self.read(incoming, slot);
+        let (received, codec, span) = self.read(incoming, slot);
         // Also when this is dropped: contexts that users keep outlive the delivery.
         let _running = Running(&received.slot);
-        let span = tracing::debug_span!("consume", endpoint = %self.endpoint.name, message_id = ?received.envelope.message_id);
         let handled = async {
-            if let Admission::SetAside(deliveries) = admission {
-                return self.set_aside(&received, *deliveries).await;
-            }
-            let outcome = self.consume(&received, codec).await;
-            if !matches!(outcome, Outcome::Done) {
+            let watch = ReceiveWatch::begin(&received, self.guarantee);
+            let outcome = match admission {
+                Admission::SetAside(deliveries) => Outcome::set_aside(*deliveries),
+                Admission::Free | Admission::Alone(_) => self.consume(&received, codec).await,
+            };
+            if !matches!(outcome, Outcome::Done { .. }) {
                 // The process has survived it, and what comes now may take long.
                 *admission = Admission::Free;
             }
-            self.end(&received, outcome).await
+            let settled = self.end(&received, &outcome).await;
+            if let Some(watch) = watch {
+                let is_duplicate = received.progress.is_duplicate();
+                watch.end(outcome.observed(settled, is_duplicate), outcome.message());
+            }
+            settled
         };
         handled.instrument(span).await
     }
 
-    /// Moves a message to the error queue that no process has come to an end with.
-    async fn set_aside(&self, received: &ReceiveContext, deliveries: u32) -> bool {
-        let error = ConsumeError::permanent(format!(
-            "the message was delivered {deliveries} times without an end, so its consumer may be what ends the process; \
-             it was not called again"
-        ));
-        self.fail(received, &error, None, None).await
-    }
-
-    async fn end(&self, received: &ReceiveContext, outcome: Outcome) -> bool {
+    async fn end(&self, received: &ReceiveContext, outcome: &Outcome) -> bool {
         match outcome {
-            Outcome::Done => true,
+            Outcome::Done { .. } => true,
             Outcome::Skipped => self.skip(received).await,
-            Outcome::Failed { error, .. } if self.is_cut_short(&error) => false,
+            Outcome::Failed { error, .. } if self.is_cut_short(error) => false,
             Outcome::Failed { error, .. } if error.kind() == FailureKind::ClaimLost => {
-                self.give_back(received, &error).await
+                self.give_back(received, error).await
             }
             Outcome::Failed { error, .. }
                 if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
             {
-                self.give_back(received, &error).await
+                self.give_back(received, error).await
             }
-            Outcome::Failed { error, by, message } => {
-                self.fail(received, &error, by.as_ref(), message.as_deref())
-                    .await
-            }
+            Outcome::Failed { error, by, .. } => self.fail(received, error, by.as_ref()).await,
         }
     }
 
@@ -175,7 +206,7 @@ impl Receiver {
         &self,
         incoming: Incoming,
         slot: Slot,
-    ) -> (Arc<ReceiveContext>, Result<Codec, DecodeError>) {
+    ) -> (Arc<ReceiveContext>, Result<Codec, DecodeError>, Span) {
         let read = Codec::for_incoming(&incoming, self.endpoint.codec)
             .and_then(|codec| Ok((codec, codec.decode(&incoming)?)));
         let (codec, envelope) = match read {
@@ -188,9 +219,9 @@ impl Receiver {
                 },
             ),
         };
-        let trace = TraceContext::from_headers(&envelope.headers)
-            .map_or_else(TraceContext::root, |trace| trace.child());
         let endpoint = Arc::clone(&self.endpoint);
+        let span = watched::span(&envelope, &endpoint.name);
+        let trace = extract(endpoint.outbound.propagator(), &envelope.headers, &span);
         let received = ReceiveContext {
             incoming,
             envelope,
@@ -199,7 +230,7 @@ impl Receiver {
             progress: Progress::default(),
             slot,
         };
-        (Arc::new(received), codec)
+        (Arc::new(received), codec, span)
     }
 
     async fn consume(
@@ -221,15 +252,7 @@ impl Receiver {
         let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
         let next = Next::new(Arc::clone(&self.chain), Arc::clone(&registration.handler));
         match next.run(ctx).await {
-            Ok(()) => {
-                if !self.endpoint.outbound.observers.is_empty() {
-                    self.endpoint
-                        .outbound
-                        .observers
-                        .consumed(&self.consumed(received, Some(&*message)));
-                }
-                Outcome::Done
-            }
+            Ok(()) => Outcome::Done { message },
             Err(error) => Outcome::Failed {
                 error,
                 by: Some(registration.clone()),
@@ -267,20 +290,6 @@ impl Receiver {
             Ok(Ok(message)) => Ok(Some((registration, message))),
             Ok(Err(error)) => Err((ConsumeError::permanent(error), Some(registration.clone()))),
             Err(panic) => Err((ConsumeError::panicked(&panic), Some(registration.clone()))),
-        }
-    }
-
-    fn consumed<'a>(
-        &'a self,
-        received: &'a ReceiveContext,
-        message: Option<&'a AnyMessage>,
-    ) -> Consumed<'a> {
-        Consumed {
-            endpoint: &self.endpoint.name,
-            envelope: &received.envelope,
-            message,
-            attempts: received.progress.attempts(),
-            duplicate: received.progress.is_duplicate(),
         }
     }
 
@@ -341,7 +350,7 @@ impl Receiver {
         let envelope = &received.envelope;
         tracing::error!(
             endpoint = self.endpoint.name,
-            message_type = envelope.message_types.first().map(AsRef::as_ref),
+            message_type = envelope.message_type(),
             message_id = envelope.message_id.map(display),
             correlation_id = envelope.correlation_id.map(display),
             conversation_id = envelope.conversation_id.map(display),
@@ -357,7 +366,6 @@ impl Receiver {
         received: &ReceiveContext,
         error: &ConsumeError,
         by: Option<&Registration>,
-        message: Option<&AnyMessage>,
     ) -> bool {
         let attempts = received.progress.attempts();
         let failure = Failure {
@@ -379,14 +387,8 @@ impl Receiver {
                 &self.topology.error,
                 error_queue::error_headers(&failure),
             );
-            if !self.move_out(received, outgoing).await {
-                return false;
-            }
+            return self.move_out(received, outgoing).await;
         }
-        self.endpoint
-            .outbound
-            .observers
-            .faulted(&self.consumed(received, message), error);
         true
     }
 }

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::receiver::Receiver;
+use super::status::{Status, follow};
 use super::worker::Workers;
 use crate::observe::health::worse;
+use crate::observe::{EndpointHealth, EndpointState};
 use crate::transport::{
     Health, ListenSpec, Listener, Transport, TransportError, TransportErrorKind,
 };
@@ -30,6 +32,7 @@ pub(crate) struct EndpointRunner {
     /// Current phase, without a lock from one step to the next: a stop need not wait.
     phase: watch::Sender<Phase>,
     starts: AtomicU64,
+    status: Status,
 }
 
 #[derive(Clone)]
@@ -61,7 +64,10 @@ impl EndpointRunner {
         spec: ListenSpec,
         concurrency: usize,
     ) -> Self {
+        let endpoint = &receiver.endpoint;
+        let status = Status::new(&endpoint.name, endpoint.outbound.observers.clone());
         Self {
+            status,
             receiver,
             transport,
             spec,
@@ -76,24 +82,50 @@ impl EndpointRunner {
     }
 
     /// Returns the health of the endpoint, as currently known.
-    pub(crate) fn health(&self) -> Health {
-        let why = match &*self.phase.borrow() {
-            Phase::On(lanes) => {
-                let troubles = self.receiver.endpoint.troubles.health();
-                return worse(lanes.listener().health(), troubles);
-            }
-            Phase::Paused => "it is paused",
-            Phase::Starting(_) => "it is not consumed yet",
-            Phase::Leaving(_) => "it is being paused",
-            Phase::Stopped => "it is stopped",
+    pub(crate) fn health(&self) -> EndpointHealth {
+        self.status.note(|| self.state())
+    }
+
+    fn state(&self) -> (EndpointState, Option<String>) {
+        let phase = self.phase.borrow().clone();
+        let (state, why) = match phase {
+            Phase::On(lanes) => return self.state_of(lanes.listener()),
+            Phase::Starting(_) => (EndpointState::Starting, "it is not consumed yet"),
+            Phase::Leaving(_) => (EndpointState::Pausing, "it is being paused"),
+            Phase::Paused => (EndpointState::Paused, "it is paused"),
+            Phase::Stopped => (EndpointState::Stopped, "it is stopped"),
         };
-        Health::Down(why.to_owned())
+        (state, Some(why.to_owned()))
+    }
+
+    fn state_of(&self, listener: &dyn Listener) -> (EndpointState, Option<String>) {
+        let troubles = self.receiver.endpoint.troubles.health();
+        let health = match (listener.health(), self.transport.health()) {
+            (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
+            (listener, _) => listener,
+        };
+        match (health, troubles) {
+            (Health::Down(why), Health::Degraded(also)) => {
+                (EndpointState::Unavailable, Some(format!("{why}; {also}")))
+            }
+            (health, troubles) => match worse(health, troubles) {
+                Health::Up => (EndpointState::Running, None),
+                Health::Degraded(why) => (EndpointState::Degraded, Some(why)),
+                Health::Down(why) => (EndpointState::Unavailable, Some(why)),
+            },
+        }
     }
 
     /// Starts to consume a queue that was just declared.
     ///
-    /// Does nothing if it is consumed already.
-    pub(crate) async fn start(&self) -> Result<(), TransportError> {
+    /// Called once.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<(), TransportError> {
+        let runner = Arc::downgrade(self);
+        let troubles = self.receiver.endpoint.troubles.changes();
+        let followed = follow(self.transport.health_changes(), troubles, move || {
+            runner.upgrade().map(|runner| drop(runner.health()))
+        });
+        tokio::spawn(followed);
         self.go(async { Ok(()) }).await
     }
 
@@ -229,13 +261,16 @@ impl EndpointRunner {
     /// Moves on to the phase that `next` chooses, if any; returns the one before.
     fn change(&self, next: impl FnOnce(&Phase) -> Option<Phase>) -> Phase {
         let mut before = Phase::Stopped;
-        self.phase.send_if_modified(|phase| {
+        let changes = self.phase.send_if_modified(|phase| {
             before = phase.clone();
             let next = next(phase);
             let changes = next.is_some();
             *phase = next.unwrap_or_else(|| before.clone());
             changes
         });
+        if changes {
+            self.health();
+        }
         before
     }
 

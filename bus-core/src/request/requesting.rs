@@ -108,20 +108,11 @@ async fn ask(
     mut reply: oneshot::Receiver<Answer>,
 ) -> Result<Envelope, RequestError> {
     let sealed = outbound.pack(context)?;
-    // The confirm may come after the reply, when the request is over.
-    let watched =
-        (!outbound.observers.is_empty()).then(|| (sealed.envelope.clone(), sealed.intent));
-    tokio::select! {
-        biased;
-        answered = &mut reply => {
-            if let (Ok(_), Some((envelope, intent))) = (&answered, watched) {
-                outbound.observers.sent(&envelope, intent);
-            }
-            return Ok(answered.map_err(|_| RequestError::Stopped)??);
-        }
-        sent = outbound.direct().dispatch(sealed) => sent?,
-    }
-    Ok(reply.await.map_err(|_| RequestError::Stopped)??)
+    let answered = match outbound.ask(sealed, &mut reply).await? {
+        Some(answered) => answered,
+        None => reply.await,
+    };
+    Ok(answered.map_err(|_| RequestError::Stopped)??)
 }
 
 fn understand<R: Reply>(envelope: Envelope) -> Result<Response<R>, RequestError> {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
+use tracing::{Instrument, Span};
 
 use super::sealed::SealedMessage;
+use super::watched::{self, SendWatch};
 use crate::error::SendError;
 use crate::observe::Observers;
-use crate::transport::Transport;
 use crate::transport::backoff::from_now;
+use crate::transport::{Outgoing, Transport};
 
 /// Receiver of outgoing messages: the transport, or an outbox.
 ///
@@ -57,6 +61,46 @@ impl Direct {
             observers,
         }
     }
+
+    fn begin(&self, sealed: SealedMessage) -> (Outgoing, Span, Option<Box<SendWatch>>) {
+        let SealedMessage {
+            mut outgoing,
+            envelope,
+            intent,
+            deadline,
+        } = sealed;
+        outgoing.deadline = from_now(deadline);
+        let span = watched::span(&envelope, &outgoing.target);
+        let watch = SendWatch::begin(&self.observers, envelope, intent, &outgoing);
+        (outgoing, span, watch)
+    }
+
+    /// Sends a request; returns its answer if that comes before the confirm.
+    ///
+    /// The answer proves that the request was sent.
+    pub(crate) async fn ask<T>(
+        &self,
+        sealed: SealedMessage,
+        answer: &mut oneshot::Receiver<T>,
+    ) -> Result<Option<Result<T, RecvError>>, SendError> {
+        let (outgoing, span, watch) = self.begin(sealed);
+        tokio::select! {
+            biased;
+            answer = answer => {
+                if let (true, Some(watch)) = (answer.is_ok(), watch) {
+                    watch.end(&Ok(()));
+                }
+                Ok(Some(answer))
+            }
+            sent = self.transport.send(outgoing).instrument(span) => {
+                let sent = sent.map_err(SendError::from);
+                if let Some(watch) = watch {
+                    watch.end(&sent);
+                }
+                sent.map(|()| None)
+            }
+        }
+    }
 }
 
 impl Dispatch for Direct {
@@ -65,21 +109,14 @@ impl Dispatch for Direct {
     where
         Self: 'a,
     {
-        let SealedMessage {
-            mut outgoing,
-            envelope,
-            intent,
-            deadline,
-        } = sealed;
-        outgoing.deadline = from_now(deadline);
-        // Kept until the message is sent only if there is an observer.
-        let observed = (!self.observers.is_empty()).then(|| Box::new(envelope));
+        let (outgoing, span, watch) = self.begin(sealed);
         Box::pin(async move {
-            self.transport.send(outgoing).await?;
-            if let Some(envelope) = observed {
-                self.observers.sent(&envelope, intent);
+            let sent = self.transport.send(outgoing).instrument(span).await;
+            let sent = sent.map_err(SendError::from);
+            if let Some(watch) = watch {
+                watch.end(&sent);
             }
-            Ok(())
+            sent
         })
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod reply;
 pub(crate) mod sealed;
 pub(crate) mod sending;
 pub(crate) mod sent_ids;
+mod watched;
 
 pub use context::SendContext;
 pub use dispatch::Dispatch;

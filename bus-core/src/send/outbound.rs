@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 use uuid::Uuid;
 
 use super::context::SendContext;
@@ -18,14 +20,15 @@ use crate::error::panics::caught;
 use crate::error::{SendError, SendErrorKind};
 use crate::idempotency::KEY_HEADER;
 use crate::message::{Contract, Envelope, Intent, Message, TraceContext};
-use crate::observe::Observers;
+use crate::observe::propagator::inject;
+use crate::observe::{Observers, Propagator};
 use crate::topology::PublishTopologies;
 use crate::transport::{Address, Capability, InvalidAddress, Outgoing, Target, Transport};
 
 /// State that all senders of a bus share.
 pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
-    direct: Arc<dyn Dispatch>,
+    direct: Arc<Direct>,
     pub(crate) base: String,
     pub(crate) topologies: PublishTopologies,
     pub(crate) observers: Observers,
@@ -41,6 +44,7 @@ pub(crate) struct OutboundSettings {
     pub(crate) routes: HashMap<TypeId, Address>,
     pub(crate) filters: Vec<Arc<dyn SendFilter>>,
     pub(crate) reply_addresses: Option<Arc<ReplyAddresses>>,
+    pub(crate) propagator: Arc<dyn Propagator>,
 }
 
 /// Predicate on addresses that came with messages: may replies and faults go there.
@@ -57,6 +61,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) envelope: &'a Envelope,
     pub(crate) address: &'a Arc<str>,
     pub(crate) trace: &'a TraceContext,
+    pub(crate) propagator: &'a dyn Propagator,
     pub(crate) priority: Option<u8>,
     pub(crate) codec: Codec,
 }
@@ -96,7 +101,21 @@ impl Outbound {
 
     /// The dispatch past every outbox.
     pub(crate) fn direct(&self) -> Arc<dyn Dispatch> {
-        Arc::clone(&self.direct)
+        Arc::clone(&self.direct) as Arc<dyn Dispatch>
+    }
+
+    /// Sends a request at once; returns its answer if that comes before the confirm.
+    pub(crate) async fn ask<T>(
+        &self,
+        sealed: SealedMessage,
+        answer: &mut oneshot::Receiver<T>,
+    ) -> Result<Option<Result<T, RecvError>>, SendError> {
+        self.direct.ask(sealed, answer).await
+    }
+
+    /// The propagator of the trace that travels.
+    pub(crate) fn propagator(&self) -> &dyn Propagator {
+        &*self.settings.propagator
     }
 
     pub(crate) fn deadline(&self) -> Duration {
@@ -190,7 +209,7 @@ impl Outbound {
             origin.apply(&mut context);
         } else {
             context.envelope.conversation_id = Some(Uuid::now_v7());
-            TraceContext::root().write(&mut context.envelope.headers);
+            inject(self.propagator(), None, &mut context.envelope.headers);
         }
         Ok(context)
     }
@@ -323,7 +342,7 @@ impl Origin<'_> {
                 to.headers.insert(name.to_owned(), value.clone());
             }
         }
-        self.trace.child().write(&mut to.headers);
+        inject(self.propagator, Some(self.trace), &mut to.headers);
         context.priority = self.priority;
         context.codec = self.codec;
     }

@@ -13,6 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
+use tokio::sync::watch;
 
 pub(crate) use address::Address;
 pub use address::InvalidAddress;
@@ -140,6 +142,16 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// Returns whether the broker can be reached, as known now; never blocks.
     fn health(&self) -> Health;
 
+    /// Returns a receiver that is notified after each change of health.
+    ///
+    /// That is the health of the transport itself and of its listeners, all through one channel; a
+    /// notification without a change is allowed. A transport that wraps another one returns its
+    /// receiver. Default: no notifications, so that changes show when the health is asked, and
+    /// observers hear of them only then.
+    fn health_changes(&self) -> watch::Receiver<()> {
+        watch::channel(()).1
+    }
+
     /// Closes all connections after everything handed over is written.
     ///
     /// Further calls fail with [`TransportErrorKind::Closed`].
@@ -239,7 +251,8 @@ pub enum StreamOffset {
 }
 
 /// Availability of a broker, or of one queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
 #[non_exhaustive]
 pub enum Health {
     /// Available.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bus_core::ConsumeError;
 use bus_core::message::{Envelope, Intent};
-use bus_core::observe::{Consumed, Observer};
+use bus_core::observe::{Observer, PostReceive, PostSend, ReceiveOutcome};
 use tokio::sync::Notify;
 
 /// Records what a bus sends, consumes and fails, for the harness that made it.
@@ -94,27 +94,13 @@ impl Recorder {
         self.lock().push(Arc::new(event));
         self.0.news.notify_waiters();
     }
-
-    fn record_delivery(&self, consumed: &Consumed<'_>, error: Option<&ConsumeError>) {
-        self.record(Event {
-            happening: match error {
-                None => Happening::Consumed,
-                Some(_) => Happening::Faulted,
-            },
-            envelope: consumed.envelope.clone(),
-            endpoint: Some(consumed.endpoint.to_owned()),
-            attempts: consumed.attempts,
-            duplicate: consumed.duplicate,
-            error: error.map(describe),
-        });
-    }
 }
 
 impl Observer for Recorder {
-    fn sent(&self, envelope: &Envelope, intent: Intent) {
+    fn post_send(&self, sent: &PostSend<'_>) {
         self.record(Event {
-            happening: Happening::Sent(intent),
-            envelope: envelope.clone(),
+            happening: Happening::Sent(sent.intent),
+            envelope: sent.envelope.clone(),
             endpoint: None,
             attempts: 0,
             duplicate: false,
@@ -122,12 +108,20 @@ impl Observer for Recorder {
         });
     }
 
-    fn consumed(&self, consumed: &Consumed<'_>) {
-        self.record_delivery(consumed, None);
-    }
-
-    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
-        self.record_delivery(consumed, Some(error));
+    fn post_receive(&self, received: &PostReceive<'_>) {
+        let (happening, error) = match received.outcome {
+            ReceiveOutcome::Handled | ReceiveOutcome::Duplicate => (Happening::Consumed, None),
+            ReceiveOutcome::Faulted(error) => (Happening::Faulted, Some(error)),
+            _ => return,
+        };
+        self.record(Event {
+            happening,
+            envelope: received.envelope.clone(),
+            endpoint: Some(received.endpoint.to_owned()),
+            attempts: received.attempts,
+            duplicate: matches!(received.outcome, ReceiveOutcome::Duplicate),
+            error: error.map(describe),
+        });
     }
 }
 

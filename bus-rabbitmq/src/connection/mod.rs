@@ -168,6 +168,11 @@ impl Link {
         }
     }
 
+    /// Reports that the health of what uses the link may have changed.
+    pub(crate) fn health_changed(&self) {
+        self.control.siblings.health_changed();
+    }
+
     /// Reports a failure on the connection, so that its loss is noticed now.
     pub(crate) fn suspect(&self) {
         self.control.suspicion.notify_one();
@@ -184,6 +189,7 @@ impl Link {
             supervisor.abort();
         }
         let last = self.control.state.send_replace(State::Closed);
+        self.health_changed();
         if let State::Up(live) = last {
             live.close().await;
         }
@@ -334,13 +340,15 @@ impl Control {
     ///
     /// An aborted supervisor still runs to its next await.
     fn go_on(&self, next: State) -> bool {
-        self.state.send_if_modified(|state| {
+        let goes_on = self.state.send_if_modified(|state| {
             let goes_on = !matches!(state, State::Closed);
             if goes_on {
                 *state = next;
             }
             goes_on
-        })
+        });
+        self.siblings.health_changed();
+        goes_on
     }
 
     /// Hands the connection out; `None` if the link was closed meanwhile.
@@ -384,10 +392,12 @@ async fn follow(control: &Control, live: &Live, mut events: Events) -> Loss {
                 Some(Event::ConnectionBlocked(reason)) => {
                     tracing::warn!(role = control.role, reason, "RabbitMQ takes no more messages for now");
                     live.blocked.send_replace(Some(reason));
+                    control.siblings.health_changed();
                 }
                 Some(Event::ConnectionUnblocked) => {
                     tracing::info!(role = control.role, "RabbitMQ takes messages again");
                     live.blocked.send_replace(None);
+                    control.siblings.health_changed();
                 }
                 // Also reported when only a channel was closed; the loop's condition knows.
                 Some(Event::Error(error)) => {

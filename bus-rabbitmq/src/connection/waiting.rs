@@ -10,25 +10,41 @@ use tokio::time::Instant;
 /// Interval at which the log repeats the reason for a missing connection.
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
-/// Signal between the links of one transport that one has reached the broker.
-///
-/// The other links then need not wait any longer.
+/// Signals of the links of one transport.
 #[derive(Clone)]
-pub(crate) struct Siblings(watch::Sender<u64>);
+pub(crate) struct Siblings {
+    /// Number of connections; the other links need not wait any longer after one.
+    reached: watch::Sender<u64>,
+    /// Notified when the health of a link or listener may have changed.
+    health: watch::Sender<()>,
+}
 
 impl Siblings {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(0))
+        Self {
+            reached: watch::Sender::new(0),
+            health: watch::Sender::new(()),
+        }
+    }
+
+    /// Subscribes to changes of health from now on.
+    pub(crate) fn health_changes(&self) -> watch::Receiver<()> {
+        self.health.subscribe()
+    }
+
+    /// Reports that the health of a link or listener may have changed.
+    pub(crate) fn health_changed(&self) {
+        self.health.send_replace(());
     }
 
     /// Subscribes to the connections of the other links from now on.
     pub(crate) fn listen(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+        self.reached.subscribe()
     }
 
     /// Ends the waits of the other links.
     pub(crate) fn reached(&self) {
-        self.0.send_modify(|count| *count += 1);
+        self.reached.send_modify(|count| *count += 1);
     }
 
     /// Waits for the time that `backoff` gives, or until another link is connected.

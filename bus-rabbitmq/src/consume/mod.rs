@@ -214,13 +214,15 @@ impl Shared {
     ///
     /// An aborted keeper still runs to its next await.
     fn go_on(&self, next: State) -> bool {
-        self.state.send_if_modified(|state| {
+        let goes_on = self.state.send_if_modified(|state| {
             let goes_on = !matches!(state, State::Stopped(_));
             if goes_on {
                 *state = next;
             }
             goes_on
-        })
+        });
+        self.link.health_changed();
+        goes_on
     }
 
     /// Waits for the connection and subscribes.
@@ -242,12 +244,12 @@ impl Shared {
             };
             match live.ask(subscribed).await {
                 Ok(subscription) => {
-                    *self.trouble() = None;
+                    self.set_trouble(None);
                     return Ok(subscription);
                 }
                 Err(error) if attempt == Attempt::Again || error.kind().is_transient() => {
                     tracing::warn!(queue = self.spec.queue, %error, "the queue cannot be consumed yet");
-                    *self.trouble() = Some(error.to_string());
+                    self.set_trouble(Some(error.to_string()));
                     self.link.suspect();
                 }
                 Err(error) => return Err(error),
@@ -259,6 +261,13 @@ impl Shared {
 
     fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        let before = std::mem::replace(&mut *self.trouble(), trouble.clone());
+        if before != trouble {
+            self.link.health_changed();
+        }
     }
 
     /// Position at which to begin in a stream.
@@ -299,11 +308,10 @@ impl Shared {
                 () = &mut ended => return,
                 outcome = declaring => outcome,
             };
-            let mut trouble = self.trouble();
-            if let (Err(error), None) = (&outcome, &*trouble) {
+            if let (Err(error), None) = (&outcome, &*self.trouble()) {
                 tracing::warn!(queue = self.spec.queue, %error, "the exchanges and bindings of the queue cannot be declared again");
             }
-            *trouble = outcome.err().map(|error| error.to_string());
+            self.set_trouble(outcome.err().map(|error| error.to_string()));
         }
     }
 }

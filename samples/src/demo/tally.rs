@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bus_core::ConsumeError;
-use bus_core::observe::{Consumed, Observer};
+use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 
 use crate::locked;
 
@@ -62,26 +61,27 @@ pub(super) struct InstanceTally {
 }
 
 impl InstanceTally {
-    fn count(&self, consumed: &Consumed<'_>, count: impl FnOnce(&mut Work)) {
+    fn count(&self, received: &PostReceive<'_>, count: impl FnOnce(&mut Work)) {
         let mut work = locked(&self.tally.0);
-        let work = work.entry(consumed.endpoint.to_owned()).or_default();
-        work.retries += consumed.attempts.saturating_sub(1) as usize;
+        let work = work.entry(received.endpoint.to_owned()).or_default();
+        work.retries += received.attempts.saturating_sub(1) as usize;
         count(work);
     }
 }
 
 impl Observer for InstanceTally {
-    fn consumed(&self, consumed: &Consumed<'_>) {
-        self.count(consumed, |work| {
-            *work.by_instance.entry(self.instance).or_default() += 1;
-            work.duplicates += usize::from(consumed.duplicate);
-        });
-    }
-
-    fn faulted(&self, consumed: &Consumed<'_>, error: &ConsumeError) {
-        self.count(consumed, |work| {
-            work.faults += 1;
-            work.first_fault.get_or_insert_with(|| error.to_string());
-        });
+    fn post_receive(&self, received: &PostReceive<'_>) {
+        match received.outcome {
+            ReceiveOutcome::Handled | ReceiveOutcome::Duplicate => self.count(received, |work| {
+                *work.by_instance.entry(self.instance).or_default() += 1;
+                let is_duplicate = matches!(received.outcome, ReceiveOutcome::Duplicate);
+                work.duplicates += usize::from(is_duplicate);
+            }),
+            ReceiveOutcome::Faulted(error) => self.count(received, |work| {
+                work.faults += 1;
+                work.first_fault.get_or_insert_with(|| error.to_string());
+            }),
+            _ => {}
+        }
     }
 }

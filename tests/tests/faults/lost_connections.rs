@@ -1,6 +1,56 @@
 //! Connections are cut, silent, or gone for a while.
 
+use bus_core::observe::{ConnectionChange, EndpointChange, EndpointState, Observer};
+
 use super::*;
+
+/// Keeps each state of the endpoint, and each health of the connections.
+#[derive(Clone, Debug, Default)]
+struct States {
+    endpoint: Arc<Mutex<Vec<EndpointState>>>,
+    connection: Arc<Mutex<Vec<Health>>>,
+}
+
+impl Observer for States {
+    fn connection_changed(&self, change: &ConnectionChange<'_>) {
+        self.connection.lock().unwrap().push(change.health.clone());
+    }
+
+    fn endpoint_changed(&self, change: &EndpointChange<'_>) {
+        assert!(change.state == EndpointState::Running || change.reason.is_some());
+        self.endpoint.lock().unwrap().push(change.state);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn observers_hear_of_a_loss_and_its_end() {
+    let (proxy, queue, states) = (proxy().await, unique("heard"), States::default());
+    let bus = Bus::builder(quick(&proxy.url()))
+        .observe(states.clone())
+        .endpoint(Ledger::default().endpoint(&queue));
+    let bus = bus.start().await.unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    // Without asking for the health: that alone would report a change.
+    eventually("the loss is reported", async || {
+        let connection = states.connection.lock().unwrap();
+        let endpoint = states.endpoint.lock().unwrap();
+        matches!(connection.last(), Some(Health::Down(_)))
+            && endpoint.last() == Some(&EndpointState::Unavailable)
+    })
+    .await;
+    proxy.refuse(false);
+    eventually("its end is reported", async || {
+        let connection = states.connection.lock().unwrap();
+        let endpoint = states.endpoint.lock().unwrap();
+        connection.last() == Some(&Health::Up) && endpoint.last() == Some(&EndpointState::Running)
+    })
+    .await;
+    let endpoint = states.endpoint.lock().unwrap().clone();
+    let (running, away) = (EndpointState::Running, EndpointState::Unavailable);
+    assert_eq!(endpoint, [running, away, running]);
+    bus.shutdown().await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_cut_under_load_lose_nothing() {

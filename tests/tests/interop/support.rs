@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use bus_core::message::{Envelope, Intent};
-use bus_core::observe::Observer;
+use bus_core::message::Envelope;
+use bus_core::observe::{Observer, PostSend};
 use bus_core::serde_helpers::DateTime;
 use bus_core::{Bus, BusBuilder, Endpoint};
 use bus_rabbitmq::RabbitMq;
@@ -107,9 +107,9 @@ impl Sent {
 }
 
 impl Observer for Sent {
-    fn sent(&self, envelope: &Envelope, _: Intent) {
+    fn post_send(&self, message: &PostSend<'_>) {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.push(envelope.clone());
+        sent.push(message.envelope.clone());
     }
 }
 
