@@ -97,3 +97,22 @@ fn report(line: &str) {
     // Nothing depends on the line.
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_behaviour_needs_must_be_claimed() {
+        let behaviour = Behaviour {
+            name: "urgent_and_brief",
+            needs: &[Capability::Priorities, Capability::MessageTtl],
+            run: |_| Box::pin(async { Ok(()) }),
+        };
+        let priorities = Capabilities::of(&[Capability::Priorities]);
+        assert_eq!(behaviour.missing(Capabilities::NONE), behaviour.needs);
+        assert_eq!(behaviour.missing(priorities), [Capability::MessageTtl]);
+        let all = Capabilities::of(behaviour.needs);
+        assert!(behaviour.missing(all).is_empty());
+    }
+}

@@ -168,7 +168,8 @@ async fn an_extended_claim_outlives_its_lease(store: &dyn IdempotencyStore) -> O
     let (key, witness) = (key(), key());
     let token = claim(store, &key, Duration::from_secs(3)).await?;
     assert!(store.extend(&token, LONG).await?, "in time");
-    // A claim of the same first lease, made later, is the clock: when it has run out, so would have the other.
+    // A claim of the same first lease, made later, is the clock: when it has run out, so would
+    // have the other.
     claim(store, &witness, Duration::from_secs(3)).await?;
     take_over(store, &witness).await?;
     assert_eq!(begin(store, &key, LONG).await?, Begin::InProgress);

@@ -41,8 +41,8 @@ fn mistaken(good: &str) -> Vec<Endpoint> {
 }
 
 /// Expects that a bus does not start, for these reasons and no other.
-fn expect_mistakes(started: Result<Bus, StartError>, expected: &[(&str, &str)]) {
-    let Err(error @ StartError::Configuration(mistakes)) = &started else {
+fn expect_mistakes(started: &Result<Bus, StartError>, expected: &[(&str, &str)]) {
+    let Err(error @ StartError::Configuration(mistakes)) = started else {
         panic!("the bus must not start: {started:?}");
     };
     let mistakes: Vec<_> = mistakes.iter().collect();
@@ -62,7 +62,7 @@ fn expect_mistakes(started: Result<Bus, StartError>, expected: &[(&str, &str)]) 
     );
 }
 
-/// All mistakes are reported together, each with its place, and nothing is declared.
+/// All mistakes are reported together, each with its place; nothing is declared.
 async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
     let good = stage.name("good");
     let bus = stage
@@ -90,7 +90,7 @@ async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) ->
         ("`stray`", "no consumer of"),
         ("`mixed`", "max_priority"),
     ];
-    expect_mistakes(bus.start().await, &expected);
+    expect_mistakes(&bus.start().await, &expected);
     assert_eq!(stage.depth(&good).await, None, "nothing was declared");
     Ok(())
 }
@@ -251,7 +251,7 @@ async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> 
         ("`never`", "max_deliveries is 0"),
         ("`dry`", "no stream"),
     ];
-    expect_mistakes(started, &expected);
+    expect_mistakes(&started, &expected);
     Ok(())
 }
 

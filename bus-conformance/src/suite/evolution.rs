@@ -21,8 +21,9 @@ async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Out
     Ok(read)
 }
 
-/// Gives an endpoint of `M` one message part that it must refuse; returns the reason
-/// in the error queue.
+/// Gives an endpoint of `M` one message part that it must refuse.
+///
+/// Returns the reason in the error queue.
 async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<String> {
     let reader = Scene::<M>::reading(stage).await?;
     let sent = envelope::<M>(&reader.queue, message);

@@ -186,7 +186,8 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
     let mut addressed = json(&failed)?;
     let urn = addressed["messageType"][0].as_str().unwrap_or_default();
     assert!(urn.contains("Fault[["), "{addressed}");
-    // Once more, now with an address to which a fault of the fault would go; then a fault that does go there.
+    // Once more, now with an address to which a fault of the fault would go; then a fault that does
+    // go there.
     addressed["faultAddress"] = format!("queue:{inbox}").into();
     let mut again = raw(&fault_queue, addressed.to_string());
     again.content_type = failed.content_type.map(Into::into);

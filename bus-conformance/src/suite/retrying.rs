@@ -347,7 +347,7 @@ async fn the_policy_of_the_endpoint_wins(stage: &dyn Stage) -> Outcome {
     let wire = stage.wire().await;
     for queue in [&first, &second] {
         let errors = wire.read(&format!("{queue}_error")).await;
-        place(&bus, &queue, 1).await?;
+        place(&bus, queue, 1).await?;
         errors.next().await;
     }
     assert_eq!((own.calls(), general.calls()), (1, 4));

@@ -171,7 +171,7 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
         .endpoint(endpoint)
         .start()
         .await?;
-    place(&bus, &queue, 1).await?;
+    place(&bus, queue, 1).await?;
     running.holds(1).await;
     let outcome = within("the stop", bus.shutdown()).await;
     let error = outcome.expect_err("the consumer was not done in time");
