@@ -29,7 +29,7 @@ test-containers: ## the tests that need a broker, with RabbitMQ in Docker
 soak: ## minutes of load under faults; HOURS=8 for long
 	features="$$(scripts/find-broker)" && HOURS="$(HOURS)" $(CARGO) run --package bus-tests --bin soak $$features
 
-# Ours and a real MassTransit on one broker. Needs the program; interop/README.md says how to get it.
+# Ours and a real MassTransit on one broker. Needs the program; tests/interop/README.md says how to get it.
 interop: ## ours and a real MassTransit on one broker
 	@test -x "$(MASSTRANSIT_PEER)" || { echo "no MassTransit to run against: set MASSTRANSIT_PEER, or build it with 'make interop-peer'" >&2; exit 1; }
 	features="$$(scripts/find-broker)" && MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) test --package bus-tests --test interop $$features --features bus-tests/interop
@@ -41,7 +41,7 @@ interop-where: ## prints the MassTransit program that interop would run
 # Needs the .NET SDK 10; what it builds runs without it.
 interop-peer: ## builds that program; needs the .NET SDK 10
 	@command -v $(DOTNET) >/dev/null 2>&1 || { echo "the .NET SDK 10 is needed: no '$(DOTNET)' on the path" >&2; exit 1; }
-	$(DOTNET) publish interop --configuration Release --runtime linux-x64 --self-contained -p:PublishSingleFile=true --output target/interop
+	$(DOTNET) publish tests/interop --configuration Release --runtime linux-x64 --self-contained -p:PublishSingleFile=true --output target/interop
 
 lint: ## formatting, and clippy without warnings
 	$(CARGO) fmt --all --check
