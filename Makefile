@@ -5,7 +5,7 @@ DOTNET ?= dotnet
 # The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
 MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench broker fmt check test-core examples
+.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench bench-micro broker fmt check test-core examples
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ examples: ## the one-file examples of samples/examples, as tests
 # What the bus costs beside the raw client, and beside MassTransit where it is. One case: make bench CASE=publish-quorum
 bench: ## the costs of the bus beside the raw client; CASE=publish-quorum for one case
 	features="$$(scripts/find-broker)" && CASE="$(CASE)" MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) run --release --package bus-bench $$features
+
+bench-micro: ## the costs of single steps, without a broker; a minute
+	$(CARGO) bench --package bus-bench
 
 # For the sample services, and for a look at exchanges and queues.
 broker: ## RabbitMQ in Docker on 5672, its management page on 15672
