@@ -5,7 +5,7 @@ DOTNET ?= dotnet
 # The MassTransit to test against: the program that `make interop-peer` builds, or one that was built before.
 MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-peer $(abspath $(CURDIR)/../shared/interop/masstransit-peer)))
 
-.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench broker fmt check test-core examples
+.PHONY: help demo test test-containers soak interop interop-where interop-peer lint doc bench bench-micro broker fmt check test-core examples
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ test-containers: ## the tests that need a broker, with RabbitMQ in Docker
 soak: ## minutes of load under faults; HOURS=8 for long
 	features="$$(scripts/find-broker)" && HOURS="$(HOURS)" $(CARGO) run --package bus-tests --bin soak $$features
 
-# Ours and a real MassTransit on one broker. Needs the program; interop/README.md says how to get it.
+# Ours and a real MassTransit on one broker. Needs the program; tests/interop/README.md says how to get it.
 interop: ## ours and a real MassTransit on one broker
 	@test -x "$(MASSTRANSIT_PEER)" || { echo "no MassTransit to run against: set MASSTRANSIT_PEER, or build it with 'make interop-peer'" >&2; exit 1; }
 	features="$$(scripts/find-broker)" && MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) test --package bus-tests --test interop $$features --features bus-tests/interop
@@ -41,7 +41,7 @@ interop-where: ## prints the MassTransit program that interop would run
 # Needs the .NET SDK 10; what it builds runs without it.
 interop-peer: ## builds that program; needs the .NET SDK 10
 	@command -v $(DOTNET) >/dev/null 2>&1 || { echo "the .NET SDK 10 is needed: no '$(DOTNET)' on the path" >&2; exit 1; }
-	$(DOTNET) publish interop --configuration Release --runtime linux-x64 --self-contained -p:PublishSingleFile=true --output target/interop
+	$(DOTNET) publish tests/interop --configuration Release --runtime linux-x64 --self-contained -p:PublishSingleFile=true --output target/interop
 
 lint: ## formatting, and clippy without warnings
 	$(CARGO) fmt --all --check
@@ -69,6 +69,9 @@ examples: ## the one-file examples of samples/examples, as tests
 # What the bus costs beside the raw client, and beside MassTransit where it is. One case: make bench CASE=publish-quorum
 bench: ## the costs of the bus beside the raw client; CASE=publish-quorum for one case
 	features="$$(scripts/find-broker)" && CASE="$(CASE)" MASSTRANSIT_PEER="$(abspath $(MASSTRANSIT_PEER))" $(CARGO) run --release --package bus-bench $$features
+
+bench-micro: ## the costs of single steps, without a broker; a minute
+	$(CARGO) bench --package bus-bench
 
 # For the sample services, and for a look at exchanges and queues.
 broker: ## RabbitMQ in Docker on 5672, its management page on 15672

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Consumer, Endpoint, RawMessage};
 use uuid::Uuid;
 
+use crate::contracts::INVOICE_SERVICE;
 use crate::locked;
 
 /// The queue of the copies.
@@ -26,7 +27,7 @@ impl Journal {
 /// notice.
 pub fn endpoint(journal: Journal) -> Endpoint {
     Endpoint::new(QUEUE)
-        .tap(crate::invoice::QUEUE)
+        .tap(INVOICE_SERVICE)
         .retry(crate::retry())
         .consume_any(Audit { journal })
 }

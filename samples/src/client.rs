@@ -12,17 +12,18 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::contracts::{CreateInvoice, GetInvoice, InvoiceDocument, InvoiceUnknown, ShipmentSent};
-use crate::invoice;
-use crate::share::Share;
+use crate::contracts::{
+    CreateInvoice, GetInvoice, INVOICE_QUERIES, INVOICE_SERVICE, InvoiceDocument, InvoiceUnknown,
+    ShipmentSent,
+};
 
 /// How many commands or queries are under way at once.
 const AT_ONCE: usize = 64;
 
 /// Makes a client of a bus: it knows where commands and queries go, and hears of every shipment.
 pub fn configure(bus: BusBuilder, shipments: Shipments) -> BusBuilder {
-    bus.route::<CreateInvoice>(format!("queue:{}", invoice::QUEUE).as_str())
-        .route::<GetInvoice>(format!("queue:{}", invoice::QUERIES).as_str())
+    bus.route::<CreateInvoice>(format!("queue:{INVOICE_SERVICE}").as_str())
+        .route::<GetInvoice>(format!("queue:{INVOICE_QUERIES}").as_str())
         // Every client gets every event, so each has a queue of its own.
         .endpoint(Endpoint::per_instance("client").consumer(shipments))
 }
@@ -40,21 +41,23 @@ pub fn orders(count: usize) -> Vec<CreateInvoice> {
     (0..count).map(order).collect()
 }
 
-/// Sends each command, and some a second time, with the same message id, as a sender does that does not know whether
-/// the first one arrived. Yields for each command how many copies went beyond the first.
+/// Sends each command, and those that `twice` says a second time, with the same message id, as a sender does that does
+/// not know whether the first one arrived. Yields for each command how many copies went beyond the first.
 pub fn send_all<'a>(
     bus: &'a Bus,
     commands: &'a [CreateInvoice],
-    twice: Share,
+    twice: impl Fn() -> bool + 'a,
 ) -> impl Stream<Item = Result<usize, SendError>> + 'a {
-    let sending = move |command: &'a CreateInvoice| async move {
-        let id = Uuid::now_v7();
-        bus.send(command).message_id(id).await?;
-        if !twice.draw() {
-            return Ok(0);
+    let sending = move |command: &'a CreateInvoice| {
+        let twice = twice();
+        async move {
+            let id = Uuid::now_v7();
+            bus.send(command).message_id(id).await?;
+            if twice {
+                bus.send(command).message_id(id).await?;
+            }
+            Ok(usize::from(twice))
         }
-        bus.send(command).message_id(id).await?;
-        Ok(1)
     };
     stream::iter(commands)
         .map(sending)

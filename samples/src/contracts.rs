@@ -6,6 +6,12 @@ use bus_core::Message;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The queue of the invoice service: where [`CreateInvoice`] is sent.
+pub const INVOICE_SERVICE: &str = "invoice-service";
+
+/// The queue of the queries about invoices: where [`GetInvoice`] is sent.
+pub const INVOICE_QUERIES: &str = "invoice-queries";
+
 /// A command: make an invoice. Sent to the one service that makes them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
 #[serde(rename_all = "camelCase")]

@@ -16,27 +16,26 @@
 //! | file | shows |
 //! |---|---|
 //! | [`contracts`] | messages: a command, events, a query and its document |
-//! | [`invoice`] | commands and queries; a command that comes twice makes one invoice |
-//! | [`payment`] | a subscriber; instances that compete for the work |
-//! | [`shipping`] | two events that are needed both, in whichever order they come |
+//! | `bin/invoice-service.rs` | commands and queries; a command that comes twice makes one invoice |
+//! | `bin/payment-service.rs` | a subscriber; instances that compete for the work |
+//! | `bin/shipping-service.rs` | two events that are needed both, in whichever order they come |
+//! | [`ledger`], [`account`], [`warehouse`] | what stands for the databases of these services |
 //! | [`audit`] | a wire tap, which overhears and disturbs nobody |
 //! | [`thermometer`] | messages that are handled at most once |
 //! | [`client`] | who sends, subscribes and asks |
 //! | [`service`] | the life of a service process: start, signals, stop |
-//! | [`demo`] | all of them at once, with consumers that fail and commands that come twice |
+//! | `bin/demo/` | all of them at once, with consumers that fail and commands that come twice |
 
+pub mod account;
 pub mod audit;
 pub mod client;
 pub mod contracts;
-pub mod demo;
-pub mod invoice;
+pub mod ledger;
 pub mod logging;
-pub mod payment;
 pub mod service;
-pub mod share;
-pub mod shipping;
 pub mod signals;
 pub mod thermometer;
+pub mod warehouse;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,6 +55,6 @@ pub fn retry() -> Retry {
 }
 
 /// What a mutex guards. A consumer that panicked left it whole: nothing here panics halfway through a change.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use bus_rabbitmq::RabbitMq;
 use bus_tests::raw_amqp::RawAmqp;
 use bus_tests::{Broker, RabbitMqStage, Stage as _, eventually};
 use samples::client::{self, Shipments};
-use samples::invoice;
+use samples::contracts::INVOICE_SERVICE;
 
 use crate::support::Program;
 use crate::support::oddities::{self, Oddity};
@@ -60,7 +60,7 @@ impl Scene {
     async fn set_aside(&self) -> u32 {
         let mut count = 0;
         for kind in ["error", "skipped"] {
-            let queue = format!("{}_{kind}", invoice::QUEUE);
+            let queue = format!("{INVOICE_SERVICE}_{kind}");
             count += self.watcher.depth(&queue).await.unwrap_or(0);
         }
         count
@@ -68,7 +68,7 @@ impl Scene {
 
     /// Puts one into the queue, and a good command behind it: the first is set aside or handled, the second handled.
     async fn survives(&mut self, odd: &Oddity) {
-        let offered = self.raw.offer(invoice::QUEUE, &odd.properties, &odd.body);
+        let offered = self.raw.offer(INVOICE_SERVICE, &odd.properties, &odd.body);
         if let Err(words) = offered.await {
             // Not even the broker takes it.
             assert!(
@@ -95,7 +95,7 @@ impl Scene {
 
     async fn end(self) {
         assert_eq!(self.set_aside().await, self.sent, "none is lost");
-        assert_eq!(self.watcher.depth(invoice::QUEUE).await, Some(0));
+        assert_eq!(self.watcher.depth(INVOICE_SERVICE).await, Some(0));
         self.client.shutdown().await.expect("in time");
         let log = self.service.ends_well().await;
         assert!(!log.contains("panicked"), "{log}");
@@ -111,7 +111,7 @@ async fn the_service_survives(oddities: Vec<Oddity>) {
     // All at once, too.
     let mut offered = 0;
     for odd in &oddities {
-        let taken = scene.raw.offer(invoice::QUEUE, &odd.properties, &odd.body);
+        let taken = scene.raw.offer(INVOICE_SERVICE, &odd.properties, &odd.body);
         match taken.await {
             Ok(()) if scene.has_invoice(&odd.name).await => {}
             Ok(()) => offered += 1,

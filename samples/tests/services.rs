@@ -4,16 +4,26 @@ use std::error::Error;
 
 use bus_core::BusBuilder;
 use bus_inmemory::Harness;
+use samples::account::Account;
 use samples::audit::{self, Journal};
 use samples::client::{self, Shipments};
 use samples::contracts::{
     CreateInvoice, InvoiceCreated, PaymentReceived, ShipmentSent, TemperatureReading,
 };
-use samples::invoice::{self, Ledger};
-use samples::payment::{self, Account};
-use samples::shipping::{self, Warehouse};
+use samples::ledger::Ledger;
 use samples::thermometer::{self, Display};
+use samples::warehouse::Warehouse;
 use uuid::Uuid;
+
+#[path = "../src/bin/invoice-service.rs"]
+#[expect(dead_code, reason = "here it is a module, and has no `main`")]
+mod invoice;
+#[path = "../src/bin/payment-service.rs"]
+#[expect(dead_code, reason = "as above")]
+mod payment;
+#[path = "../src/bin/shipping-service.rs"]
+#[expect(dead_code, reason = "as above")]
+mod shipping;
 
 type Outcome = Result<(), Box<dyn Error>>;
 

@@ -1,4 +1,4 @@
-//! Order, requeueing, limits, priorities, dead letters.
+//! Order, requeuing, limits, priorities, dead letters.
 
 use bus_core::topology::{DeadLetter, Overflow, Queue, QueueKind};
 use bus_core::transport::{Settlement, Transport, TransportErrorKind};

@@ -15,7 +15,6 @@ use futures_util::TryStreamExt as _;
 use samples::client::{self, Shipments};
 use samples::contracts::{CreateInvoice, TemperatureReading};
 use samples::logging::LogOptions;
-use samples::share::Share;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -82,7 +81,7 @@ async fn order(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let commands = client::orders(options.commands.try_into()?);
     shipments.expect(&commands);
-    client::send_all(bus, &commands, Share::NONE)
+    client::send_all(bus, &commands, || false)
         .try_collect::<Vec<_>>()
         .await?;
     println!("sent {} commands", commands.len());

@@ -1,5 +1,5 @@
-//! `interop-service AMQP_URL`: the Rust side of a test that kills it. It speaks the protocol of `interop/`: reports each
-//! `OrderShipped` that it consumes on `rs-shipped`, publishes the `OrderSubmitted` that it is told to.
+//! `interop-service AMQP_URL`: the Rust side of a test that kills it. It speaks the protocol of `tests/interop/`: reports
+//! each `OrderShipped` that it consumes on `rs-shipped`, publishes the `OrderSubmitted` that it is told to.
 
 use std::io::Write;
 

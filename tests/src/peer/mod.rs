@@ -1,5 +1,5 @@
 //! Another service in a process of its own, driven by one JSON command a line: a real MassTransit, or a program that
-//! speaks the same protocol. `interop/README.md` describes it.
+//! speaks the same protocol. `tests/interop/README.md` describes it.
 
 mod protocol;
 

@@ -1,10 +1,13 @@
 //! The structure that ARCHITECTURE.md promises, read from the code.
 
+mod foreign;
 mod sources;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use foreign::foreign_types;
 use sources::Sources;
 
 fn root() -> PathBuf {
@@ -14,6 +17,18 @@ fn root() -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The names of what a crate depends on outside of its tests.
+fn dependencies(package: &str) -> impl Iterator<Item = String> {
+    let manifest = read(&format!("{package}/Cargo.toml"));
+    let section = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    let names = section
+        .lines()
+        .filter_map(|line| line.split(['.', ' ']).next());
+    let names = names.filter(|name| !name.is_empty() && !name.starts_with('#'));
+    names.map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 /// A crate of the tree: its files beside the folders, and its folders with their files, in order.
@@ -155,36 +170,49 @@ fn one_file_of_the_rabbitmq_transport_declares() {
 
 #[test]
 fn crates_depend_in_one_direction_only() {
-    let of = |package: &str| {
-        let manifest = read(&format!("{package}/Cargo.toml"));
-        let dependencies = manifest
-            .split("[dependencies]")
-            .nth(1)
-            .unwrap_or_default()
-            .split("\n[")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let ours = [
-            "bus-core",
-            "bus-macros",
-            "bus-inmemory",
-            "bus-rabbitmq",
-            "bus-conformance",
-            "samples",
-            "bus-tests",
-        ];
-        ours.into_iter()
-            .filter(|name| {
-                dependencies.lines().any(|line| {
-                    line.starts_with(&format!("{name}.")) || line.starts_with(&format!("{name} "))
-                })
-            })
-            .collect::<Vec<_>>()
+    let ours = [
+        "bus-core",
+        "bus-macros",
+        "bus-inmemory",
+        "bus-rabbitmq",
+        "bus-conformance",
+        "samples",
+        "bus-tests",
+    ];
+    let of = |package: &str| -> Vec<String> {
+        dependencies(package)
+            .filter(|name| ours.contains(&name.as_str()))
+            .collect()
     };
     assert_eq!(of("bus-macros"), [""; 0]);
     assert_eq!(of("bus-core"), ["bus-macros"]);
     assert_eq!(of("bus-inmemory"), ["bus-core"]);
     assert_eq!(of("bus-rabbitmq"), ["bus-core"]);
     assert_eq!(of("bus-conformance"), ["bus-core"]);
+}
+
+#[test]
+fn the_types_of_other_crates_in_signatures_are_listed() {
+    let page = read("docs/public-types.md");
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    let packages = [
+        "bus-core",
+        "bus-macros",
+        "bus-inmemory",
+        "bus-rabbitmq",
+        "bus-conformance",
+    ];
+    let found: BTreeSet<_> = packages.into_iter().flat_map(foreign_types).collect();
+    assert!(found.contains("bytes::Bytes"), "the code is read");
+    let of = |left: &BTreeSet<String>, right| left.difference(right).cloned().collect::<Vec<_>>();
+    let (unlisted, gone) = (of(&found, &listed), of(&listed, &found));
+    assert_eq!(
+        (unlisted, gone),
+        (Vec::<String>::new(), Vec::<String>::new()),
+        "not in docs/public-types.md, or only there"
+    );
 }

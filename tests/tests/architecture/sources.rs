@@ -37,6 +37,14 @@ impl Sources {
         imported.filter(|imported| *imported != path).collect()
     }
 
+    /// The paths into other crates of a file's `use` statements, those that export something or
+    /// the others.
+    pub(crate) fn uses(&self, path: &str, exports: bool) -> Vec<Vec<String>> {
+        let all = paths(&self.0[path], exports).into_iter();
+        all.filter(|used| self.resolve(&module(path), used).is_none())
+            .collect()
+    }
+
     /// The file in which a path ends, seen from a module; none outside of the crate.
     fn resolve(&self, from: &[String], import: &[String]) -> Option<&str> {
         let mut at = match import.first()?.as_str() {

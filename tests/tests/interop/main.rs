@@ -1,6 +1,6 @@
 //! Ours and a real MassTransit on one broker, each direction by itself.
 //!
-//! `make interop` runs this where the program in `interop/` is built.
+//! `make interop` runs this where the program in `tests/interop/` is built.
 
 mod chain;
 mod contracts;

@@ -5,16 +5,16 @@ use std::time::Duration;
 use bus_core::error::StopTimeout;
 use bus_core::{Bus, SendError, StartError};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use samples::client::{self, Shipments};
+use samples::contracts::{CreateInvoice, TemperatureReading};
 use tokio::time::{Instant, sleep};
 
-use super::Options;
-use super::business::Business;
-use super::medium::Medium;
-use super::progress::Progress;
-use super::report::{Report, Sent};
-use crate::client::{self, Shipments};
-use crate::contracts::{CreateInvoice, TemperatureReading};
+use crate::business::Business;
+use crate::medium::Medium;
+use crate::options::Options;
 use crate::payment;
+use crate::progress::Progress;
+use crate::report::{Report, Sent};
 use crate::share::Share;
 
 /// How long nothing may happen before the demo takes what has not come for lost.
@@ -31,7 +31,7 @@ const READINGS: u32 = 200;
 
 /// Why the demo could not run to its end. Numbers that do not agree are no error: the report shows them.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(crate) enum DemoError {
     /// A bus did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -47,7 +47,7 @@ pub enum DemoError {
 ///
 /// # Errors
 /// [`DemoError`]; a broker that cannot be reached is one of them, after ten seconds.
-pub async fn run(options: &Options) -> Result<Report, DemoError> {
+pub(crate) async fn run(options: &Options) -> Result<Report, DemoError> {
     let medium = Medium::new(options.amqp.as_deref());
     eprintln!(
         "{} commands, {} instances of each service, {medium}",
@@ -129,7 +129,7 @@ impl Customer {
         done: usize,
         progress: &mut Progress,
     ) -> Result<usize, SendError> {
-        let sending = client::send_all(&self.bus, commands, self.duplicates).enumerate();
+        let sending = client::send_all(&self.bus, commands, || self.duplicates.draw()).enumerate();
         let copies = sending.map(|(index, copies)| {
             progress.at(done + index + 1);
             copies

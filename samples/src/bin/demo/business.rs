@@ -4,35 +4,36 @@
 use bus_core::error::StopTimeout;
 use bus_core::{Bus, Endpoint, Policy, StartError};
 use futures_util::future::join_all;
+use samples::account::Account;
+use samples::audit::{self, Journal};
+use samples::ledger::Ledger;
+use samples::thermometer::{self, Display};
+use samples::warehouse::Warehouse;
 
-use super::Options;
-use super::medium::Medium;
-use super::tally::Tally;
-use super::unreliable::Unreliable;
-use crate::audit::{self, Journal};
-use crate::invoice::{self, Ledger};
-use crate::payment::{self, Account};
-use crate::shipping::{self, Warehouse};
-use crate::thermometer::{self, Display};
+use crate::medium::Medium;
+use crate::options::Options;
+use crate::tally::Tally;
+use crate::unreliable::Unreliable;
+use crate::{invoice, payment, shipping};
 
 /// All services, and what they know.
 #[derive(Debug)]
-pub(super) struct Business<'a> {
+pub(crate) struct Business<'a> {
     medium: &'a Medium,
     instances: u32,
     buses: Vec<Bus>,
-    pub(super) tally: Tally,
-    pub(super) failing: Unreliable,
-    pub(super) losing: Unreliable,
-    pub(super) ledger: Ledger,
-    pub(super) account: Account,
-    pub(super) warehouse: Warehouse,
-    pub(super) journal: Journal,
-    pub(super) display: Display,
+    pub(crate) tally: Tally,
+    pub(crate) failing: Unreliable,
+    pub(crate) losing: Unreliable,
+    pub(crate) ledger: Ledger,
+    pub(crate) account: Account,
+    pub(crate) warehouse: Warehouse,
+    pub(crate) journal: Journal,
+    pub(crate) display: Display,
 }
 
 impl<'a> Business<'a> {
-    pub(super) fn new(medium: &'a Medium, options: &Options) -> Self {
+    pub(crate) fn new(medium: &'a Medium, options: &Options) -> Self {
         Self {
             medium,
             instances: options.instances,
@@ -49,7 +50,7 @@ impl<'a> Business<'a> {
     }
 
     /// Starts everything but shipping. That service is down, yet known: its queue is there, and takes what it missed.
-    pub(super) async fn open(&mut self) -> Result<(), StartError> {
+    pub(crate) async fn open(&mut self) -> Result<(), StartError> {
         self.medium
             .bus()
             .endpoint(shipping::endpoint(self.warehouse.clone()))
@@ -75,7 +76,7 @@ impl<'a> Business<'a> {
     }
 
     /// Starts shipping.
-    pub(super) async fn open_shipping(&mut self) -> Result<(), StartError> {
+    pub(crate) async fn open_shipping(&mut self) -> Result<(), StartError> {
         for instance in 1..=self.instances {
             self.start(instance, [shipping::endpoint(self.warehouse.clone())])
                 .await?;
@@ -101,7 +102,7 @@ impl<'a> Business<'a> {
     }
 
     /// Stops everything.
-    pub(super) async fn close(&self) -> Result<(), StopTimeout> {
+    pub(crate) async fn close(&self) -> Result<(), StopTimeout> {
         join_all(self.buses.iter().map(Bus::shutdown))
             .await
             .into_iter()

@@ -2,29 +2,31 @@
 
 use std::fmt;
 
-use super::business::Business;
-use super::table::Table;
-use crate::client::Shipments;
-use crate::contracts::CreateInvoice;
-use crate::{audit, invoice, payment, shipping};
+use samples::audit;
+use samples::client::Shipments;
+use samples::contracts::{CreateInvoice, INVOICE_SERVICE};
+
+use crate::business::Business;
+use crate::table::Table;
+use crate::{payment, shipping};
 
 /// What the client knows.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sent {
-    pub(super) commands: usize,
-    pub(super) prepaid: usize,
-    pub(super) payable_cents: u64,
-    pub(super) twice: usize,
-    pub(super) readings: usize,
+pub(crate) struct Sent {
+    pub(crate) commands: usize,
+    pub(crate) prepaid: usize,
+    pub(crate) payable_cents: u64,
+    pub(crate) twice: usize,
+    pub(crate) readings: usize,
     /// How many commands were sent while shipping was closed, and what was shipped of them, then and later.
-    pub(super) while_closed: usize,
-    pub(super) shipped_while_closed: usize,
-    pub(super) shipped_after_opening: usize,
-    pub(super) documents: usize,
+    pub(crate) while_closed: usize,
+    pub(crate) shipped_while_closed: usize,
+    pub(crate) shipped_after_opening: usize,
+    pub(crate) documents: usize,
 }
 
 impl Sent {
-    pub(super) fn of(commands: &[CreateInvoice]) -> Self {
+    pub(crate) fn of(commands: &[CreateInvoice]) -> Self {
         let payable = commands.iter().filter(|command| !command.prepaid);
         Self {
             commands: commands.len(),
@@ -37,14 +39,14 @@ impl Sent {
 
 /// What happened in a run. Its [`Display`](fmt::Display) is the table that the demo ends with.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     table: Table,
     mismatches: Vec<String>,
     progress: usize,
 }
 
 impl Report {
-    pub(super) fn of(sent: &Sent, business: &Business<'_>, shipments: &Shipments) -> Self {
+    pub(crate) fn of(sent: &Sent, business: &Business<'_>, shipments: &Shipments) -> Self {
         let work = business.tally.all();
         let mut report = Self {
             table: Table::default(),
@@ -72,17 +74,17 @@ impl Report {
     }
 
     /// Whether all counts agree.
-    pub fn agrees(&self) -> bool {
+    pub(crate) fn agrees(&self) -> bool {
         self.mismatches.is_empty()
     }
 
     /// How many deliveries were handled in all.
-    pub(super) fn progress(&self) -> usize {
+    pub(crate) fn progress(&self) -> usize {
         self.progress
     }
 
     fn invoices(&mut self, sent: &Sent, business: &Business<'_>) {
-        let work = business.tally.of(invoice::QUEUE);
+        let work = business.tally.of(INVOICE_SERVICE);
         let commands = ("commands sent", sent.commands);
         self.row(commands.0, commands.1);
         self.row("  of them prepaid", sent.prepaid);
@@ -227,11 +229,11 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use samples::client;
 
-    use super::super::medium::Medium;
     use super::*;
-    use crate::client;
-    use crate::demo::Options;
+    use crate::medium::Medium;
+    use crate::options::Options;
 
     #[test]
     fn commands_that_nobody_handled_are_mismatches_that_name_both_numbers() {

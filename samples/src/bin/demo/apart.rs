@@ -18,13 +18,13 @@ const LINGER: Duration = Duration::from_secs(60);
 ///
 /// The services do not notice: they declare, send and listen with the names of their contracts.
 #[derive(Debug)]
-pub(super) struct Apart<T> {
+pub(crate) struct Apart<T> {
     transport: T,
     run: String,
 }
 
 impl<T> Apart<T> {
-    pub(super) fn new(transport: T, run: impl Into<String>) -> Self {
+    pub(crate) fn new(transport: T, run: impl Into<String>) -> Self {
         Self {
             transport,
             run: run.into(),
@@ -163,14 +163,14 @@ mod tests {
 
     use bus_core::Bus;
     use bus_inmemory::InMemory;
+    use samples::client;
+    use samples::contracts::{CreateInvoice, INVOICE_SERVICE};
 
     use super::*;
-    use crate::contracts::CreateInvoice;
-    use crate::{client, invoice};
 
     async fn order(broker: &InMemory, run: &str) -> Result<(), Box<dyn Error>> {
         let bus = Bus::builder(Apart::new(broker.clone(), run))
-            .route::<CreateInvoice>(format!("queue:{}", invoice::QUEUE).as_str())
+            .route::<CreateInvoice>(format!("queue:{INVOICE_SERVICE}").as_str())
             .start()
             .await?;
         bus.send(&client::orders(1)[0]).await?;

@@ -1,23 +1,20 @@
-//! The shipping service: sends the goods once it knows both the invoice and its payment, in whichever order they come.
+//! The parcels: what the instances of the shipping service share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bus_core::idempotency::{IdempotencyStore, MemoryIdempotencyStore};
-use bus_core::{ConsumeContext, ConsumeResult, Consumer, Endpoint, Idempotency};
+use bus_core::idempotency::MemoryIdempotencyStore;
 use uuid::Uuid;
 
 use crate::contracts::{InvoiceCreated, PaymentReceived, ShipmentSent};
 use crate::locked;
 
-/// The queue of the service.
-pub const QUEUE: &str = "shipping-service";
-
-/// What the instances of the service share: it stands for their database.
-#[derive(Clone, Debug)]
+/// All parcels by invoice. It stands for a database: clones share it.
+#[derive(Clone, Debug, Default)]
 pub struct Warehouse {
     parcels: Arc<Mutex<HashMap<Uuid, Parcel>>>,
-    handled: Arc<dyn IdempotencyStore>,
+    /// Which invoices and payments were handled.
+    pub handled: Arc<MemoryIdempotencyStore>,
 }
 
 /// What is known of one invoice. The half that comes early is parked here until the other one comes.
@@ -34,15 +31,6 @@ struct Parcel {
 enum Half {
     Invoice,
     Payment,
-}
-
-impl Default for Warehouse {
-    fn default() -> Self {
-        Self {
-            parcels: Arc::default(),
-            handled: Arc::new(MemoryIdempotencyStore::new()),
-        }
-    }
 }
 
 impl Warehouse {
@@ -68,14 +56,16 @@ impl Warehouse {
             .count()
     }
 
-    fn invoiced(&self, invoice: &InvoiceCreated) -> Option<ShipmentSent> {
+    /// Notes an invoice. Returns what is to be shipped, if its payment was there.
+    pub fn invoiced(&self, invoice: &InvoiceCreated) -> Option<ShipmentSent> {
         self.note(invoice.invoice_id, Half::Invoice, |parcel| {
             parcel.number = Some(invoice.number.clone());
             parcel.is_paid |= invoice.prepaid;
         })
     }
 
-    fn paid(&self, payment: &PaymentReceived) -> Option<ShipmentSent> {
+    /// Notes a payment. Returns what is to be shipped, if its invoice was there.
+    pub fn paid(&self, payment: &PaymentReceived) -> Option<ShipmentSent> {
         self.note(payment.invoice_id, Half::Payment, |parcel| {
             parcel.is_paid = true;
             parcel.paid_first |= parcel.number.is_none();
@@ -98,42 +88,6 @@ impl Warehouse {
         let number = parcel.number.clone().filter(|_| parcel.is_paid)?;
         let owner = *parcel.shipped_by.get_or_insert(half);
         (owner == half).then_some(ShipmentSent { invoice_id, number })
-    }
-}
-
-/// The endpoint of the service: one queue for both events, each handled once for each invoice.
-pub fn endpoint(warehouse: Warehouse) -> Endpoint {
-    let once = Idempotency::shared(Arc::clone(&warehouse.handled))
-        .by(|invoice: &InvoiceCreated| format!("invoice {}", invoice.invoice_id))
-        .by(|payment: &PaymentReceived| format!("payment {}", payment.invoice_id));
-    Endpoint::new(QUEUE)
-        .idempotency(once)
-        .retry(crate::retry())
-        .consumer_of::<InvoiceCreated>(Shipping {
-            warehouse: warehouse.clone(),
-        })
-        .consumer_of::<PaymentReceived>(Shipping { warehouse })
-}
-
-struct Shipping {
-    warehouse: Warehouse,
-}
-
-impl Consumer<InvoiceCreated> for Shipping {
-    async fn consume(&self, ctx: ConsumeContext<InvoiceCreated>) -> ConsumeResult {
-        if let Some(shipment) = self.warehouse.invoiced(ctx.message()) {
-            ctx.publish(&shipment).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Consumer<PaymentReceived> for Shipping {
-    async fn consume(&self, ctx: ConsumeContext<PaymentReceived>) -> ConsumeResult {
-        if let Some(shipment) = self.warehouse.paid(ctx.message()) {
-            ctx.publish(&shipment).await?;
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// The progress of one step, on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     what: &'static str,
     total: usize,
     /// None where nobody watches, as in the log of a build.
@@ -15,7 +15,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str, total: usize) -> Self {
+    pub(crate) fn new(what: &'static str, total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| bar(what, total));
         Self {
             what,
@@ -26,7 +26,7 @@ impl Progress {
     }
 
     /// So many of all are done.
-    pub(super) fn at(&mut self, done: usize) {
+    pub(crate) fn at(&mut self, done: usize) {
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
             return;

@@ -6,20 +6,14 @@ use uuid::Uuid;
 
 /// How many of all cases: from 0, none, to 1, all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share(f64);
+pub(crate) struct Share(f64);
 
 impl Share {
-    /// No case.
-    pub const NONE: Self = Self(0.0);
-
     /// One in two.
-    pub const HALF: Self = Self(0.5);
-
-    /// Every case.
-    pub const ALL: Self = Self(1.0);
+    pub(crate) const HALF: Self = Self(0.5);
 
     /// Whether the next case is one of them, at random.
-    pub fn draw(self) -> bool {
+    pub(crate) fn draw(self) -> bool {
         // The random bits of a version 4 UUID, of which these four bytes hold no version.
         let [.., a, b, c, d] = Uuid::new_v4().into_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) < self.0 * (f64::from(u32::MAX) + 1.0)
@@ -53,7 +47,7 @@ mod tests {
 
     #[test]
     fn none_and_all_leave_nothing_to_chance() {
-        assert!((0..1000).all(|_| Share::ALL.draw() && !Share::NONE.draw()));
+        assert!((0..1000).all(|_| Share(1.0).draw() && !Share(0.0).draw()));
     }
 
     #[test]

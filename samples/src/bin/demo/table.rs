@@ -5,18 +5,18 @@ use std::fmt;
 
 /// Labelled figures, and the work of each instance of each endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<(&'static str, usize)>,
     work: Vec<(String, Vec<usize>)>,
 }
 
 impl Table {
-    pub(super) fn row(&mut self, label: &'static str, value: usize) {
+    pub(crate) fn row(&mut self, label: &'static str, value: usize) {
         self.rows.push((label, value));
     }
 
     /// What each instance handled. One that got nothing shows as 0.
-    pub(super) fn instances<'a>(
+    pub(crate) fn instances<'a>(
         &mut self,
         work: impl Iterator<Item = (&'a str, &'a BTreeMap<u32, usize>)>,
     ) {

@@ -4,38 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
-
-use crate::locked;
+use samples::locked;
 
 /// Counts by endpoint and instance. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally(Arc<Mutex<BTreeMap<String, Work>>>);
+pub(crate) struct Tally(Arc<Mutex<BTreeMap<String, Work>>>);
 
 /// What one endpoint has done.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Work {
+pub(crate) struct Work {
     /// How many deliveries each instance handled, duplicates included.
-    pub(super) by_instance: BTreeMap<u32, usize>,
+    pub(crate) by_instance: BTreeMap<u32, usize>,
     /// How many of them had been handled before, and were not again.
-    pub(super) duplicates: usize,
+    pub(crate) duplicates: usize,
     /// How often it tried again.
-    pub(super) retries: usize,
+    pub(crate) retries: usize,
     /// How many failed for good.
-    pub(super) faults: usize,
+    pub(crate) faults: usize,
     /// Why the first of them did.
-    pub(super) first_fault: Option<String>,
+    pub(crate) first_fault: Option<String>,
 }
 
 impl Work {
     /// How many deliveries were handled, duplicates excluded.
-    pub(super) fn done(&self) -> usize {
+    pub(crate) fn done(&self) -> usize {
         self.by_instance.values().sum::<usize>() - self.duplicates
     }
 }
 
 impl Tally {
     /// The observer of one instance, from 1.
-    pub(super) fn of_instance(&self, instance: u32) -> InstanceTally {
+    pub(crate) fn of_instance(&self, instance: u32) -> InstanceTally {
         InstanceTally {
             tally: self.clone(),
             instance,
@@ -43,19 +42,19 @@ impl Tally {
     }
 
     /// What an endpoint has done.
-    pub(super) fn of(&self, endpoint: &str) -> Work {
+    pub(crate) fn of(&self, endpoint: &str) -> Work {
         locked(&self.0).get(endpoint).cloned().unwrap_or_default()
     }
 
     /// What each endpoint has done.
-    pub(super) fn all(&self) -> BTreeMap<String, Work> {
+    pub(crate) fn all(&self) -> BTreeMap<String, Work> {
         locked(&self.0).clone()
     }
 }
 
 /// Counts for one instance.
 #[derive(Debug)]
-pub(super) struct InstanceTally {
+pub(crate) struct InstanceTally {
     tally: Tally,
     instance: u32,
 }

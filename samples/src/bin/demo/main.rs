@@ -2,15 +2,43 @@
 //!
 //! All services in one process, on the in-memory transport or, with `--amqp`, on RabbitMQ. Ends with a table of what
 //! happened; the exit status is 0 only if its numbers agree.
+//!
+//! - `options`: what the demo is asked to do.
+//! - `business`: the services, several instances of each, every instance on a bus and a connection of its own.
+//! - `run`: what the client does, in order.
+//! - `report`: the figures, and whether they agree.
 #![allow(clippy::print_stdout)] // the table is the output of the program
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use samples::demo::{self, Options};
 use samples::signals::Signals;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+
+use crate::options::Options;
+
+mod apart;
+mod business;
+mod medium;
+mod options;
+mod progress;
+mod report;
+mod run;
+mod share;
+mod table;
+mod tally;
+mod unreliable;
+
+#[path = "../invoice-service.rs"]
+#[expect(dead_code, reason = "here it is a module, and its `main` another's")]
+mod invoice;
+#[path = "../payment-service.rs"]
+#[expect(dead_code, reason = "as above")]
+mod payment;
+#[path = "../shipping-service.rs"]
+#[expect(dead_code, reason = "as above")]
+mod shipping;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -24,7 +52,7 @@ async fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     tokio::select! {
-        outcome = demo::run(&options) => match outcome {
+        outcome = run::run(&options) => match outcome {
             Ok(report) => {
                 println!("{report}");
                 if report.agrees() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

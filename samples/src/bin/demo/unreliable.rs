@@ -11,7 +11,7 @@ use crate::share::Share;
 ///
 /// Spares the last attempt that the services' retries allow, so that nothing ends in an error queue.
 #[derive(Clone, Debug)]
-pub(super) struct Unreliable {
+pub(crate) struct Unreliable {
     share: Share,
     retries: u32,
     failed: Arc<AtomicUsize>,
@@ -19,16 +19,16 @@ pub(super) struct Unreliable {
 
 impl Unreliable {
     /// For endpoints that try again.
-    pub(super) fn retried(share: Share) -> Self {
+    pub(crate) fn retried(share: Share) -> Self {
         Self {
             share,
-            retries: crate::RETRIES,
+            retries: samples::RETRIES,
             failed: Arc::default(),
         }
     }
 
     /// For endpoints that never do, where what fails is lost.
-    pub(super) fn lossy(share: Share) -> Self {
+    pub(crate) fn lossy(share: Share) -> Self {
         Self {
             share,
             retries: 0,
@@ -37,7 +37,7 @@ impl Unreliable {
     }
 
     /// How many attempts failed. Clones count together.
-    pub(super) fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
 

@@ -9,14 +9,14 @@ use bus_inmemory::InMemory;
 use bus_rabbitmq::RabbitMq;
 use uuid::Uuid;
 
-use super::apart::Apart;
+use crate::apart::Apart;
 
 /// How long a broker is awaited.
 const START: Duration = Duration::from_secs(10);
 
 /// A broker of the run's own, in memory, or names of its own on somebody's RabbitMQ.
 #[derive(Debug)]
-pub(super) enum Medium {
+pub(crate) enum Medium {
     InMemory(InMemory),
     RabbitMq {
         transport: Box<RabbitMq>,
@@ -25,7 +25,7 @@ pub(super) enum Medium {
 }
 
 impl Medium {
-    pub(super) fn new(amqp: Option<&str>) -> Self {
+    pub(crate) fn new(amqp: Option<&str>) -> Self {
         match amqp {
             None => Self::InMemory(InMemory::new()),
             Some(url) => {
@@ -40,7 +40,7 @@ impl Medium {
     }
 
     /// Begins a bus on a connection of its own, as if it were another process.
-    pub(super) fn bus(&self) -> BusBuilder {
+    pub(crate) fn bus(&self) -> BusBuilder {
         let bus = match self {
             Self::InMemory(broker) => Bus::builder(broker.clone()),
             Self::RabbitMq { transport, run } => {
