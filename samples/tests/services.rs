@@ -109,7 +109,7 @@ async fn a_command_that_comes_twice_makes_one_invoice() -> Outcome {
 async fn instances_that_share_a_ledger_make_one_invoice_of_one_command() -> Outcome {
     let ledger = Ledger::default();
     let harness = Harness::start(invoicing(&ledger)).await?;
-    harness.start_bus(invoicing(&ledger)).await?;
+    let second = harness.start_bus(invoicing(&ledger)).await?;
     let command = order();
     for _ in 0..6 {
         harness.bus().send(&command).await?;
@@ -117,6 +117,7 @@ async fn instances_that_share_a_ledger_make_one_invoice_of_one_command() -> Outc
     harness.quiescent().await;
     assert_eq!(ledger.count(), 1);
     assert_eq!(harness.published::<InvoiceCreated>().count(), 1);
+    second.shutdown().await?;
     Ok(())
 }
 

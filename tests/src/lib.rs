@@ -35,6 +35,14 @@ mod documents {
     mod readme {}
     #[doc = include_str!("../../docs/concepts.md")]
     mod concepts {}
+    #[doc = include_str!("../../docs/configuration.md")]
+    mod configuration {}
+    #[doc = include_str!("../../docs/error-queues.md")]
+    mod error_queues {}
+    #[doc = include_str!("../../docs/health.md")]
+    mod health {}
+    #[doc = include_str!("../../docs/idempotency-store.md")]
+    mod idempotency_store {}
     #[doc = include_str!("../../docs/interop.md")]
     mod interop {}
     #[doc = include_str!("../../docs/logging.md")]
