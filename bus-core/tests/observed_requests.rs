@@ -76,7 +76,7 @@ struct Sent {
 
 impl Sent {
     fn ends(&self) -> (usize, Vec<SendErrorKind>) {
-        let failed = self.failed.lock().unwrap().clone();
+        let failed = self.failed.lock().expect("no panic").clone();
         (self.confirmed.load(Ordering::SeqCst), failed)
     }
 }
@@ -87,7 +87,10 @@ impl Observer for Sent {
     }
 
     fn send_fault(&self, fault: &SendFault<'_>) {
-        self.failed.lock().unwrap().push(fault.error.kind());
+        self.failed
+            .lock()
+            .expect("no panic")
+            .push(fault.error.kind());
     }
 }
 

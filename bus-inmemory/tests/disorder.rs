@@ -68,15 +68,15 @@ fn watching(seen: &Seen) -> Endpoint {
 
 /// Publishes ten messages and returns the order in which they were consumed.
 async fn order(seed: u64) -> Result<Vec<String>, Box<dyn std::error::Error>> {
-    let seen = Seen::default();
-    let watching = watching(&seen);
-    let harness = Harness::start(|bus| bus.endpoint(watching)).await?;
+    let observed = Seen::default();
+    let endpoint = watching(&observed);
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
     let harness = harness.shuffle(seed);
     for number in 0..10 {
         harness.publish(&Ordered { number }).await?;
     }
     harness.quiescent().await;
-    Ok(seen.names())
+    Ok(observed.names())
 }
 
 #[tokio::test(start_paused = true)]

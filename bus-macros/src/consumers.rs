@@ -43,6 +43,7 @@ fn expand(block: &ItemImpl) -> syn::Result<TokenStream> {
         } = method;
         quote_spanned! {message.span()=>
             #(#conditions)*
+            #[allow(clippy::useless_conversion)] // of an error that is a `ConsumeError` already
             impl #generics ::bus_core::Consumer<#message> for #owner #bounds {
                 async fn consume(
                     &self,
@@ -65,6 +66,7 @@ fn expand(block: &ItemImpl) -> syn::Result<TokenStream> {
         }
     });
     Ok(quote! {
+        #[allow(clippy::unused_async, clippy::unused_self)] // consumers look alike
         #block
 
         #(#consumers)*

@@ -264,8 +264,10 @@ impl Shared {
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
-        let before = std::mem::replace(&mut *self.trouble(), trouble.clone());
-        if before != trouble {
+        let mut now = self.trouble();
+        if *now != trouble {
+            *now = trouble;
+            drop(now);
             self.link.health_changed();
         }
     }

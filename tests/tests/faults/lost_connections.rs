@@ -13,12 +13,15 @@ struct States {
 
 impl Observer for States {
     fn connection_changed(&self, change: &ConnectionChange<'_>) {
-        self.connection.lock().unwrap().push(change.health.clone());
+        self.connection
+            .lock()
+            .expect("no panic")
+            .push(change.health.clone());
     }
 
     fn endpoint_changed(&self, change: &EndpointChange<'_>) {
         assert!(change.state == EndpointState::Running || change.reason.is_some());
-        self.endpoint.lock().unwrap().push(change.state);
+        self.endpoint.lock().expect("no panic").push(change.state);
     }
 }
 
