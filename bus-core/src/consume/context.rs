@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::extensions::Extensions;
 use super::receive_context::ReceiveContext;
 use crate::error::{SendError, SendErrorKind};
 use crate::message::{Envelope, HeaderValue, Headers, Intent, Message, TraceContext};
@@ -33,12 +34,24 @@ pub struct ConsumeContext<M: ?Sized = AnyMessage> {
     message: Arc<M>,
 }
 
-/// One attempt: its number and its outbox.
+/// One attempt: its number, its outbox and what middleware added.
 struct Attempt {
     received: Arc<ReceiveContext>,
     number: u32,
     dispatch: Arc<dyn Dispatch>,
+    extensions: Extensions,
     sent_ids: SentIds,
+    /// The same attempt as it was outside of a middleware, which counts the ids for both.
+    outer: Option<Arc<Attempt>>,
+}
+
+impl Attempt {
+    fn sent_ids(&self) -> &SentIds {
+        match &self.outer {
+            Some(outer) => outer.sent_ids(),
+            None => &self.sent_ids,
+        }
+    }
 }
 
 impl ConsumeContext {
@@ -49,7 +62,9 @@ impl ConsumeContext {
                 received,
                 number: 0,
                 dispatch,
+                extensions: Extensions::default(),
                 sent_ids: SentIds::around(),
+                outer: None,
             }),
             message,
         }
@@ -64,7 +79,9 @@ impl ConsumeContext {
                 received,
                 number: attempt,
                 dispatch,
+                extensions: self.attempt.extensions.clone(),
                 sent_ids: SentIds::default(),
+                outer: None,
             }),
             message: Arc::clone(&self.message),
         }
@@ -163,6 +180,73 @@ impl<M: ?Sized> ConsumeContext<M> {
         let mut cancelled = self.received().endpoint.cancelled.clone();
         // An error means that the endpoint itself is gone.
         let _ = cancelled.wait_for(|cancelled| *cancelled).await;
+    }
+
+    /// Returns the value of type `T` that middleware has added for what runs inside of it.
+    pub fn extension<T: Any>(&self) -> Option<&T> {
+        self.attempt.extensions.get()
+    }
+
+    /// Returns this context with a value for what runs inside of the calling middleware.
+    ///
+    /// It replaces another value of its type. Each context that is made from this one has it, those
+    /// of all attempts included.
+    ///
+    /// ```
+    /// use bus_core::{ConsumeContext, ConsumeResult, Middleware, Next, async_trait};
+    ///
+    /// struct Tenant(String);
+    /// struct ReadTenant;
+    ///
+    /// #[async_trait]
+    /// impl Middleware for ReadTenant {
+    ///     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
+    ///         let name = ctx.header("Tenant").and_then(|name| name.as_str());
+    ///         let tenant = Tenant(name.unwrap_or("none").to_owned());
+    ///         next.run(ctx.with_extension(tenant)).await
+    ///     }
+    /// }
+    ///
+    /// async fn consume<M>(ctx: ConsumeContext<M>) -> ConsumeResult {
+    ///     let Tenant(name) = ctx.extension().ok_or("ReadTenant is missing")?;
+    ///     println!("for {name}");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_extension<T: Any + Send + Sync>(&self, value: T) -> Self {
+        let extensions = self.attempt.extensions.with(value);
+        self.inner(Arc::clone(&self.attempt.dispatch), extensions)
+    }
+
+    /// Returns where messages go that are published, sent or responded through this context.
+    pub fn dispatch(&self) -> Arc<dyn Dispatch> {
+        Arc::clone(&self.attempt.dispatch)
+    }
+
+    /// Returns this context with another place for what is published, sent or responded.
+    ///
+    /// For middleware around an attempt, such as one that keeps messages in the transaction of the
+    /// consumer. Ids are derived as without it. Around all attempts it has no effect on them, as
+    /// each attempt has an outbox of its own.
+    #[must_use]
+    pub fn with_dispatch(&self, dispatch: Arc<dyn Dispatch>) -> Self {
+        self.inner(dispatch, self.attempt.extensions.clone())
+    }
+
+    /// Returns the context of the same attempt inside of a middleware.
+    fn inner(&self, dispatch: Arc<dyn Dispatch>, extensions: Extensions) -> Self {
+        Self {
+            attempt: Arc::new(Attempt {
+                received: Arc::clone(&self.attempt.received),
+                number: self.attempt.number,
+                dispatch,
+                extensions,
+                sent_ids: SentIds::default(),
+                outer: Some(Arc::clone(&self.attempt)),
+            }),
+            message: Arc::clone(&self.message),
+        }
     }
 
     /// Publishes an event to every endpoint subscribed to `E`.
@@ -271,7 +355,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         let origin = origin_id(&received.envelope, &received.incoming);
         if let (Some(origin), Some(urn)) = (origin, context.envelope.message_types.first()) {
             let urn = urn.clone();
-            let id = self.attempt.sent_ids.next(origin, self.endpoint(), urn);
+            let id = self.attempt.sent_ids().next(origin, self.endpoint(), urn);
             context.envelope.message_id = Some(id);
         }
         Ok(context)

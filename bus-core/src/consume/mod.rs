@@ -3,6 +3,7 @@
 pub(crate) mod consumer;
 pub(crate) mod consumers;
 pub(crate) mod context;
+mod extensions;
 pub(crate) mod progress;
 pub(crate) mod receive_context;
 pub(crate) mod slots;
