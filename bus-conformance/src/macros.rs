@@ -11,7 +11,7 @@
 macro_rules! conformance {
     ($transport:ident, $stage:expr) => {
         $crate::conformance! { @ $transport, $stage;
-            bad_input blanks claims codecs concurrency configuration error_queue evolution
+            bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox
             panics propagation publishing queues refusals requests retrying routing sending
             sent_ids shutdown skipping stopping times unanswered

@@ -2,6 +2,7 @@
 
 pub mod bad_input;
 pub mod blanks;
+pub mod capabilities;
 pub mod claims;
 pub mod codecs;
 pub mod concurrency;

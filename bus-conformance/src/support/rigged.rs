@@ -33,6 +33,11 @@ pub trait Rig: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Returns what the transport claims of what it has.
+    fn capabilities(&self, claimed: Capabilities) -> Capabilities {
+        claimed
+    }
+
     /// Returns the health of a queue's listener.
     fn health(&self, queue: &str) -> Health {
         let _ = queue;
@@ -90,7 +95,7 @@ impl<R: Rig> Transport for Rigged<R> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        self.rig.capabilities(self.inner.capabilities())
     }
 
     fn mistakes(&self) -> Vec<String> {

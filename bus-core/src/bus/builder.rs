@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::requirements;
 use super::stop::Stop;
 use crate::bus::{Bus, Inner, validation};
 use crate::consume::EndpointContext;
@@ -295,14 +296,17 @@ impl BusBuilder {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        let capabilities = self.transport.capabilities();
         let mut mistakes = self.transport.mistakes();
         mistakes.extend(self.mistakes.iter().cloned());
-        mistakes.extend(validation::mistakes(
-            &self.endpoints,
-            &self.policy,
-            capabilities,
-        ));
+        mistakes.extend(validation::mistakes(&self.endpoints, &self.policy));
+        let claimed = self.transport.capabilities();
+        mistakes.extend(self.endpoints.iter().filter_map(|endpoint| {
+            requirements::of_endpoint(endpoint, &self.topology_of(endpoint), claimed)
+        }));
+        let published = self.topologies.exchanges();
+        mistakes.extend(
+            published.filter_map(|exchange| requirements::of_published(&exchange, claimed)),
+        );
         mistakes.extend(validation::time_mistakes(self.deadline, self.start_timeout));
         if mistakes.is_empty() {
             Ok(())

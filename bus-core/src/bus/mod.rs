@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod connection;
+mod requirements;
 pub(crate) mod stop;
 pub(crate) mod validation;
 

@@ -7,14 +7,10 @@ use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
 use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
 use crate::topology::{QueueKind, skipped_queue_name};
-use crate::transport::{Address, Capabilities, Capability};
+use crate::transport::Address;
 
 /// Returns all mistakes in the endpoints of a bus.
-pub(crate) fn mistakes(
-    endpoints: &[Endpoint],
-    bus: &Policy,
-    capabilities: Capabilities,
-) -> Vec<String> {
+pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
     let mut mistakes = Vec::new();
     let mut names = HashSet::new();
     for endpoint in endpoints {
@@ -29,7 +25,7 @@ pub(crate) fn mistakes(
         check_name(endpoint, &mut say);
         check_consumers(endpoint, &mut say);
         check_numbers(endpoint, bus, &mut say);
-        check_queue(endpoint, capabilities, &mut say);
+        check_queue(endpoint, &mut say);
     }
     mistakes
 }
@@ -168,7 +164,7 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     }
 }
 
-fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl FnMut(&str)) {
+fn check_queue(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
     let queue = &endpoint.queue;
     if queue.kind == QueueKind::Quorum && queue.max_priority.is_some() {
         say("quorum queues have no max_priority; use a classic queue, or leave it out");
@@ -178,9 +174,6 @@ fn check_queue(endpoint: &Endpoint, capabilities: Capabilities, say: &mut impl F
     }
     if queue.kind != QueueKind::Classic && queue.is_temporary() {
         say("only classic queues can be temporary");
-    }
-    if queue.kind == QueueKind::Stream && !capabilities.has(Capability::Streams) {
-        say("this transport has no streams");
     }
     if queue.kind == QueueKind::Stream && endpoint.exclusive_consumer {
         say("a stream cannot have an exclusive consumer");

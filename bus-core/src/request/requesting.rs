@@ -18,7 +18,7 @@ use super::reply::{Reply, Response};
 use crate::error::SendError;
 use crate::message::{Envelope, HeaderValue, Intent};
 use crate::send::{Outbound, SendContext, Sending};
-use crate::transport::{Address, InvalidAddress, Target};
+use crate::transport::{Address, Capability, InvalidAddress, Target};
 
 /// A request about to be sent: set options, then await the reply.
 ///
@@ -87,7 +87,14 @@ impl<R: Reply> Sending<Asked<R>> {
                 "MT-Request-AcceptType",
                 HeaderValue::List(R::accept_types()),
             );
-            context.ttl = Some(context.ttl.map_or(limit, |ttl| ttl.min(limit)));
+            // Late requests need not be answered: good to have, but nothing depends on it.
+            if outbound
+                .transport
+                .capabilities()
+                .has(Capability::MessageTtl)
+            {
+                context.ttl = Some(context.ttl.map_or(limit, |ttl| ttl.min(limit)));
+            }
             ask(&outbound, context, reply).await
         });
         match answer.await {

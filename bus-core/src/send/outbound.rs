@@ -280,21 +280,8 @@ impl Outbound {
                 Err(SendError::new(SendErrorKind::Refused, text))
             })?;
         }
-        if context.delay.is_some()
-            && !self
-                .transport
-                .capabilities()
-                .has(Capability::DelayedDelivery)
-        {
-            return Err(SendError::new(
-                SendErrorKind::Unsupported,
-                format!(
-                    "the message to `{}` cannot be delayed: this transport has no delayed delivery",
-                    context.target.name()
-                ),
-            ));
-        }
         context.ttl = context.ttl.filter(|ttl| *ttl != Duration::MAX);
+        self.check_capabilities(&context)?;
         if let Some(ttl) = context.ttl {
             context.envelope.expiration_time = context
                 .envelope
@@ -321,6 +308,24 @@ impl Outbound {
             intent: context.intent,
             deadline: context.deadline,
         })
+    }
+
+    /// Refuses what the transport cannot do, when the message is made and not when it leaves.
+    fn check_capabilities(&self, context: &SendContext) -> Result<(), SendError> {
+        if context.delay.is_none() && context.ttl.is_none() {
+            return Ok(());
+        }
+        let claimed = self.transport.capabilities();
+        let delay = context.delay.map(|_| Capability::DelayedDelivery);
+        let ttl = context.ttl.map(|_| Capability::MessageTtl);
+        let mut needs = delay.into_iter().chain(ttl);
+        let Some(missing) = needs.find(|need| !claimed.has(*need)) else {
+            return Ok(());
+        };
+        let target = context.target.name();
+        let text =
+            format!("the message to `{target}` needs {missing}, which this transport has not");
+        Err(SendError::new(SendErrorKind::Unsupported, text))
     }
 }
 

@@ -169,6 +169,11 @@ impl PublishTopologies {
         self.by_type.get(&type_id)?.key.as_deref()
     }
 
+    /// Returns the exchanges of the contracts that have settings of their own.
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = Exchange> {
+        self.by_type.values().map(Settings::exchange)
+    }
+
     /// Returns the entities that a publisher of the type declares.
     ///
     /// These are its exchange, those of its base contracts, and the bindings between them, which

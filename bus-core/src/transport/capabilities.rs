@@ -36,6 +36,27 @@ pub enum Capability {
     Streams,
 }
 
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlternateExchanges => "alternate exchanges",
+            Self::ConsumerPriorities => "priorities of consumers",
+            Self::DelayedDelivery => "delayed delivery",
+            Self::ExclusiveConsumers => "exclusive consumers",
+            Self::HeadersExchanges => "headers exchanges",
+            Self::Mandatory => "reports of unroutable messages",
+            Self::MessageTtl => "times to live",
+            Self::Persistence => "persistence",
+            Self::Priorities => "priorities of messages",
+            Self::QueueLimits => "limits of the length of a queue",
+            Self::QuorumQueues => "quorum queues",
+            Self::RoutingKeys => "routing keys",
+            Self::SingleActiveConsumer => "single active consumers",
+            Self::Streams => "streams",
+        })
+    }
+}
+
 impl Capability {
     const ALL: [Self; 14] = [
         Self::AlternateExchanges,
@@ -60,6 +81,13 @@ impl Capability {
 }
 
 /// Set of the capabilities that a transport claims.
+///
+/// An endpoint or an exchange that needs another one is a configuration mistake; a delay or a time
+/// to live of a message is refused with
+/// [`Unsupported`](crate::error::SendErrorKind::Unsupported). Where
+/// [`Priorities`](Capability::Priorities), [`Mandatory`](Capability::Mandatory) and
+/// [`Persistence`](Capability::Persistence) are not claimed, a message's wish for them has no
+/// effect.
 ///
 /// ```
 /// use bus_core::transport::{Capabilities, Capability};

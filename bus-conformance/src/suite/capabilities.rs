@@ -1,0 +1,121 @@
+//! What a transport does not claim is refused before it is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::error::SendErrorKind;
+use bus_core::topology::{Overflow, PublishTopology, Queue};
+use bus_core::transport::{Capabilities, Capability};
+use bus_core::{Endpoint, StartError};
+
+use crate::stage::Stage;
+use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
+use crate::support::scene::serial;
+use crate::support::{Outcome, Recorder, Rig};
+
+/// Claims nothing.
+struct Masked;
+impl Rig for Masked {
+    fn capabilities(&self, _: Capabilities) -> Capabilities {
+        Capabilities::NONE
+    }
+}
+
+/// Endpoints of which each needs the capabilities beside it.
+fn demanding() -> [(Endpoint, Vec<Capability>); 7] {
+    let minute = Duration::from_secs(60);
+    let limited = Queue::classic("limited").max_length(1, Overflow::DropHead);
+    let alone = Queue::classic("alone").single_active_consumer();
+    [
+        (
+            Endpoint::on(Queue::quorum("quorum")),
+            vec![Capability::QuorumQueues],
+        ),
+        (
+            Endpoint::on(Queue::stream("stream")),
+            vec![Capability::Streams],
+        ),
+        (
+            Endpoint::on(Queue::classic("urgent").max_priority(3).message_ttl(minute)),
+            vec![Capability::Priorities, Capability::MessageTtl],
+        ),
+        (Endpoint::on(limited), vec![Capability::QueueLimits]),
+        (Endpoint::on(alone), vec![Capability::SingleActiveConsumer]),
+        (
+            Endpoint::new("exclusive").exclusive(),
+            vec![Capability::ExclusiveConsumers],
+        ),
+        (
+            Endpoint::new("preferred").consumer_priority(1),
+            vec![Capability::ConsumerPriorities],
+        ),
+    ]
+}
+
+/// What endpoints and exchanges need beyond the transport's claims is reported before
+/// anything is connected, with its place.
+async fn what_is_not_claimed_is_a_mistake(stage: &dyn Stage) -> Outcome {
+    let bus = stage.rigged(&Arc::new(Masked));
+    let mut bus = bus
+        .publish_topology(PublishTopology::<Ordered>::topic().entity_name("by-key"))
+        .publish_topology(PublishTopology::<Cancelled>::fanout().alternate_exchange("rest"));
+    let (mut expected, mut count) = (Vec::new(), 2);
+    for (endpoint, needs) in demanding() {
+        let endpoint = endpoint.without_subscriptions();
+        let text = format!("{endpoint:?}");
+        bus = bus.endpoint(endpoint.consumer(Recorder::<Place>::new()));
+        let name = text.split('"').nth(1).unwrap_or_default().to_owned();
+        expected.extend(needs.into_iter().map(|need| (name.clone(), need)));
+        count += 1;
+    }
+    expected.push(("by-key".to_owned(), Capability::RoutingKeys));
+    expected.push(("Cancelled".to_owned(), Capability::AlternateExchanges));
+    let started = bus.start().await;
+    let Err(StartError::Configuration(mistakes)) = &started else {
+        panic!("the bus must not start: {started:?}");
+    };
+    let mistakes: Vec<_> = mistakes.iter().collect();
+    for (place, need) in expected {
+        let need = format!("no {need}");
+        let is_named = |mistake: &&&str| mistake.contains(&place) && mistake.contains(&need);
+        let named = mistakes.iter().find(is_named);
+        assert!(named.is_some(), "{place}: {need} is not in {mistakes:#?}");
+    }
+    assert_eq!(mistakes.len(), count, "{mistakes:#?}");
+    Ok(())
+}
+
+/// A message that needs more than the transport claims is refused at the call; what is
+/// only a wish has no effect, and requests go on.
+async fn a_message_that_needs_more_is_refused_at_the_call(stage: &dyn Stage) -> Outcome {
+    let (queue, seen) = (stage.name("plain"), Recorder::<Place>::new());
+    let answering = async |ctx: bus_core::ConsumeContext<Ask>| {
+        let number = ctx.message().number;
+        ctx.respond(&Answered { number }).await
+    };
+    let endpoint = serial(&queue).consumer(seen.clone()).consumer(answering);
+    let bus = stage.rigged(&Arc::new(Masked)).endpoint(endpoint);
+    let bus = bus.start().await?;
+    let to = format!("queue:{queue}");
+    let send = |number| bus.send_to(to.as_str(), &Place { number });
+    let second = Duration::from_secs(1);
+    for (sending, need) in [
+        (send(1).ttl(second), Capability::MessageTtl),
+        (send(2).delay(second), Capability::DelayedDelivery),
+    ] {
+        let error = sending.await.expect_err("it is not claimed");
+        assert_eq!(error.kind(), SendErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(&need.to_string()), "{error}");
+    }
+    send(3).priority(5).await?;
+    assert_eq!(seen.next().await.message().number, 3);
+    let answer: Answered = bus.request(&Ask { number: 4 }).to(to.as_str()).await?;
+    assert_eq!(answer.number, 4);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+behaviours! { capabilities:
+    what_is_not_claimed_is_a_mistake,
+    a_message_that_needs_more_is_refused_at_the_call,
+}
