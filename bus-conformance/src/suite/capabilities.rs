@@ -1,4 +1,4 @@
-//! What a transport does not claim is refused before it is needed.
+//! Capabilities that are not claimed: they are refused before they are needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +52,7 @@ fn demanding() -> [(Endpoint, Vec<Capability>); 7] {
     ]
 }
 
-/// What endpoints and exchanges need beyond the transport's claims is reported before
-/// anything is connected, with its place.
+/// Needs beyond the transport's claims are mistakes of the configuration.
 async fn what_is_not_claimed_is_a_mistake(stage: &dyn Stage) -> Outcome {
     let bus = stage.rigged(&Arc::new(Masked));
     let mut bus = bus
@@ -85,8 +84,9 @@ async fn what_is_not_claimed_is_a_mistake(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A message that needs more than the transport claims is refused at the call; what is
-/// only a wish has no effect, and requests go on.
+/// A message that needs more than is claimed is refused at the call.
+///
+/// A wish has no effect, and requests go on.
 async fn a_message_that_needs_more_is_refused_at_the_call(stage: &dyn Stage) -> Outcome {
     let (queue, seen) = (stage.name("plain"), Recorder::<Place>::new());
     let answering = async |ctx: bus_core::ConsumeContext<Ask>| {

@@ -33,8 +33,7 @@ async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A paused endpoint takes no messages and says so, and is healthy; the others are not
-/// affected.
+/// A paused endpoint takes no messages, says so, and is healthy.
 async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
     let (queue, other) = (stage.name("pausing"), stage.name("other"));
     let endpoint = |name| Endpoint::new(name).consumer(Recorder::<Ordered>::new());

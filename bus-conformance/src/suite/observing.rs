@@ -156,7 +156,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// What an observer was told, in order.
+/// Calls of an observer, in order.
 #[derive(Clone, Debug, Default)]
 struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -241,7 +241,7 @@ impl Observer for Diary {
     }
 }
 
-/// Observers are told once of each message that was sent, handled or failed.
+/// Observers are called once for each message that was sent, handled or failed.
 async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -301,7 +301,7 @@ async fn a_refused_message_is_observed_as_refused(stage: &dyn Stage) -> Outcome 
     Ok(())
 }
 
-/// Each attempt is observed from its begin to its end, with the way in which it ended.
+/// Each attempt is observed from its begin to its end, with its outcome.
 async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let diary = Diary::default();
@@ -337,7 +337,7 @@ async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A delivery that no consumer accepts, a duplicate, and one that the stop cuts off are observed as such.
+/// A skipped delivery, a duplicate, and one that is cut off are observed as such.
 async fn the_end_of_a_delivery_says_how(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let (diary, gate) = (Diary::default(), Gate::closed());
@@ -401,7 +401,7 @@ async fn a_published_fault_is_observed(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Observers follow the connection, and an endpoint from its start over a pause to the stop.
+/// Observers follow the connection, and an endpoint from its start to its stop.
 async fn observers_follow_the_states(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let diary = Diary::default();
@@ -437,7 +437,7 @@ async fn observers_follow_the_states(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// An observer that panics changes no outcome: publishing succeeds, and endpoints go on.
+/// An observer that panics changes no outcome, and endpoints go on.
 async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number % 2 {
@@ -461,7 +461,7 @@ async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
     assert_eq!(
         (handled.len(), faulted.len()),
         (3, 3),
-        "the next observer is told all the same"
+        "the next observer is called all the same"
     );
     assert_eq!(seen.calls(), 6, "no message came twice");
     assert_eq!(stage.depth(&queue).await, Some(0));

@@ -194,10 +194,11 @@ impl BusBuilder {
         self
     }
 
-    /// Sets the policy of all endpoints, each setting for those that do not set it themselves.
+    /// Sets the policy of all endpoints.
     ///
-    /// Its codec is that of what the bus itself sends, too. May be called several times: a later
-    /// policy wins, and its middleware runs inside.
+    /// An endpoint that sets something itself keeps it. The codec is that of what the bus itself
+    /// sends, too. May be called several times: a later policy wins, and its middleware runs
+    /// inside.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -41,7 +41,7 @@ struct Attempt {
     dispatch: Arc<dyn Dispatch>,
     extensions: Extensions,
     sent_ids: SentIds,
-    /// The same attempt as it was outside of a middleware, which counts the ids for both.
+    /// The same attempt outside of a middleware, which counts the ids for both.
     outer: Option<Arc<Attempt>>,
 }
 
@@ -182,12 +182,12 @@ impl<M: ?Sized> ConsumeContext<M> {
         let _ = cancelled.wait_for(|cancelled| *cancelled).await;
     }
 
-    /// Returns the value of type `T` that middleware has added for what runs inside of it.
+    /// Returns the value of type `T` that middleware has added.
     pub fn extension<T: Any>(&self) -> Option<&T> {
         self.attempt.extensions.get()
     }
 
-    /// Returns this context with a value for what runs inside of the calling middleware.
+    /// Returns this context with a value for what runs inside.
     ///
     /// It replaces another value of its type. Each context that is made from this one has it, those
     /// of all attempts included.
@@ -219,12 +219,12 @@ impl<M: ?Sized> ConsumeContext<M> {
         self.inner(Arc::clone(&self.attempt.dispatch), extensions)
     }
 
-    /// Returns where messages go that are published, sent or responded through this context.
+    /// Returns the receiver of what is sent through this context.
     pub fn dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::clone(&self.attempt.dispatch)
     }
 
-    /// Returns this context with another place for what is published, sent or responded.
+    /// Returns this context with another receiver of what is sent through it.
     ///
     /// For middleware around an attempt, such as one that keeps messages in the transaction of the
     /// consumer. Ids are derived as without it. Around all attempts it has no effect on them, as

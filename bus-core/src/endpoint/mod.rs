@@ -183,7 +183,9 @@ impl Endpoint {
         self
     }
 
-    /// Sets what runs around the consumers; settings not named in `policy` stay as they are.
+    /// Sets what runs around the consumers.
+    ///
+    /// Settings that `policy` does not name stay as they are.
     ///
     /// May be called several times: a later policy wins, and its middleware runs inside.
     pub fn policy(mut self, policy: Policy) -> Self {
@@ -191,7 +193,7 @@ impl Endpoint {
         self
     }
 
-    /// Sets the number of messages that are handled at once: see [`Policy::concurrency`].
+    /// Sets the number of messages handled at once: see [`Policy::concurrency`].
     pub fn concurrency(self, limit: usize) -> Self {
         self.policy(Policy::new().concurrency(limit))
     }

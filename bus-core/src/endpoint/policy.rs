@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
 
 /// Settings around the consumers of one endpoint, or of all endpoints of a bus.
 ///
-/// What a policy does not set is taken from the policy of the bus, then from the defaults named
+/// A setting that is missing is taken from the policy of the bus, then from the defaults named
 /// here. Middleware of both runs: that of the bus outside, that of the endpoint inside.
 ///
 /// ```

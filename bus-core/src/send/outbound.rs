@@ -310,7 +310,7 @@ impl Outbound {
         })
     }
 
-    /// Refuses what the transport cannot do, when the message is made and not when it leaves.
+    /// Refuses a message that needs more than the transport claims.
     fn check_capabilities(&self, context: &SendContext) -> Result<(), SendError> {
         if context.delay.is_none() && context.ttl.is_none() {
             return Ok(());

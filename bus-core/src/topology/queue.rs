@@ -224,7 +224,7 @@ impl Queue {
         self.exclusive
     }
 
-    /// Returns `true` if the broker moves what it gives up to the endpoint's error queue.
+    /// Returns `true` if the broker moves what it gives up to the error queue.
     pub(crate) fn dead_letters_to_error_queue(&self) -> bool {
         let key = |dead_letter: &DeadLetter| dead_letter.routing_key.clone();
         self.dead_letter.as_ref().and_then(key) == Some(error_queue_name(&self.name))

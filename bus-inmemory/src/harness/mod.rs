@@ -136,7 +136,7 @@ impl Harness {
     ///
     /// Any message may come twice in production, after a crash or a lost connection. A test that
     /// passes with this too has shown that its consumers are idempotent. The second delivery has
-    /// the same message id and is marked as redelivered, whatever the guarantee of the endpoint.
+    /// the same message id and is marked as redelivered, on at-most-once endpoints too.
     /// Every recorded delivery counts; [`Records::distinct`] lets one of each message count.
     ///
     /// Default: once.
