@@ -99,7 +99,11 @@ pub trait Acker: Send + Sync + fmt::Debug {
 }
 
 /// Outcome of a delivery.
+///
+/// A transport treats an outcome that it does not know like [`Requeue`](Self::Requeue), so that no
+/// message is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Settlement {
     /// Acknowledges the message; a classic or quorum queue deletes it.
     Ack,

@@ -202,12 +202,11 @@ impl Queue {
     ) -> Option<Entry> {
         let consumer = self.consumers.get(id);
         let entry = consumer.and_then(|consumer| consumer.settle(tag, flow))?;
-        let acknowledged = match settlement {
-            Settlement::Ack => Some(entry),
-            Settlement::Requeue => {
-                self.give_back(entry, flow);
-                None
-            }
+        let acknowledged = if settlement == Settlement::Ack {
+            Some(entry)
+        } else {
+            self.give_back(entry, flow);
+            None
         };
         self.serve(flow);
         acknowledged

@@ -220,8 +220,8 @@ impl Acker for Settler {
             let mut state = self.state();
             match settlement {
                 Settlement::Ack => state.window.ack(tag),
-                Settlement::Requeue if state.stream.is_some() => return self.read_again(),
-                Settlement::Requeue => state.window.requeue(tag),
+                _ if state.stream.is_some() => return self.read_again(),
+                _ => state.window.requeue(tag),
             }
             state.advance();
             let pending = state.window.pending();
