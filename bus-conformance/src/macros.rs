@@ -14,7 +14,7 @@ macro_rules! conformance {
             bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox
             panics propagation publishing queues refusals requests retrying routing sending
-            sent_ids shutdown skipping stopping times unanswered
+            sent_ids shutdown skipping stopping taps times unanswered
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

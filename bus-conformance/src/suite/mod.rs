@@ -30,5 +30,6 @@ pub mod sent_ids;
 pub mod shutdown;
 pub mod skipping;
 pub mod stopping;
+pub mod taps;
 pub mod times;
 pub mod unanswered;

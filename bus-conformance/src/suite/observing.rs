@@ -1,10 +1,9 @@
-//! Taps and observers, which only listen.
+//! Observers of what is sent and received, and of states.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus_core::error::SendErrorKind;
 use bus_core::idempotency::{IdempotencyStore, MemoryIdempotencyStore};
 use bus_core::message::Envelope;
 use bus_core::observe::{
@@ -12,149 +11,13 @@ use bus_core::observe::{
     PostReceive, PostSend, PreConsume, PreReceive, PreSend, ReceiveOutcome, SendFault,
 };
 use bus_core::transport::Health;
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Policy, RawMessage, Retry};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Policy, Retry};
 use uuid::Uuid;
 
-use super::requests::tell;
 use crate::stage::Stage;
-use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
+use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::scene::{place, places, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
-
-/// A tap gets an identical copy of what is sent and published to the endpoint; that
-/// handles each once.
-async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
-    let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
-    let overheard = Recorder::<RawMessage>::new();
-    let bus = stage
-        .bus()
-        .endpoint(
-            Endpoint::new(&queue)
-                .consumer(placed.clone())
-                .consumer(ordered.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("tap"))
-                .tap(&queue)
-                .concurrency(1)
-                .consume_any(overheard.clone()),
-        )
-        .start()
-        .await?;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .header("Tenant", "north")
-        .await?;
-    bus.publish(&Ordered { number: 2 }).await?;
-    let (place, order) = (placed.next().await, ordered.next().await);
-    let copies = overheard.take(2).await;
-    for (copy, original) in copies.iter().zip([place.incoming(), order.incoming()]) {
-        assert_eq!(copy.incoming().body, original.body);
-        assert_eq!(copy.incoming().headers, original.headers);
-        assert_eq!(copy.incoming().message_id, original.message_id);
-    }
-    assert_eq!(copies[0].message().decode::<Place>()?.number, 1);
-    bus.shutdown().await?;
-    assert_eq!(
-        (placed.calls(), ordered.calls(), overheard.calls()),
-        (1, 1, 2)
-    );
-    Ok(())
-}
-
-/// A tap that responds, keeps how that was refused, and fails.
-fn answering_tap(
-    stage: &dyn Stage,
-    queue: &str,
-    refusals: &Arc<Mutex<Vec<SendErrorKind>>>,
-) -> Endpoint {
-    let answering = with(
-        Arc::clone(refusals),
-        |refusals, ctx: ConsumeContext<Ask>| async move {
-            let answer = ctx.respond(&Answered { number: 666 }).await;
-            let kind = answer.expect_err("a tap must not answer").kind();
-            refusals.lock().expect("no panic").push(kind);
-            Err("the tap is broken".into())
-        },
-    );
-    Endpoint::new(stage.name("tap"))
-        .tap(queue)
-        .without_subscriptions()
-        .consumer_of::<Ask>(answering)
-}
-
-/// A tap that fails or responds changes nothing: no reply, no fault.
-async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
-    let refusals = Arc::new(Mutex::new(Vec::new()));
-    let tap = answering_tap(stage, &queue, &refusals);
-    let responder = Endpoint::new(&queue).without_subscriptions().consumer(tell);
-    let bus = stage
-        .bus()
-        .endpoint(responder)
-        .endpoint(tap)
-        .start()
-        .await?;
-    let wire = stage.wire().await;
-    let kept = wire.read(&format!("{}_error", stage.name("tap"))).await;
-    let (inbox, faults) = (stage.name("inbox"), stage.name("faults"));
-    let replies = wire.read(&inbox).await;
-    wire.declare_queue(&faults).await;
-    for number in 0..3 {
-        bus.send_to(format!("queue:{queue}"), &Ask { number })
-            .response_address(format!("queue:{inbox}"))
-            .fault_address(format!("queue:{faults}"))
-            .await?;
-        // A fault would go out before the message is moved.
-        let failed = kept.next().await;
-        assert_eq!(
-            failed.headers.text("MT-Fault-Message"),
-            Some("the tap is broken")
-        );
-        let reply: serde_json::Value = serde_json::from_slice(&replies.next().await.body)?;
-        assert_eq!(reply["message"]["number"], number, "{reply}");
-    }
-    bus.shutdown().await?;
-    assert_eq!(stage.depth(&faults).await, Some(0));
-    assert_eq!(stage.depth(&inbox).await, Some(0));
-    assert_eq!(
-        *refusals.lock().expect("no panic"),
-        [SendErrorKind::Unsupported; 3]
-    );
-    wire.close().await;
-    Ok(())
-}
-
-/// A message that is retried is overheard once.
-async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
-    let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
-        3 => Ok(()),
-        _ => Err("broken".into()),
-    });
-    let overheard = Recorder::<Place>::new();
-    let bus = stage
-        .bus()
-        .endpoint(
-            serial(&queue)
-                .retry(Retry::immediate(2))
-                .consumer(seen.clone()),
-        )
-        .endpoint(
-            Endpoint::new(stage.name("tap"))
-                .tap(&queue)
-                .concurrency(1)
-                .without_subscriptions()
-                .consumer(overheard.clone()),
-        )
-        .start()
-        .await?;
-    places(&bus, &queue, [1, LAST]).await?;
-    seen.take(6).await;
-    assert_eq!(numbers(&overheard.until_last().await), [1]);
-    bus.shutdown().await?;
-    Ok(())
-}
 
 /// Calls of an observer, in order.
 #[derive(Clone, Debug, Default)]
@@ -541,9 +404,6 @@ async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
 }
 
 behaviours! { observing:
-    a_tap_gets_an_identical_copy,
-    a_tap_answers_nobody_and_raises_no_fault,
-    a_retried_message_is_overheard_once,
     observers_are_told_once,
     each_attempt_is_observed,
     the_end_of_a_delivery_says_how,
