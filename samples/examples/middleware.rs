@@ -34,16 +34,13 @@ async fn create(_: ConsumeContext<CreateInvoice>) -> ConsumeResult {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let invoicing = Endpoint::new("invoicing")
-        .policy(
-            Policy::new()
-                .middleware(middleware::from_fn(report)) // outermost
-                .middleware(TenantRequired),
-        )
-        .consumer(create);
+    let reporting = middleware::from_fn(report);
+    let steps = Policy::new()
+        .middleware(reporting)
+        .middleware(TenantRequired);
+    let invoicing = Endpoint::new("invoicing").policy(steps).consumer(create);
     let harness = Harness::start(|bus| bus.endpoint(invoicing)).await?;
     let command = || harness.send_to("queue:invoicing", &CreateInvoice {});
-
     command().header("Tenant", "north").await?;
     command().await?; // refused
     harness.quiescent().await;

@@ -30,5 +30,6 @@ impl Account {
     /// Books a payment. Booking the same invoice again changes nothing.
     pub fn book(&self, invoice_id: Uuid, amount_cents: u64) {
         locked(&self.cents).insert(invoice_id, amount_cents);
+        tracing::debug!(%invoice_id, amount_cents, "payment booked");
     }
 }
