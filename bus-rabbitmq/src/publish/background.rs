@@ -34,9 +34,11 @@ pub(crate) struct Background {
     declaring: Arc<Semaphore>,
     solitude: Arc<Mutex<()>>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// Names of the queues that were declared or found before.
-    queues: Arc<std::sync::Mutex<HashSet<String>>>,
+    queues: KnownQueues,
 }
+
+/// Names of the queues that were declared or found before, on any connection.
+pub(crate) type KnownQueues = Arc<std::sync::Mutex<HashSet<String>>>;
 
 /// The outcome of a background task.
 pub(crate) enum Done {
@@ -50,13 +52,13 @@ pub(crate) enum Done {
 }
 
 impl Background {
-    pub(crate) fn new(live: Arc<Live>, solitude: Arc<Mutex<()>>) -> Self {
+    pub(crate) fn new(live: Arc<Live>, solitude: Arc<Mutex<()>>, queues: KnownQueues) -> Self {
         Self {
             live,
             declaring: Arc::new(Semaphore::new(DECLARING)),
             solitude,
             running: FuturesUnordered::new(),
-            queues: Arc::default(),
+            queues,
         }
     }
 

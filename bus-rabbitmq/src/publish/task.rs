@@ -11,7 +11,7 @@ use lapin::{Channel, Confirmation, Error, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::background::{Background, Done};
+use super::background::{Background, Done, KnownQueues};
 use super::future_pool::FuturePool;
 use super::pending::{Parts, PendingPublish, Standing};
 use super::refusal::Refusal;
@@ -47,6 +47,8 @@ pub(crate) struct PublishTask {
     /// Lock of the one channel of the connection whose suspects may be sent.
     solitude: Arc<Mutex<()>>,
     alone: Option<OwnedMutexGuard<()>>,
+    /// Outlives the connections, as a queue may be deleted while there is none.
+    queues: KnownQueues,
     closing: Option<Closing>,
 }
 
@@ -63,6 +65,7 @@ impl PublishTask {
             schedule: Schedule::new(window),
             solitude,
             alone: None,
+            queues: KnownQueues::default(),
             closing: None,
         }
     }
@@ -95,7 +98,8 @@ impl PublishTask {
     /// Publishes on one connection until it is lost; `None` when the task is over.
     async fn serve(&mut self, live: &Arc<Live>) -> Option<()> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
-        let mut background = Background::new(Arc::clone(live), Arc::clone(&self.solitude));
+        let (solitude, queues) = (Arc::clone(&self.solitude), Arc::clone(&self.queues));
+        let mut background = Background::new(Arc::clone(live), solitude, queues);
         while live.lost().now_or_never().is_none() {
             let opened = self.meanwhile(Some(live), live.ask(open(live))).await?;
             let cause = match opened {

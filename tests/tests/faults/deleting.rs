@@ -111,6 +111,46 @@ async fn a_queue_that_was_deleted_is_made_again_by_its_next_sender() {
     bus.shutdown().await.unwrap();
 }
 
+/// A queue of its own kind would not be consumed: the owner declares another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_queue_is_left_to_its_owner_on_a_new_connection_too() {
+    let (owners, senders, queue) = (proxy().await, proxy().await, unique("owned"));
+    let ledger = Ledger::default();
+    let endpoint = Endpoint::on(Queue::quorum(&queue)).without_subscriptions();
+    let endpoint = endpoint.consumer(with(
+        ledger.clone(),
+        async |ledger: Ledger, ctx: ConsumeContext<Place>| -> ConsumeResult {
+            ledger.note(ctx.message().number);
+            Ok(())
+        },
+    ));
+    let owner = Bus::builder(quick(&owners.url())).endpoint(endpoint);
+    let owner = owner.start().await.unwrap();
+    let sender = Bus::builder(quick(&senders.url())).start().await.unwrap();
+    send_all(&sender, &queue, 0..1).await;
+    ledger.is_complete(1).await;
+
+    owners.refuse(true);
+    owners.cut();
+    let channel = client(Broker::shared().await.url()).await;
+    let deleted = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    senders.cut();
+    let late = sender.send_to(address(&queue), &Place { number: 1 });
+    let late = tokio::spawn(late.into_future());
+    // The sender is there again, and declares what it has never seen.
+    send_all(&sender, &unique("other"), 0..1).await;
+    assert!(
+        senders.cuts() > 0 && !exists(&channel, &queue).await,
+        "left alone"
+    );
+    owners.refuse(false);
+    within("the late one is sent", late).await.unwrap().unwrap();
+    ledger.is_complete(2).await;
+    owner.shutdown().await.unwrap();
+    sender.shutdown().await.unwrap();
+}
+
 /// Its queues are bound no more, and only a sender can notice.
 #[tokio::test]
 async fn a_sender_whose_exchange_was_deleted_says_that_subscribers_get_nothing() {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bus_core::observe::BusHealth;
 use bus_core::topology::{PublishTopology, Queue};
-use bus_core::transport::Health;
 use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Retry};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Answered, Ask};
@@ -71,8 +71,13 @@ impl Lane {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        let buses = [&self.publisher, &self.worker];
-        buses.iter().all(|bus| bus.health().transport == Health::Up)
+        let mut buses = [&self.publisher, &self.worker].into_iter();
+        buses.all(|bus| bus.health().is_healthy())
+    }
+
+    /// Returns the health of the bus that consumes, for a report.
+    pub(crate) fn health(&self) -> BusHealth {
+        self.worker.health()
     }
 
     pub(crate) async fn stop(self) -> Result<(), String> {

@@ -141,9 +141,9 @@ async fn heal(broker: &Broker, lanes: &[Lane], report: &mut Report) {
         }
         if Instant::now() > end {
             let queued = waiting(broker).await;
-            let up: Vec<_> = lanes.iter().map(Lane::is_up).collect();
+            let health: Vec<_> = lanes.iter().map(Lane::health).collect();
             report.violations.push(format!(
-                "not healed after {HEALED:?}: up {up:?}, waiting {queued:?}"
+                "not healed after {HEALED:?}: {health:?}, waiting {queued:?}"
             ));
             return;
         }
