@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus_core::error::SendErrorKind;
 use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry};
+use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry, StartError};
 use uuid::Uuid;
 
 use super::faults::fault_of;
@@ -31,63 +31,60 @@ fn sender(end: String, succeeds: u32) -> impl bus_core::Consumer<Place> {
     })
 }
 
+/// The receivers of what a [`sender`] sends.
+struct Sent {
+    bus: Bus,
+    queue: String,
+    ordered: Recorder<Ordered>,
+    cancelled: Recorder<Cancelled>,
+}
+
+impl Sent {
+    async fn start(stage: &dyn Stage, retry: Retry, succeeds: u32) -> Result<Self, StartError> {
+        let (queue, end) = (stage.name("sender"), stage.name("end"));
+        let (ordered, cancelled) = (Recorder::new(), Recorder::new());
+        let sending = serial(&queue).retry(retry);
+        let cancelling = serial(&end).without_subscriptions();
+        let bus = stage
+            .bus()
+            .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+            .endpoint(cancelling.consumer(cancelled.clone()))
+            .endpoint(sending.consumer(sender(end, succeeds)));
+        Ok(Self {
+            bus: bus.start().await?,
+            queue,
+            ordered,
+            cancelled,
+        })
+    }
+}
+
 /// Nothing of what failed attempts sent ever leaves; their fault does.
 async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
-    let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
     let faults = stage.name("faults");
-    let bus = stage
-        .bus()
-        .endpoint(
-            serial(&queue)
-                .retry(Retry::immediate(2))
-                .consumer(sender(end.clone(), 99)),
-        )
-        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
-        .endpoint(
-            serial(&end)
-                .without_subscriptions()
-                .consumer(cancelled.clone()),
-        )
-        .start()
-        .await?;
+    let sent = Sent::start(stage, Retry::immediate(2), 99).await?;
     let wire = stage.wire().await;
     let told = wire.read(&faults).await;
-    bus.send_to(format!("queue:{queue}"), &Place { number: 1 })
-        .fault_address(format!("queue:{faults}"))
-        .await?;
+    let first = sent
+        .bus
+        .send_to(format!("queue:{}", sent.queue), &Place { number: 1 });
+    first.fault_address(format!("queue:{faults}")).await?;
     told.next().await;
-    place(&bus, &queue, LAST).await?;
-    assert_eq!(ordered.until_last().await.len(), 0);
-    assert_eq!(cancelled.until_last().await.len(), 0);
-    bus.shutdown().await?;
+    place(&sent.bus, &sent.queue, LAST).await?;
+    assert_eq!(sent.ordered.until_last().await.len(), 0);
+    assert_eq!(sent.cancelled.until_last().await.len(), 0);
+    sent.bus.shutdown().await?;
     wire.close().await;
     Ok(())
 }
 
 /// Messages of the successful attempt leave once.
 async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
-    let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
-    let bus = stage
-        .bus()
-        .endpoint(
-            serial(&queue)
-                .retry(Retry::immediate(5))
-                .consumer(sender(end.clone(), 3)),
-        )
-        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
-        .endpoint(
-            serial(&end)
-                .without_subscriptions()
-                .consumer(cancelled.clone()),
-        )
-        .start()
-        .await?;
-    places(&bus, &queue, [1, LAST]).await?;
-    assert_eq!(numbers(&ordered.until_last().await), [1]);
-    assert_eq!(numbers(&cancelled.until_last().await), [1]);
-    bus.shutdown().await?;
+    let sent = Sent::start(stage, Retry::immediate(5), 3).await?;
+    places(&sent.bus, &sent.queue, [1, LAST]).await?;
+    assert_eq!(numbers(&sent.ordered.until_last().await), [1]);
+    assert_eq!(numbers(&sent.cancelled.until_last().await), [1]);
+    sent.bus.shutdown().await?;
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Delivery, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+    Capabilities, Delivery, Health, Incoming, ListenSpec, Listener, Outgoing, Transport,
+    TransportError,
 };
 use tokio::sync::watch;
 
@@ -80,6 +81,14 @@ impl<R: Rig> Transport for Rigged<R> {
         self.inner.send(outgoing).await
     }
 
+    fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        self.inner.check(outgoing)
+    }
+
+    async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
+        self.inner.find_exchange(name).await
+    }
+
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
         let queue = spec.queue.clone();
         self.rig.listen(&queue).await?;
@@ -128,6 +137,10 @@ impl<R: Rig> Listener for RiggedListener<R> {
 
     fn health(&self) -> Health {
         self.rig.health(&self.queue)
+    }
+
+    async fn redeliveries(&self, incoming: &Incoming) -> u32 {
+        self.inner.redeliveries(incoming).await
     }
 
     async fn stop(&self) {

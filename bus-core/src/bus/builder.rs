@@ -1,4 +1,4 @@
-//! The builder of a bus: from settings to a running bus.
+//! The builder of a bus: its settings.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -6,24 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::requirements;
-use super::stop::Stop;
-use crate::bus::{Bus, Inner, validation};
-use crate::consume::EndpointContext;
-use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
-use crate::error::{Mistakes, StartError};
+use crate::bus::{Bus, validation};
+use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
-use crate::middleware::{
-    Chain, ConfirmClaim, Flush, IdempotencyStep, Retry, RetryStep, TimeoutStep,
-};
-use crate::observe::{Observer, Observers, Propagator, TraceHeaders};
-use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver};
-use crate::request::Requests;
-use crate::send::{Outbound, OutboundSettings, ReplyAddresses, SendFilter};
-use crate::topology::{PublishTopologies, PublishTopology, QueueKind, Topology};
-use crate::transport::{Address, InvalidAddress, ListenSpec, Transport};
+use crate::observe::{Observer, Propagator, TraceHeaders};
+use crate::send::{ReplyAddresses, SendFilter};
+use crate::topology::{PublishTopologies, PublishTopology, QueueKind};
+use crate::transport::{Address, InvalidAddress, Transport};
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,20 +39,20 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// ```
 #[must_use = "call .start() to run it"]
 pub struct BusBuilder {
-    transport: Arc<dyn Transport>,
-    endpoints: Vec<Endpoint>,
-    policy: Policy,
-    queue_kind: QueueKind,
-    routes: HashMap<TypeId, Address>,
-    topologies: PublishTopologies,
-    filters: Vec<Arc<dyn SendFilter>>,
-    reply_addresses: Option<Arc<ReplyAddresses>>,
-    observers: Vec<Arc<dyn Observer>>,
-    propagator: Arc<dyn Propagator>,
-    deadline: Duration,
-    stop_timeout: Duration,
-    start_timeout: Option<Duration>,
-    mistakes: Vec<String>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) policy: Policy,
+    pub(super) queue_kind: QueueKind,
+    pub(super) routes: HashMap<TypeId, Address>,
+    pub(super) topologies: PublishTopologies,
+    pub(super) filters: Vec<Arc<dyn SendFilter>>,
+    pub(super) reply_addresses: Option<Arc<ReplyAddresses>>,
+    pub(super) observers: Vec<Arc<dyn Observer>>,
+    pub(super) propagator: Arc<dyn Propagator>,
+    pub(super) deadline: Duration,
+    pub(super) stop_timeout: Duration,
+    pub(super) start_timeout: Option<Duration>,
+    pub(super) mistakes: Vec<String>,
 }
 
 impl Bus {
@@ -250,230 +239,6 @@ impl BusBuilder {
         self.stop_timeout = timeout;
         self
     }
-
-    /// Connects, declares the topology, and starts to consume.
-    ///
-    /// A broker that is not up is waited for, up to the [`start_timeout`](Self::start_timeout).
-    ///
-    /// # Errors
-    /// [`StartError`]: all configuration mistakes together, before anything is connected; a refusal
-    /// of the broker; or the end of the start timeout.
-    pub async fn start(self) -> Result<Bus, StartError> {
-        self.check()?;
-        self.connect().await?;
-        let transport = Arc::clone(&self.transport);
-        match self.run().await {
-            Ok(bus) => Ok(bus),
-            Err(error) => {
-                transport.close().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Connects, declares the topology of all endpoints, and disconnects.
-    ///
-    /// Consumes nothing. Includes the error and skipped queues, which a running bus declares with
-    /// the first message that needs them.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub async fn deploy_topology(self) -> Result<(), StartError> {
-        self.check()?;
-        self.connect().await?;
-        let outcome = self.deploy().await;
-        self.transport.close().await;
-        outcome
-    }
-
-    async fn deploy(&self) -> Result<(), StartError> {
-        for endpoint in &self.endpoints {
-            let topology = self.topology_of(endpoint);
-            for part in [&topology.main, &topology.error, &topology.skipped] {
-                self.declare(&endpoint.name, part).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), StartError> {
-        let mut mistakes = self.transport.mistakes();
-        mistakes.extend(self.mistakes.iter().cloned());
-        mistakes.extend(validation::mistakes(&self.endpoints, &self.policy));
-        let claimed = self.transport.capabilities();
-        mistakes.extend(self.endpoints.iter().filter_map(|endpoint| {
-            requirements::of_endpoint(endpoint, &self.topology_of(endpoint), claimed)
-        }));
-        let published = self.topologies.exchanges();
-        mistakes.extend(
-            published.filter_map(|exchange| requirements::of_published(&exchange, claimed)),
-        );
-        mistakes.extend(validation::time_mistakes(self.deadline, self.start_timeout));
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(StartError::Configuration(Mistakes::new(mistakes)))
-        }
-    }
-
-    async fn connect(&self) -> Result<(), StartError> {
-        let connected = self.transport.connect();
-        match self.start_timeout {
-            None => Ok(connected.await?),
-            Some(limit) => match tokio::time::timeout(limit, connected).await {
-                Ok(connected) => Ok(connected?),
-                Err(_) => Err(StartError::Timeout {
-                    address: self.transport.base_address(),
-                    after: limit,
-                }),
-            },
-        }
-    }
-
-    async fn run(mut self) -> Result<Bus, StartError> {
-        let (cancel, cancelled) = watch::channel(false);
-        let observers = Observers::new(std::mem::take(&mut self.observers));
-        let reply_queue = names::temporary("bus");
-        let settings = OutboundSettings {
-            source: Address::temporary(reply_queue.clone())
-                .to_uri(&self.transport.base_address())
-                .into(),
-            codec: self.policy.codec.unwrap_or_default(),
-            deadline: self.deadline,
-            routes: std::mem::take(&mut self.routes),
-            filters: std::mem::take(&mut self.filters),
-            reply_addresses: self.reply_addresses.take(),
-            propagator: Arc::clone(&self.propagator),
-        };
-        let outbound = Arc::new(Outbound::new(
-            Arc::clone(&self.transport),
-            self.topologies.clone(),
-            observers,
-            settings,
-        ));
-        let requests = Arc::new(Requests::new(Arc::clone(&outbound), reply_queue));
-        let mut runners = Vec::new();
-        for endpoint in std::mem::take(&mut self.endpoints) {
-            let topology = self.topology_of(&endpoint);
-            self.declare(&endpoint.name, &topology.main).await?;
-            let (outbound, requests) = (Arc::clone(&outbound), Arc::clone(&requests));
-            runners.push(Arc::new(self.runner(
-                endpoint,
-                topology,
-                Shared {
-                    outbound,
-                    requests,
-                    cancelled: cancelled.clone(),
-                },
-            )));
-        }
-        let inner = Inner {
-            outbound,
-            requests,
-            runners,
-            cancel,
-            stop_timeout: self.stop_timeout,
-            stop: Stop::new(),
-        };
-        for runner in &inner.runners {
-            let started = runner.start().await;
-            started.map_err(|source| StartError::Endpoint {
-                endpoint: runner.name().to_owned(),
-                source,
-            })?;
-        }
-        Ok(Bus::new(inner))
-    }
-
-    async fn declare(&self, endpoint: &str, topology: &Topology) -> Result<(), StartError> {
-        let declared = self.transport.declare(topology).await;
-        declared.map_err(|source| StartError::Endpoint {
-            endpoint: endpoint.to_owned(),
-            source,
-        })
-    }
-
-    fn topology_of(&self, endpoint: &Endpoint) -> EndpointTopology {
-        EndpointTopology::new(endpoint, self.queue_kind, &self.topologies)
-    }
-
-    fn runner(
-        &self,
-        mut endpoint: Endpoint,
-        topology: EndpointTopology,
-        shared: Shared,
-    ) -> EndpointRunner {
-        let policy = std::mem::take(&mut endpoint.policy).over(&self.policy);
-        let concurrency = policy.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
-        let twice = u16::try_from(concurrency.saturating_mul(2)).unwrap_or(u16::MAX);
-        let spec = ListenSpec {
-            queue: endpoint.name.clone(),
-            topology: Arc::clone(&topology.main),
-            prefetch: policy.prefetch.unwrap_or(twice),
-            priority: endpoint.consumer_priority,
-            exclusive: endpoint.exclusive_consumer,
-            stream_offset: endpoint.stream_offset,
-        };
-        let context = Arc::new(EndpointContext {
-            address: Address::exchange(endpoint.name.clone())
-                .to_uri(&shared.outbound.base)
-                .into(),
-            codec: policy.codec.unwrap_or_default(),
-            is_tap: endpoint.is_tap(),
-            name: endpoint.name,
-            outbound: shared.outbound,
-            requests: shared.requests,
-            cancelled: shared.cancelled,
-            troubles: Arc::default(),
-        });
-        let max_deliveries = policy.max_deliveries.unwrap_or(DEFAULT_MAX_DELIVERIES);
-        let dead_lettering = policy.dead_lettering();
-        let receiver = Receiver {
-            crash_guard: CrashGuard::new(max_deliveries),
-            endpoint: context,
-            chain: chain(policy, endpoint.guarantee),
-            consumers: Consumers::new(&endpoint.registrations),
-            topology,
-            guarantee: endpoint.guarantee,
-            dead_lettering,
-        };
-        EndpointRunner::new(
-            Arc::new(receiver),
-            Arc::clone(&self.transport),
-            spec,
-            concurrency,
-        )
-    }
-}
-
-/// State that all endpoints of a bus share.
-struct Shared {
-    outbound: Arc<Outbound>,
-    requests: Arc<Requests>,
-    cancelled: watch::Receiver<bool>,
-}
-
-/// Builds the middleware chain, in an order independent of the order of calls.
-fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
-    let once = guarantee == Guarantee::AtMostOnce;
-    let outbox = policy.outbox.unwrap_or(true);
-    let mut chain = policy.middleware;
-    let idempotency = policy.idempotency.filter(|_| !once);
-    let keep_replies = idempotency.is_some();
-    if let Some(idempotency) = &idempotency {
-        chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
-    }
-    if outbox {
-        chain.push(Arc::new(Flush { keep_replies }));
-        chain.extend(idempotency.map(|claims| Arc::new(ConfirmClaim(claims)) as _));
-    }
-    let retry = policy.retry.filter(|_| !once).unwrap_or_else(Retry::none);
-    chain.push(Arc::new(RetryStep { retry, outbox }));
-    chain.extend(policy.around_attempt);
-    if let Some(timeout) = policy.timeout.filter(|timeout| *timeout != Duration::MAX) {
-        chain.push(Arc::new(TimeoutStep(timeout)));
-    }
-    chain.into()
 }
 
 impl fmt::Debug for BusBuilder {

@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod connection;
 mod requirements;
+mod start;
 pub(crate) mod stop;
 pub(crate) mod validation;
 

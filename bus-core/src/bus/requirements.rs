@@ -1,24 +1,22 @@
 //! Capabilities that a configuration needs, beside those that its transport claims.
 
-use crate::endpoint::{Endpoint, EndpointTopology};
+use crate::endpoint::Endpoint;
 use crate::topology::{Exchange, ExchangeKind, Queue, QueueKind};
 use crate::transport::{Capabilities, Capability};
 
 /// Returns the mistake of an endpoint that needs what the transport does not claim.
 pub(super) fn of_endpoint(
     endpoint: &Endpoint,
-    topology: &EndpointTopology,
+    bus_kind: QueueKind,
     claimed: Capabilities,
 ) -> Option<String> {
-    let mut needs = Vec::new();
+    let mut needs: Vec<_> = of_queue(&endpoint.queue(bus_kind)).collect();
     if endpoint.exclusive_consumer {
         needs.push(Capability::ExclusiveConsumers);
     }
     if endpoint.consumer_priority.is_some() {
         needs.push(Capability::ConsumerPriorities);
     }
-    needs.extend(topology.main.queues.iter().flat_map(of_queue));
-    needs.extend(topology.main.exchanges.iter().flat_map(of_exchange));
     mistake(&format!("endpoint `{}`", endpoint.name), &needs, claimed)
 }
 
@@ -29,9 +27,8 @@ pub(super) fn of_published(exchange: &Exchange, claimed: Capabilities) -> Option
 }
 
 fn mistake(subject: &str, needs: &[Capability], claimed: Capabilities) -> Option<String> {
-    let mut missing: Vec<_> = needs.iter().filter(|need| !claimed.has(**need)).collect();
-    missing.dedup();
-    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    let missing = needs.iter().filter(|need| !claimed.has(**need));
+    let missing: Vec<_> = missing.map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| {
         format!(
             "{subject}: this transport has no {}; leave them out, or use another transport",

@@ -9,6 +9,7 @@ use bus_core::topology::{Binding, DeadLetter, Exchange, Node, Queue, Topology};
 use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
 };
+use tokio::sync::watch;
 
 /// How long a queue lives that nobody consumes. The exchanges go with the queues that they are bound to.
 const LINGER: Duration = Duration::from_secs(60);
@@ -134,6 +135,18 @@ impl<T: Transport> Transport for Apart<T> {
         spec.queue = self.name(&spec.queue);
         spec.topology = Arc::new(self.topology(&spec.topology));
         self.transport.listen(spec).await
+    }
+
+    fn check(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
+        self.transport.check(outgoing)
+    }
+
+    async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
+        self.transport.find_exchange(&self.name(name)).await
+    }
+
+    fn health_changes(&self) -> watch::Receiver<()> {
+        self.transport.health_changes()
     }
 
     fn base_address(&self) -> String {
