@@ -17,6 +17,7 @@ pub mod inheritance;
 pub mod instances;
 pub mod observing;
 pub mod outbox;
+pub mod outbox_order;
 pub mod panics;
 pub mod propagation;
 pub mod publishing;

@@ -1,20 +1,18 @@
 //! Outbox: messages of a consumer leave when it has succeeded, and only then.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bus_core::error::SendErrorKind;
-use bus_core::transport::{Capability, Outgoing, TransportError, TransportErrorKind};
+use bus_core::transport::Capability;
 use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry, StartError};
 use uuid::Uuid;
 
 use super::faults::fault_of;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
-use crate::support::scene::{in_order, place, places, reason, serial};
-use crate::support::{Gate, Outcome, Recorder, Rig, numbers, with};
+use crate::support::scene::{place, places, reason, serial};
+use crate::support::{Gate, Outcome, Recorder, numbers, with};
 
 /// A consumer of `Place` that sends and publishes, then fails in all attempts
 /// before `succeeds`.
@@ -85,66 +83,6 @@ async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
     assert_eq!(numbers(&sent.ordered.until_last().await), [1]);
     assert_eq!(numbers(&sent.cancelled.until_last().await), [1]);
     sent.bus.shutdown().await?;
-    Ok(())
-}
-
-/// Messages leave in the order in which the consumer sent them.
-async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
-    let seen = Recorder::<Cancelled>::new();
-    let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
-        for number in 0..100 {
-            ctx.send_to(format!("queue:{end}"), &Cancelled { number })
-                .await?;
-        }
-        Ok(())
-    });
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(many))
-        .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
-        .start()
-        .await?;
-    place(&bus, &queue, 1).await?;
-    let order = in_order(&seen.take(100).await);
-    assert_eq!(order, (0..100).collect::<Vec<_>>());
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// That holds also for what goes to exchanges of several kinds, once they are known
-/// to be there.
-async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
-    let seen = Recorder::<Cancelled>::new();
-    let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
-        for number in 0..99 {
-            let message = &Cancelled { number };
-            match number % 3 {
-                0 => ctx.publish(message).await?,
-                1 => ctx.send_to(format!("exchange:{end}"), message).await?,
-                _ => ctx.send_to(format!("queue:{end}"), message).await?,
-            }
-        }
-        Ok(())
-    });
-    let bus = stage
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(many))
-        .endpoint(serial(&end).consumer(seen.clone()))
-        .start()
-        .await?;
-    let known = Cancelled { number: 0 };
-    bus.publish(&known).await?;
-    bus.send_to(format!("exchange:{end}"), &known).await?;
-    bus.send_to(format!("queue:{end}"), &known).await?;
-    seen.take(3).await;
-    place(&bus, &queue, 1).await?;
-    let expected: Vec<_> = (0..99).collect();
-    let order = seen.take(99).await;
-    let order = in_order(&order);
-    assert_eq!(order, expected);
-    bus.shutdown().await?;
     Ok(())
 }
 
@@ -449,65 +387,10 @@ async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A rig on which one queue is full at first.
-struct Full {
-    queue: String,
-    sends: AtomicU32,
-}
-
-#[async_trait]
-impl Rig for Full {
-    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
-        // All of the first round, and the first of the second one.
-        let here = outgoing.target.name() == self.queue;
-        if here && self.sends.fetch_add(1, Ordering::SeqCst) < 4 {
-            return Err(TransportError::new(TransportErrorKind::Nacked, "full"));
-        }
-        Ok(())
-    }
-}
-
-/// Messages to one target that the broker refuses for a while leave in order when
-/// it takes them.
-async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
-    let rig = Arc::new(Full {
-        queue: end.clone(),
-        sends: AtomicU32::new(0),
-    });
-    let cancelled = Recorder::<Cancelled>::new();
-    let three = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
-        for number in 1..=3 {
-            ctx.send_to(format!("queue:{end}"), &Cancelled { number })
-                .await?;
-        }
-        Ok(())
-    });
-    let bus = stage
-        .rigged(&rig)
-        .endpoint(Endpoint::new(&queue).consumer(three))
-        .endpoint(
-            serial(&end)
-                .without_subscriptions()
-                .consumer(cancelled.clone()),
-        )
-        .start()
-        .await?;
-    place(&bus, &queue, 1).await?;
-    let calls = cancelled.take(3).await;
-    let order = in_order(&calls);
-    assert_eq!(order, [1, 2, 3]);
-    bus.shutdown().await?;
-    Ok(())
-}
-
 behaviours! { outbox:
     what_cannot_be_sent_is_refused_at_once needs RoutingKeys,
-    refused_messages_do_not_overtake_each_other,
     a_failed_consumer_has_sent_nothing,
     the_successful_attempt_sends_once,
-    messages_leave_in_order,
-    messages_to_several_exchanges_leave_in_order,
     nothing_leaves_before_the_consumer_is_done,
     without_an_outbox_messages_leave_at_once,
     a_message_may_leave_immediately,
