@@ -225,8 +225,8 @@ impl BusBuilder {
 
     /// Sets the time that [`start`](Self::start) waits for a broker that is not up.
     ///
-    /// Default: no limit. Past it, `start` fails with [`StartError::Timeout`]. Zero is a
-    /// configuration mistake.
+    /// Default: no limit. Past it, `start` fails with
+    /// [`StartError::Timeout`](crate::StartError::Timeout). Zero is a configuration mistake.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = Some(timeout);
         self
