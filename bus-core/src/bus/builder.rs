@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::BackgroundService;
 use crate::bus::{Bus, validation};
 use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
@@ -41,6 +42,7 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct BusBuilder {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) background: Vec<Arc<dyn BackgroundService>>,
     pub(super) policy: Policy,
     pub(super) queue_kind: QueueKind,
     pub(super) routes: HashMap<TypeId, Address>,
@@ -69,6 +71,7 @@ impl BusBuilder {
         Self {
             transport,
             endpoints: Vec::new(),
+            background: Vec::new(),
             policy: Policy::new(),
             queue_kind: QueueKind::Classic,
             routes: HashMap::new(),
@@ -90,6 +93,29 @@ impl BusBuilder {
     /// configuration mistake.
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds a background service.
+    ///
+    /// Its name must be unique within the bus; a second service of the same name is a configuration
+    /// mistake. Services start in the order of these calls and stop in the reverse one: one that
+    /// needs another is added after it.
+    ///
+    /// ```no_run
+    /// # use bus_core::transport::Transport;
+    /// # use bus_core::{Bus, Endpoint, StartError};
+    /// # use bus_core::background::BackgroundService;
+    /// # async fn run(transport: impl Transport, relay: impl BackgroundService, endpoint: Endpoint) -> Result<(), StartError> {
+    /// let bus = Bus::builder(transport).background(relay).endpoint(endpoint).start().await?;
+    /// let health = bus.health();
+    /// for service in health.background.iter().filter(|service| !service.is_healthy()) {
+    ///     eprintln!("{}: {:?}, {:?}", service.name, service.state, service.reason);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn background(mut self, service: impl BackgroundService) -> Self {
+        self.background.push(Arc::new(service));
         self
     }
 
@@ -232,9 +258,11 @@ impl BusBuilder {
         self
     }
 
-    /// Sets the time that [`Bus::shutdown`] waits for running consumers.
+    /// Sets the time that [`Bus::shutdown`] waits for consumers and background services.
     ///
     /// Default: 30 s. Past it, consumers are cancelled, and their messages go back to the queues.
+    /// Background services have what the consumers have left of it, a second at least, and are
+    /// aborted then.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
@@ -246,6 +274,7 @@ impl fmt::Debug for BusBuilder {
         f.debug_struct("BusBuilder")
             .field("transport", &self.transport)
             .field("endpoints", &self.endpoints)
+            .field("background", &self.background)
             .finish_non_exhaustive()
     }
 }

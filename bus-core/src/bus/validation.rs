@@ -1,8 +1,10 @@
 //! Mistakes of a configuration that are found before anything is connected.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::BackgroundService;
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
 use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
@@ -28,6 +30,20 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
         check_queue(endpoint, &mut say);
     }
     mistakes
+}
+
+/// Returns all mistakes in the background services of a bus.
+pub(crate) fn background_mistakes(services: &[Arc<dyn BackgroundService>]) -> Vec<String> {
+    let mut names = HashSet::new();
+    let names_again = services
+        .iter()
+        .map(|service| service.name())
+        .filter(|name| !names.insert(*name));
+    names_again
+        .map(|name| {
+            format!("background service `{name}` is there twice; give one of them another name")
+        })
+        .collect()
 }
 
 pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>) -> Vec<String> {

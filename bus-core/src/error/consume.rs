@@ -12,7 +12,8 @@ pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
 /// Maximal number of errors in a followed chain of sources.
 const MAX_CAUSES: usize = 100;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error, on the heap.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Error of a consumer or a middleware.
 ///

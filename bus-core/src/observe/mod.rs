@@ -1,5 +1,6 @@
 //! Observers of messages, the health of a bus, and the trace that travels.
 
+pub(crate) mod background;
 pub(crate) mod changes;
 pub(crate) mod consumes;
 pub(crate) mod health;
@@ -8,6 +9,7 @@ pub(crate) mod propagator;
 pub(crate) mod receives;
 pub(crate) mod sends;
 
+pub use background::{BackgroundHealth, BackgroundState};
 pub use changes::{ConnectionChange, EndpointChange};
 pub use consumes::{ConsumeFault, PostConsume, PreConsume};
 pub use health::{BusHealth, EndpointHealth, EndpointState};
