@@ -11,9 +11,9 @@
 macro_rules! conformance {
     ($transport:ident, $stage:expr) => {
         $crate::conformance! { @ $transport, $stage;
-            bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
+            background bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
-            panics propagation publishing queues refusals requests retrying routing sending
+            panics propagation publishing queues refusals requests retrying routing senders sending
             sent_ids shutdown skipping stopping taps times unanswered
         }
     };

@@ -1,5 +1,6 @@
 //! The behaviours, a file for each theme.
 
+pub mod background;
 pub mod bad_input;
 pub mod blanks;
 pub mod capabilities;
@@ -26,6 +27,7 @@ pub mod refusals;
 pub mod requests;
 pub mod retrying;
 pub mod routing;
+pub mod senders;
 pub mod sending;
 pub mod sent_ids;
 pub mod shutdown;

@@ -44,8 +44,8 @@ impl Stop {
     pub(crate) async fn outcome(&self) -> Result<(), StopTimeout> {
         let mut outcome = self.outcome.subscribe();
         // The sender lives as long as `self`.
-        let over = outcome.wait_for(Option::is_some).await;
-        over.map_or(Ok(()), |outcome| outcome.clone().unwrap_or(Ok(())))
+        let over = outcome.wait_for(Option::is_some).await.ok();
+        over.and_then(|outcome| outcome.clone()).unwrap_or(Ok(()))
     }
 }
 
