@@ -1,112 +1,18 @@
 //! Background services: prepared first, supervised, stopped last.
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus_core::background::{BackgroundService, StopSignal};
-use bus_core::error::BoxError;
 use bus_core::observe::BackgroundState;
-use bus_core::send::Sender;
+use bus_core::topology::Topology;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, StartError, async_trait};
-use futures_util::future::BoxFuture;
 
 use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
 use crate::support::scene::{place, serial};
+use crate::support::scripted::{Log, Scripted, noting};
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
-
-/// Events of several services and consumers, in order.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn note(&self, event: impl Into<String>) {
-        self.0.lock().expect("no panic").push(event.into());
-    }
-
-    fn events(&self) -> Vec<String> {
-        self.0.lock().expect("no panic").clone()
-    }
-}
-
-type Step<T> = dyn Fn(T) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
-
-/// A service made of functions.
-struct Scripted {
-    name: String,
-    prepare: Box<Step<()>>,
-    run: Box<Step<(Sender, StopSignal)>>,
-}
-
-impl Scripted {
-    /// A service that runs until it is stopped.
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            prepare: Box::new(|()| Box::pin(async { Ok(()) })),
-            run: Box::new(|(_, stop)| {
-                Box::pin(async move {
-                    stop.requested().await;
-                    Ok(())
-                })
-            }),
-        }
-    }
-
-    fn preparing<Fut>(mut self, prepare: impl Fn() -> Fut + Send + Sync + 'static) -> Self
-    where
-        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        self.prepare = Box::new(move |()| Box::pin(prepare()));
-        self
-    }
-
-    fn running<Fut>(
-        mut self,
-        run: impl Fn(Sender, StopSignal) -> Fut + Send + Sync + 'static,
-    ) -> Self
-    where
-        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        self.run = Box::new(move |(sender, stop)| Box::pin(run(sender, stop)));
-        self
-    }
-
-    /// A service that stands at a gate, whatever it is asked.
-    fn at(name: &str, gate: &Gate) -> Self {
-        let gate = gate.clone();
-        Self::new(name).running(move |_, _| {
-            let gate = gate.clone();
-            async move {
-                gate.pass().await;
-                Ok(())
-            }
-        })
-    }
-}
-
-impl fmt::Debug for Scripted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Scripted {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn prepare(&self) -> Result<(), BoxError> {
-        (self.prepare)(()).await
-    }
-
-    async fn run(&self, sender: Sender, stop: StopSignal) -> Result<(), BoxError> {
-        (self.run)((sender, stop)).await
-    }
-}
 
 fn state(bus: &Bus, name: &str) -> BackgroundState {
     let health = bus.health();
@@ -122,25 +28,6 @@ fn reason(bus: &Bus, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Notes its preparation and each run, and waits for the stop.
-fn noting(name: &'static str, log: &Log) -> Scripted {
-    let (prepared, running) = (log.clone(), log.clone());
-    Scripted::new(name)
-        .preparing(move || {
-            prepared.note(format!("{name} is prepared"));
-            async { Ok(()) }
-        })
-        .running(move |_, stop| {
-            let log = running.clone();
-            async move {
-                log.note(format!("{name} runs"));
-                stop.requested().await;
-                log.note(format!("{name} ends"));
-                Ok(())
-            }
-        })
-}
-
 /// Rig that notes declarations, and may refuse to consume.
 #[derive(Debug, Default)]
 struct Noted {
@@ -151,7 +38,7 @@ struct Noted {
 
 #[async_trait]
 impl Rig for Noted {
-    async fn declare(&self, _: &bus_core::topology::Topology) -> Result<(), TransportError> {
+    async fn declare(&self, _: &Topology) -> Result<(), TransportError> {
         self.log.note("declared");
         Ok(())
     }

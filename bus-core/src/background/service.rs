@@ -1,4 +1,4 @@
-//! What a background service is, as users write it.
+//! Background services, as users write them.
 
 use std::fmt;
 use std::sync::Arc;
