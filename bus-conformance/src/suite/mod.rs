@@ -26,6 +26,7 @@ pub mod refusals;
 pub mod requests;
 pub mod retrying;
 pub mod routing;
+pub mod scheduling;
 pub mod sending;
 pub mod sent_ids;
 pub mod shutdown;
