@@ -49,8 +49,8 @@ pub trait Dispatch: Send + Sync + fmt::Debug {
 
     /// Takes several messages; returns the outcome of each, in their order.
     ///
-    /// The messages are taken in order, each whatever the outcome of the others. Default: calls
-    /// [`dispatch`](Self::dispatch) for all at once.
+    /// The messages are taken in order; the failure of one does not end the others. There is an
+    /// outcome for each. Default: calls [`dispatch`](Self::dispatch) for all at once.
     async fn dispatch_all(
         self: Arc<Self>,
         messages: Vec<SealedMessage>,

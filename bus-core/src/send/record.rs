@@ -84,9 +84,9 @@ pub struct MessageMetadata {
     pub expires_at: Option<SystemTime>,
     /// Time before which the message is not delivered.
     ///
-    /// A scheduler that has waited for it sets `None` before it hands the message over, so that a
-    /// transport without [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery) takes
-    /// it whatever the clocks say.
+    /// A scheduler that has waited for it sets `None` before it hands the message over: by another
+    /// clock it may not be due yet, and a transport without
+    /// [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery) would refuse it.
     #[serde(default, with = "time", skip_serializing_if = "Option::is_none")]
     pub due: Option<SystemTime>,
     /// Token with which the message is cancelled until it is due.
@@ -102,7 +102,9 @@ pub struct MessageMetadata {
     pub durable: bool,
     /// Demand that a queue takes the message.
     pub mandatory: bool,
-    /// Limit of the time that each try to send may take; `Duration::MAX` is without end.
+    /// Limit of the time that each try to send it may take.
+    ///
+    /// `Duration::MAX` is without end.
     pub deadline: Duration,
 }
 
@@ -141,7 +143,7 @@ pub enum TargetRecord {
     Exchange {
         /// Name of the exchange.
         name: String,
-        /// [Fingerprint](Topology::fingerprint) of the topology to declare before the first send.
+        /// [Fingerprint](Topology::fingerprint) of the topology to declare before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topology: Option<Uuid>,
     },
@@ -162,9 +164,9 @@ impl SealedMessage {
 
     /// Returns the message as a store keeps it.
     ///
-    /// The store keeps the [topology](Self::topology) beside it, by its fingerprint. From now on the
-    /// time to live and the time until it is due are those of the calendar. A message that is moved
-    /// as it came loses its [`original`](Outgoing::original).
+    /// The store keeps the [topology](Self::topology) beside it, by its fingerprint. Time to live
+    /// and delay become times of the calendar, so that the wait in the store counts.
+    /// [`Outgoing::original`] is not kept.
     pub fn to_record(&self) -> MessageRecord {
         let outgoing = &self.outgoing;
         let metadata = MessageMetadata {

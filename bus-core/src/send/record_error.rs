@@ -27,9 +27,9 @@ impl RecordError {
         self
     }
 
-    /// Returns the path of the member: `body`, `version`, `target.topology`, `headers.Tenant`.
+    /// Returns the path of the member, such as `body` or `target.topology`.
     ///
-    /// `.` is the metadata itself, where it is no JSON or lacks a member that the text names.
+    /// `.` is the metadata itself: it is no JSON, or lacks a member that the text names.
     pub fn member(&self) -> &str {
         &self.member
     }

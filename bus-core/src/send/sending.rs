@@ -170,17 +170,18 @@ impl<E> Sending<E> {
         self.set(|context| context.due = Some(Due::At(time)))
     }
 
-    /// Names the message, so that [`Bus::cancel`](crate::Bus::cancel) removes it until it is due.
+    /// Sets the token with which the message is cancelled until it is due.
     ///
-    /// Give each message a token of its own: one call cancels all that wait with it. An error of
-    /// kind [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot cancel.
+    /// [`Bus::cancel`](crate::Bus::cancel) takes it. Give each message a token of its own: one call
+    /// cancels all that wait with it. An error of kind [`Unsupported`](SendErrorKind::Unsupported)
+    /// on transports that cannot cancel. Default: none.
     pub fn schedule_token(self, token: ScheduleToken) -> Self {
         self.set(|context| context.schedule_token = Some(token))
     }
 
     /// Sets the key of the messages that keep their order among each other.
     ///
-    /// Where a store or a broker divides messages into parts, those of one key go into the same
+    /// A store or a broker that divides messages into parts puts those of one key into the same
     /// part, in the order in which they were sent. Others ignore it. Default: none.
     pub fn ordering_key(self, key: impl Into<String>) -> Self {
         let key = key.into();

@@ -80,13 +80,14 @@ pub struct Outgoing {
     ///
     /// Needs [`DelayedDelivery`](super::Capability::DelayedDelivery).
     pub deliver_at: Option<Instant>,
-    /// Token with which the message is [cancelled](super::Transport::cancel) until it is due.
+    /// Token with which the message is cancelled until it is due.
     ///
-    /// Needs [`CancelScheduled`](super::Capability::CancelScheduled).
+    /// [`Transport::cancel`](super::Transport::cancel) takes it. Needs
+    /// [`CancelScheduled`](super::Capability::CancelScheduled).
     pub schedule_token: Option<ScheduleToken>,
     /// Key of the messages that keep their order among each other.
     ///
-    /// Where a store or a broker divides messages into parts, those of one key go into the same
+    /// A store or a broker that divides messages into parts puts those of one key into the same
     /// part, in the order in which they were sent. Others ignore it.
     pub ordering_key: Option<String>,
     /// Instant at which the sender gives up; `send` returns by then.

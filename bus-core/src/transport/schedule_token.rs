@@ -35,7 +35,7 @@ impl ScheduleToken {
 }
 
 impl From<Uuid> for ScheduleToken {
-    /// Makes a token of an id that the application has anyway, such as that of an order.
+    /// Makes a token of an id that the application has, such as an order's.
     fn from(id: Uuid) -> Self {
         Self(id)
     }

@@ -1,7 +1,8 @@
-//! Headers as JSON that keeps the kind of each value, for messages that are stored and sent later.
+//! Headers as JSON that keeps the kind of each value, for stored messages.
 //!
-//! A value is an object whose only member names its kind, such as `{"i64":7}` or `{"bytes":"AQI="}`;
-//! the kind `null` is the text `"null"`. For `#[serde(with = "…")]` on headers and on maps of values.
+//! A value is an object whose only member names its kind, such as `{"i64":7}` or
+//! `{"bytes":"AQI="}`; the kind `null` is the text `"null"`. For `#[serde(with = "…")]` on headers
+//! and on maps of values.
 
 use std::collections::BTreeMap;
 
