@@ -13,8 +13,8 @@ macro_rules! conformance {
         $crate::conformance! { @ $transport, $stage;
             background bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
-            panics propagation publishing queues refusals requests retrying routing senders sending
-            sent_ids shutdown skipping stopping taps times unanswered
+            panics propagation publishing queues refusals requests retrying routing scheduling
+            senders sending sent_ids shutdown skipping stopping taps times unanswered
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

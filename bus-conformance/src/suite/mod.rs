@@ -27,6 +27,7 @@ pub mod refusals;
 pub mod requests;
 pub mod retrying;
 pub mod routing;
+pub mod scheduling;
 pub mod senders;
 pub mod sending;
 pub mod sent_ids;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Delivery, Health, Incoming, ListenSpec, Listener, Outgoing, Transport,
-    TransportError,
+    Capabilities, Delivery, Health, Incoming, ListenSpec, Listener, Outgoing, ScheduleToken,
+    Transport, TransportError,
 };
 use tokio::sync::watch;
 
@@ -87,6 +87,10 @@ impl<R: Rig> Transport for Rigged<R> {
 
     async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
         self.inner.find_exchange(name).await
+    }
+
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        self.inner.cancel(token).await
     }
 
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {

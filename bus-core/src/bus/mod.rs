@@ -24,7 +24,7 @@ use crate::receive::{EndpointRunner, GOODBYE};
 use crate::request::{Asked, Reply, Requesting, Requests};
 use crate::send::{Outbound, Sender, Sending};
 use crate::transport::backoff::from_now;
-use crate::transport::{Address, Health, InvalidAddress, TransportError};
+use crate::transport::{Address, Health, InvalidAddress, ScheduleToken, TransportError};
 use stop::{Ending, Stop};
 
 /// A handle to a running bus.
@@ -118,6 +118,39 @@ impl Bus {
     /// Unlike a clone of the bus, it does not keep the endpoints of the bus alive.
     pub fn sender(&self) -> Sender {
         self.inner.sender.clone()
+    }
+
+    /// Cancels the messages with this token that wait to be delivered.
+    ///
+    /// Returns `true` if one was removed; `false` if none waits: it was delivered, is being
+    /// delivered now, or is unknown. A message that an outbox holds still is unknown.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::error::SendErrorKind::Unsupported) where the transport cannot cancel;
+    /// after an error of the connection, the message may wait still.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bus_core::transport::ScheduleToken;
+    /// use bus_core::{Bus, Message, SendError};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize, Message)]
+    /// #[message("Invoicing:RemindCustomer")]
+    /// struct RemindCustomer { number: String }
+    ///
+    /// async fn remind(bus: &Bus, reminder: &RemindCustomer) -> Result<ScheduleToken, SendError> {
+    ///     let token = ScheduleToken::new();
+    ///     let week = Duration::from_secs(7 * 24 * 3600);
+    ///     bus.publish(reminder).deliver_in(week).schedule_token(token).await?;
+    ///     Ok(token)
+    /// }
+    ///
+    /// async fn paid(bus: &Bus, reminder: ScheduleToken) -> Result<bool, SendError> {
+    ///     bus.cancel(reminder).await
+    /// }
+    /// ```
+    pub async fn cancel(&self, token: ScheduleToken) -> Result<bool, SendError> {
+        Ok(self.inner.outbound.transport.cancel(token).await?)
     }
 
     /// Sends a request and awaits its reply.

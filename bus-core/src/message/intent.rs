@@ -1,7 +1,10 @@
 //! Reasons for which a message is sent.
 
+use serde::{Deserialize, Serialize};
+
 /// Reason for which a message is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Intent {
     /// An event, to all subscribers.

@@ -241,7 +241,9 @@ impl Outbound {
             priority: None,
             durable: true,
             mandatory: false,
-            delay: None,
+            due: None,
+            schedule_token: None,
+            ordering_key: None,
             deadline: self.settings.deadline,
         }
     }
@@ -299,7 +301,8 @@ impl Outbound {
             priority: context.priority,
             durable: context.durable,
             mandatory: context.mandatory,
-            delay: context.delay,
+            schedule_token: context.schedule_token,
+            ordering_key: context.ordering_key,
             ..Outgoing::new(context.target, encoded.body)
         };
         Ok(SealedMessage {
@@ -307,18 +310,20 @@ impl Outbound {
             envelope: context.envelope,
             intent: context.intent,
             deadline: context.deadline,
+            due: context.due,
         })
     }
 
     /// Refuses a message that needs more than the transport claims.
     fn check_capabilities(&self, context: &SendContext) -> Result<(), SendError> {
-        if context.delay.is_none() && context.ttl.is_none() {
+        let due = context.due.map(|_| Capability::DelayedDelivery);
+        let token = context.schedule_token.map(|_| Capability::CancelScheduled);
+        let ttl = context.ttl.map(|_| Capability::MessageTtl);
+        let mut needs = [due, token, ttl].into_iter().flatten().peekable();
+        if needs.peek().is_none() {
             return Ok(());
         }
         let claimed = self.transport.capabilities();
-        let delay = context.delay.map(|_| Capability::DelayedDelivery);
-        let ttl = context.ttl.map(|_| Capability::MessageTtl);
-        let mut needs = delay.into_iter().chain(ttl);
         let Some(missing) = needs.find(|need| !claimed.has(*need)) else {
             return Ok(());
         };

@@ -8,9 +8,11 @@ use std::fmt;
 pub enum Capability {
     /// Exchanges that pass on what no binding takes.
     AlternateExchanges,
+    /// Removal of a message that waits to be delivered, by its token.
+    CancelScheduled,
     /// Priorities of consumers: consumers with a higher one are served first.
     ConsumerPriorities,
-    /// Delivery after [`Outgoing::delay`](super::Outgoing::delay).
+    /// Delivery after [`Outgoing::deliver_at`](super::Outgoing::deliver_at).
     DelayedDelivery,
     /// Consumers that share their queue with no other.
     ExclusiveConsumers,
@@ -40,6 +42,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AlternateExchanges => "alternate exchanges",
+            Self::CancelScheduled => "cancelling of scheduled messages",
             Self::ConsumerPriorities => "priorities of consumers",
             Self::DelayedDelivery => "delayed delivery",
             Self::ExclusiveConsumers => "exclusive consumers",
@@ -58,8 +61,9 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::AlternateExchanges,
+        Self::CancelScheduled,
         Self::ConsumerPriorities,
         Self::DelayedDelivery,
         Self::ExclusiveConsumers,
@@ -82,8 +86,8 @@ impl Capability {
 
 /// Set of the capabilities that a transport claims.
 ///
-/// An endpoint or an exchange that needs another one is a configuration mistake; a delay or a time
-/// to live of a message is refused with
+/// An endpoint or an exchange that needs another one is a configuration mistake; a delay, a
+/// token or a time to live of a message is refused with
 /// [`Unsupported`](crate::error::SendErrorKind::Unsupported). Where
 /// [`Priorities`](Capability::Priorities), [`Mandatory`](Capability::Mandatory) and
 /// [`Persistence`](Capability::Persistence) are not claimed, a message's wish for them has no

@@ -8,6 +8,7 @@ mod capabilities;
 mod delivery;
 mod error;
 mod message;
+mod schedule_token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use capabilities::{Capabilities, Capability};
 pub use delivery::{Acker, Delivery, Receipt, Settlement};
 pub use error::{TransportError, TransportErrorKind};
 pub use message::{Incoming, Original, Outgoing, Target};
+pub use schedule_token::{InvalidScheduleToken, ScheduleToken};
 
 use crate::topology::Topology;
 
@@ -40,7 +42,7 @@ use crate::topology::Topology;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use bus_core::async_trait;
 /// use bus_core::topology::Topology;
-/// use bus_core::transport::{Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError, TransportErrorKind};
+/// use bus_core::transport::{Capabilities, Health, ListenSpec, Listener, Outgoing, ScheduleToken, Transport, TransportError, TransportErrorKind};
 ///
 /// /// Refuses every third message.
 /// #[derive(Debug)]
@@ -59,6 +61,7 @@ use crate::topology::Topology;
 ///     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
 ///         self.inner.listen(spec).await
 ///     }
+///     async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> { self.inner.cancel(token).await }
 ///     fn base_address(&self) -> String { self.inner.base_address() }
 ///     fn capabilities(&self) -> Capabilities { self.inner.capabilities() }
 ///     fn health(&self) -> Health { self.inner.health() }
@@ -117,6 +120,24 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     async fn find_exchange(&self, name: &str) -> Result<(), TransportError> {
         let _ = name;
         Ok(())
+    }
+
+    /// Removes the messages with this token that wait to be delivered.
+    ///
+    /// `Ok(false)` if none waits: it is unknown, was delivered, or is being delivered now. Default:
+    /// an error of kind [`Unsupported`](TransportErrorKind::Unsupported), for transports that do
+    /// not claim [`CancelScheduled`](Capability::CancelScheduled).
+    ///
+    /// # Errors
+    /// After an error of the connection, the message may wait still.
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        Err(TransportError::new(
+            TransportErrorKind::Unsupported,
+            format!(
+                "the message {token} cannot be cancelled: this transport has no {}",
+                Capability::CancelScheduled
+            ),
+        ))
     }
 
     /// Starts to receive from a queue.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bus_core::async_trait;
 use bus_core::topology::{Binding, DeadLetter, Exchange, Node, Queue, Topology};
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
+    Capabilities, Health, ListenSpec, Listener, Outgoing, ScheduleToken, Target, Transport,
+    TransportError,
 };
 use tokio::sync::watch;
 
@@ -129,6 +130,10 @@ impl<T: Transport> Transport for Apart<T> {
     async fn send(&self, mut outgoing: Outgoing) -> Result<(), TransportError> {
         outgoing.target = self.target(&outgoing.target);
         self.transport.send(outgoing).await
+    }
+
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        self.transport.cancel(token).await
     }
 
     async fn listen(&self, mut spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
