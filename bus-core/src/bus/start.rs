@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::builder::BusBuilder;
-use super::requirements;
 use super::stop::Stop;
+use super::{refused_names, requirements};
 use crate::bus::{Bus, Inner, validation};
 use crate::consume::EndpointContext;
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
@@ -72,6 +72,11 @@ impl BusBuilder {
         let mut mistakes = self.transport.mistakes();
         mistakes.extend(self.mistakes.iter().cloned());
         mistakes.extend(validation::mistakes(&self.endpoints, &self.policy));
+        mistakes.extend(refused_names::mistakes(
+            &self.endpoints,
+            &self.topologies,
+            &*self.transport,
+        ));
         let claimed = self.transport.capabilities();
         let endpoints = self.endpoints.iter();
         mistakes.extend(
@@ -108,11 +113,9 @@ impl BusBuilder {
     async fn run(mut self) -> Result<Bus, StartError> {
         let (cancel, cancelled) = watch::channel(false);
         let observers = Observers::new(std::mem::take(&mut self.observers));
-        let reply_queue = names::temporary("bus");
+        let inbox = self.transport.reply_inbox(&names::temporary("bus"));
         let settings = OutboundSettings {
-            source: Address::temporary(reply_queue.clone())
-                .to_uri(&self.transport.base_address())
-                .into(),
+            source: inbox.address.to_uri(&self.transport.base_address()).into(),
             codec: self.policy.codec.unwrap_or_default(),
             deadline: self.deadline,
             routes: std::mem::take(&mut self.routes),
@@ -126,7 +129,7 @@ impl BusBuilder {
             observers,
             settings,
         ));
-        let requests = Arc::new(Requests::new(Arc::clone(&outbound), reply_queue));
+        let requests = Arc::new(Requests::new(Arc::clone(&outbound), inbox));
         let mut runners = Vec::new();
         for endpoint in std::mem::take(&mut self.endpoints) {
             let topology = self.topology_of(&endpoint);

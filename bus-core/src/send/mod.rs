@@ -5,6 +5,7 @@ pub(crate) mod dispatch;
 pub(crate) mod filter;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
+mod published;
 pub(crate) mod reply;
 pub(crate) mod sealed;
 pub(crate) mod sending;
