@@ -16,6 +16,7 @@ pub mod health;
 pub mod idempotency;
 pub mod inheritance;
 pub mod instances;
+pub mod names;
 pub mod observing;
 pub mod outbox;
 pub mod outbox_order;

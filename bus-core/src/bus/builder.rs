@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::background::BackgroundService;
-use crate::bus::{Bus, validation};
+use crate::bus::{Bus, refused_names, validation};
 use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
 use crate::observe::{Observer, Propagator, TraceHeaders};
@@ -68,6 +68,8 @@ impl Bus {
 
 impl BusBuilder {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        let names = Arc::clone(&transport);
+        let topologies = PublishTopologies::new(move |named| names.entity_name(named).into_owned());
         Self {
             transport,
             endpoints: Vec::new(),
@@ -75,7 +77,7 @@ impl BusBuilder {
             policy: Policy::new(),
             queue_kind: QueueKind::Classic,
             routes: HashMap::new(),
-            topologies: PublishTopologies::default(),
+            topologies,
             filters: Vec::new(),
             reply_addresses: None,
             observers: Vec::new(),
@@ -131,9 +133,9 @@ impl BusBuilder {
         match address.try_into().map_err(Into::into) {
             Ok(address) => {
                 let contract = Contract::of::<C>();
-                if let Some(reason) = validation::route_mistake(&address) {
+                if let Some(error) = refused_names::of_route(&address, &*self.transport) {
                     self.mistakes
-                        .push(format!("route of {}: {reason}", contract.message_type));
+                        .push(format!("route of {}: {error}", contract.message_type));
                 }
                 let other = self.routes.insert(TypeId::of::<C>(), address.clone());
                 if let Some(other) = other.filter(|other| *other != address) {
@@ -156,8 +158,8 @@ impl BusBuilder {
     /// Default: a durable fanout exchange. Publishers and consumers of `M` must agree on its
     /// exchange: give both buses the same setting.
     pub fn publish_topology<M: Message>(mut self, topology: PublishTopology<M>) -> Self {
-        let (type_id, settings) = topology.into_settings();
-        self.topologies.set(type_id, Contract::of::<M>(), settings);
+        let message_type = Contract::of::<M>().message_type.clone();
+        self.topologies.set(message_type, topology.into_settings());
         self
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod connection;
+mod refused_names;
 mod requirements;
 mod start;
 pub(crate) mod stop;

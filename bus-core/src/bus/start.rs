@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::builder::BusBuilder;
-use super::requirements;
 use super::stop::Stop;
+use super::{refused_names, requirements};
 use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
 use crate::consume::EndpointContext;
@@ -21,7 +21,7 @@ use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunn
 use crate::request::Requests;
 use crate::send::{Outbound, OutboundSettings, Sender};
 use crate::topology::Topology;
-use crate::transport::{Address, ListenSpec};
+use crate::transport::{Address, ListenSpec, ReplyInbox};
 
 impl BusBuilder {
     /// Connects, declares the topology, and starts to consume.
@@ -76,6 +76,11 @@ impl BusBuilder {
         let mut mistakes = self.transport.mistakes();
         mistakes.extend(self.mistakes.iter().cloned());
         mistakes.extend(validation::mistakes(&self.endpoints, &self.policy));
+        mistakes.extend(refused_names::mistakes(
+            &self.endpoints,
+            &self.topologies,
+            &*self.transport,
+        ));
         let claimed = self.transport.capabilities();
         let endpoints = self.endpoints.iter();
         mistakes.extend(
@@ -113,9 +118,9 @@ impl BusBuilder {
     async fn run(mut self) -> Result<Bus, StartError> {
         background::prepare(&self.background).await?;
         let (cancel, cancelled) = watch::channel(false);
-        let reply_queue = names::temporary("bus");
-        let outbound = Arc::new(self.outbound(&reply_queue));
-        let requests = Arc::new(Requests::new(Arc::clone(&outbound), reply_queue));
+        let inbox = self.transport.reply_inbox(&names::temporary("bus"));
+        let outbound = Arc::new(self.outbound(&inbox));
+        let requests = Arc::new(Requests::new(Arc::clone(&outbound), inbox));
         let shared = Shared {
             outbound: Arc::clone(&outbound),
             requests: Arc::clone(&requests),
@@ -140,12 +145,10 @@ impl BusBuilder {
         Ok(Bus::new(inner))
     }
 
-    fn outbound(&mut self, reply_queue: &str) -> Outbound {
+    fn outbound(&mut self, inbox: &ReplyInbox) -> Outbound {
         let observers = Observers::new(std::mem::take(&mut self.observers));
         let settings = OutboundSettings {
-            source: Address::temporary(reply_queue.to_owned())
-                .to_uri(&self.transport.base_address())
-                .into(),
+            source: inbox.address.to_uri(&self.transport.base_address()).into(),
             codec: self.policy.codec.unwrap_or_default(),
             deadline: self.deadline,
             routes: std::mem::take(&mut self.routes),

@@ -6,6 +6,7 @@ pub(crate) mod due;
 pub(crate) mod filter;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
+mod published;
 pub(crate) mod record;
 pub(crate) mod record_error;
 pub(crate) mod reply;

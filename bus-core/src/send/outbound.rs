@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::context::SendContext;
 use super::dispatch::{Direct, Dispatch};
 use super::filter::SendFilter;
+use super::published::{PublishTarget, Published};
 use super::sealed::SealedMessage;
 use crate::codec::{Codec, HostInfo, encode_message};
 use crate::error::panics::caught;
@@ -33,7 +34,7 @@ pub(crate) struct Outbound {
     pub(crate) topologies: PublishTopologies,
     pub(crate) observers: Observers,
     settings: OutboundSettings,
-    published: RwLock<HashMap<TypeId, PublishTarget>>,
+    published: Published,
 }
 
 /// Settings of the bus builder for sending.
@@ -49,12 +50,6 @@ pub(crate) struct OutboundSettings {
 
 /// Predicate on addresses that came with messages: may replies and faults go there.
 pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
-
-#[derive(Clone)]
-struct PublishTarget {
-    target: Target,
-    address: Arc<str>,
-}
 
 /// The message being consumed, from which outgoing messages take ids and headers.
 pub(crate) struct Origin<'a> {
@@ -90,7 +85,7 @@ impl Outbound {
             topologies,
             observers,
             settings,
-            published: RwLock::default(),
+            published: Published::default(),
         }
     }
 
@@ -142,10 +137,10 @@ impl Outbound {
         origin: Option<&Origin<'_>>,
     ) -> Result<SendContext, SendError> {
         let mut context = self.context(message, Intent::Publish, origin)?;
-        let published = self.publish_target::<M>();
+        let published = self.publish_target::<M>()?;
         context.envelope.destination_address = Some(published.address);
         context.target = published.target;
-        if let Some(key_of) = self.topologies.key_of(TypeId::of::<M>()) {
+        if let Some(key_of) = published.key {
             context.routing_key = Cow::Owned(key_of(message as &(dyn Any + Send + Sync)));
         }
         Ok(context)
@@ -248,30 +243,11 @@ impl Outbound {
         }
     }
 
-    fn publish_target<M: Message>(&self) -> PublishTarget {
-        let type_id = TypeId::of::<M>();
-        if let Some(known) = self
-            .published
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&type_id)
-        {
-            return known.clone();
-        }
-        let contract = Contract::of::<M>();
-        let name = self.topologies.settings_of(type_id, contract).entity;
-        let address = Address::exchange(name.clone()).to_uri(&self.base).into();
-        let topology = Some(Arc::new(self.topologies.publisher(type_id, contract)));
-        let made = PublishTarget {
-            target: Target::Exchange { name, topology },
-            address,
-        };
-        self.published
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(type_id)
-            .or_insert(made)
-            .clone()
+    fn publish_target<M: Message>(&self) -> Result<PublishTarget, SendError> {
+        self.published.get_or_make(TypeId::of::<M>(), || {
+            let contract = Contract::of::<M>();
+            PublishTarget::new(contract, &self.topologies, &*self.transport, &self.base)
+        })
     }
 
     /// Runs the filters and encodes the message.

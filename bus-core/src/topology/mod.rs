@@ -1,12 +1,18 @@
 //! The broker's entities, as plain data for a transport to declare.
 
+mod filter;
+mod matching;
 mod publish;
 mod queue;
+mod subscriptions;
+mod topic;
 
+pub use filter::{Condition, Filter};
 pub use publish::PublishTopology;
-pub(crate) use publish::{PublishTopologies, Settings};
+pub(crate) use publish::{KeyOf, PublishTopologies, all_keys, declared};
 pub use queue::{DeadLetter, Overflow, Queue, QueueKind};
 pub(crate) use queue::{error_queue_name, skipped_queue_name};
+pub use subscriptions::QueueSubscription;
 
 use std::collections::BTreeMap;
 

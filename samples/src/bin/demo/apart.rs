@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_core::async_trait;
+use bus_core::message::MessageType;
 use bus_core::topology::{Binding, DeadLetter, Exchange, Node, Queue, Topology};
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, ScheduleToken, Target, Transport,
-    TransportError,
+    Capabilities, Health, InvalidName, ListenSpec, Listener, Outgoing, ReplyInbox, ScheduleToken,
+    Target, Transport, TransportError,
 };
 use tokio::sync::watch;
 
@@ -156,6 +157,18 @@ impl<T: Transport> Transport for Apart<T> {
 
     fn base_address(&self) -> String {
         self.transport.base_address()
+    }
+
+    fn entity_name(&self, message_type: &MessageType) -> Cow<'_, str> {
+        self.transport.entity_name(message_type)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), InvalidName> {
+        self.transport.check_name(&self.name(name))
+    }
+
+    fn reply_inbox(&self, name: &str) -> ReplyInbox {
+        self.transport.reply_inbox(name)
     }
 
     fn capabilities(&self) -> Capabilities {
