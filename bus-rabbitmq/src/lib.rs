@@ -58,6 +58,7 @@ mod consume;
 mod convert;
 mod error;
 mod publish;
+mod running;
 mod tls;
 mod topology;
 mod transport;

@@ -14,19 +14,17 @@ use bus_core::transport::{
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, watch};
 
-use crate::config::Config;
-use crate::connection::{Link, Patience, Siblings};
+use crate::config::{Config, Host};
+use crate::connection::Siblings;
 use crate::consume::QueueListener;
 use crate::error::{closed, no_exchange};
 use crate::publish::Publisher;
+use crate::running::Running;
 use crate::tls::Tls;
 use crate::{convert, topology};
 
 /// Time for which an outbox waits to learn whether an exchange exists.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Time for which `close` waits for messages that are on their way.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Features that it has beyond the common contract.
 const CLAIMED: Capabilities = Capabilities::of(&[
@@ -69,20 +67,6 @@ pub struct RabbitMq {
     closed: AtomicBool,
 }
 
-/// Parts that exist once it is connected.
-struct Running {
-    config: Arc<Config>,
-    siblings: Siblings,
-    publishing: Arc<Link>,
-    /// Link to consume on; a process that only publishes has none.
-    ///
-    /// Each link takes a thread and 8 MiB of the client's buffers.
-    consuming: OnceCell<Arc<Link>>,
-    publisher: Publisher,
-    /// Publisher of replies, so that they do not wait behind other messages.
-    replies: Publisher,
-}
-
 impl RabbitMq {
     /// Reads the address `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS.
     ///
@@ -122,7 +106,7 @@ impl RabbitMq {
     /// It is written `name`, `name:port` or `[v6]:port`; default port: 5672 (TLS: 5671). A wrong
     /// host is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
     pub fn host(self, host: impl AsRef<str>) -> Self {
-        self.set(|config| match config.host(host.as_ref()) {
+        self.set(|config| match Host::read(host.as_ref(), config.encrypted) {
             Ok(host) => config.hosts.push(host),
             Err(reason) => config.mistakes.push(format!("host: {reason}")),
         })
@@ -202,51 +186,6 @@ impl RabbitMq {
             Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
         })
     }
-
-    async fn start(&self) -> Result<Running, TransportError> {
-        let config = Arc::new(self.config.clone());
-        if let Some(mistake) = config.mistakes().first() {
-            return Err(TransportError::new(
-                TransportErrorKind::Unreachable,
-                mistake,
-            ));
-        }
-        let siblings = self.siblings.clone();
-        let publishing = Link::start(
-            Arc::clone(&config),
-            "publish",
-            siblings.clone(),
-            Patience::UntilRefused,
-        );
-        publishing.up().await?;
-        let window = config.confirm_window;
-        let solitude = Arc::default();
-        Ok(Running {
-            publisher: Publisher::start(Arc::clone(&publishing), window, Arc::clone(&solitude)),
-            replies: Publisher::start(Arc::clone(&publishing), window, solitude),
-            config,
-            siblings,
-            publishing,
-            consuming: OnceCell::new(),
-        })
-    }
-}
-
-impl Running {
-    /// Returns the link to consume on, made for the first that needs it.
-    ///
-    /// The publishing link has shown that the settings are right.
-    async fn consuming(&self) -> &Arc<Link> {
-        let start = || async {
-            Link::start(
-                Arc::clone(&self.config),
-                "consume",
-                self.siblings.clone(),
-                Patience::Always,
-            )
-        };
-        self.consuming.get_or_init(start).await
-    }
 }
 
 impl Clone for RabbitMq {
@@ -262,7 +201,8 @@ impl Transport for RabbitMq {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        self.running.get_or_try_init(|| self.start()).await?;
+        let start = || Running::start(&self.config, &self.siblings);
+        self.running.get_or_try_init(start).await?;
         Ok(())
     }
 
@@ -341,13 +281,7 @@ impl Transport for RabbitMq {
         let Ok(running) = self.running() else {
             return Health::Down("not connected".to_owned());
         };
-        let consuming = running.consuming.get();
-        let consuming = consuming.map_or(Health::Up, |link| link.health());
-        match (running.publishing.health(), consuming) {
-            (Health::Up, Health::Up) => Health::Up,
-            (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
-            (Health::Up, degraded) | (degraded, _) => degraded,
-        }
+        running.health()
     }
 
     fn health_changes(&self) -> watch::Receiver<()> {
@@ -356,24 +290,9 @@ impl Transport for RabbitMq {
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let Some(running) = self.running.get() else {
-            return;
-        };
-        let publishers = (running.publisher.close(DRAIN), running.replies.close(DRAIN));
-        let (published, replied) = tokio::join!(publishers.0, publishers.1);
-        let left = published + replied;
-        if left > 0 {
-            tracing::warn!(
-                left,
-                "messages without a confirm are left behind by shutdown"
-            );
+        if let Some(running) = self.running.get() {
+            running.close().await;
         }
-        let consuming = async {
-            if let Some(consuming) = running.consuming.get() {
-                consuming.close().await;
-            }
-        };
-        tokio::join!(running.publishing.close(), consuming);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Publishing from many tasks through the one task that owns a confirm channel.
 
 mod background;
+mod confirm_channel;
 mod future_pool;
 mod gate;
 mod loss;

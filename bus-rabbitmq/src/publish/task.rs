@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::transport::{Backoff, TransportError};
-use futures_util::future::{Either, select};
+use bus_core::transport::Backoff;
 use futures_util::{FutureExt, TryFutureExt};
-use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Error, PublisherConfirm};
+use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::background::{Background, Done, KnownQueues};
+use super::confirm_channel::{open, watched};
 use super::future_pool::FuturePool;
 use super::pending::{Parts, PendingPublish, Standing};
 use super::refusal::Refusal;
 use super::schedule::Schedule;
 use crate::connection::{Link, Live};
 use crate::convert::{confirmed, fits_frame};
-use crate::error::failed;
 
 /// The precision with which deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
@@ -336,37 +335,6 @@ impl PublishTask {
         let blocked = blocked.map(|reason| format!("RabbitMQ takes no messages: {reason}"));
         let why = blocked.or_else(|| self.link.down());
         self.schedule.expire(why.as_deref());
-    }
-}
-
-async fn open(live: &Live) -> Result<Channel, TransportError> {
-    let channel = live.channel().await?;
-    let confirming = channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await;
-    confirming.map_err(|error| failed("publisher confirms cannot be switched on", error))?;
-    Ok(channel)
-}
-
-/// Waits for a confirm, and reports when the broker has read the message.
-///
-/// The broker has read it once it answers a later request.
-async fn watched(
-    channel: &Channel,
-    confirm: PublisherConfirm,
-    read: oneshot::Sender<()>,
-) -> Result<Confirmation, Error> {
-    let asked = channel.basic_qos(0, BasicQosOptions::default());
-    tokio::pin!(asked);
-    match select(confirm, asked).await {
-        Either::Left((confirmation, _)) => confirmation,
-        Either::Right((answer, confirm)) => {
-            if answer.is_ok() {
-                // The publisher may be gone.
-                let _ = read.send(());
-            }
-            confirm.await
-        }
     }
 }
 
