@@ -1,4 +1,13 @@
 //! Connections and publishers of a transport that is connected.
+//!
+//! ```text
+//!  publishing link ─┬─ publisher: exchanges and queues, in the order of the sends
+//!                   └─ replies: answers, which must not wait behind the others
+//!  consuming link ──── a channel for each endpoint, exclusive reply queues
+//! ```
+//!
+//! Two connections, as RabbitMQ throttles a publisher by not reading from its connection: on a
+//! shared one, acknowledgements would wait with the messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +38,8 @@ pub(crate) struct Running {
 
 impl Running {
     /// Connects the publishing link, and starts the publishers on it.
+    ///
+    /// Waits for a broker that is away; fails for one that refuses the settings.
     pub(crate) async fn start(
         config: &Config,
         siblings: &Siblings,
@@ -87,6 +98,9 @@ impl Running {
     }
 
     /// Ends the publishers, then the links.
+    ///
+    /// The publishers get [`DRAIN`] to see their last confirms. Listeners were closed before by the
+    /// bus.
     pub(crate) async fn close(&self) {
         let publishers = (self.publisher.close(DRAIN), self.replies.close(DRAIN));
         let (published, replied) = tokio::join!(publishers.0, publishers.1);

@@ -24,6 +24,8 @@ use crate::tls::Tls;
 use crate::{convert, topology};
 
 /// Time for which an outbox waits to learn whether an exchange exists.
+///
+/// A broker that takes longer refuses nothing: the message is found unroutable when it leaves.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Features that it has beyond the common contract.
@@ -59,6 +61,9 @@ const CLAIMED: Capabilities = Capabilities::of(&[
 /// let bus = Bus::builder(transport).start().await?;
 /// # Ok(()) }
 /// ```
+///
+/// A start waits for a broker that is away, and fails for one that refuses the settings. A clone
+/// has the same settings and makes connections of its own.
 #[must_use = "give it to Bus::builder(…)"]
 pub struct RabbitMq {
     config: Config,
@@ -76,6 +81,15 @@ impl RabbitMq {
     ///
     /// Nothing is connected yet. A wrong address is reported by
     /// [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
+    ///
+    /// ```
+    /// use bus_core::transport::Transport;
+    /// use bus_rabbitmq::RabbitMq;
+    ///
+    /// let transport = RabbitMq::new("amqps://app:p%40ss@rabbit-1:5671,rabbit-2/team%2Forders");
+    /// assert_eq!(transport.base_address(), "rabbitmqs://rabbit-1/team%2Forders/");
+    /// assert_eq!(RabbitMq::new("http://rabbit-1").mistakes().len(), 1);
+    /// ```
     pub fn new(address: impl AsRef<str>) -> Self {
         Self::of(Config::new(address.as_ref()))
     }
@@ -97,6 +111,13 @@ impl RabbitMq {
     /// Sets user and password, instead of those in the address.
     ///
     /// They are taken as they are, without percent-encoding.
+    ///
+    /// ```
+    /// # use bus_rabbitmq::RabbitMq;
+    /// # fn read_secret() -> String { "p@ss/word".to_owned() }
+    /// let transport = RabbitMq::new("amqp://rabbit-1").credentials("app", read_secret());
+    /// # assert!(!format!("{transport:?}").contains("p@ss"), "secrets are never printed");
+    /// ```
     pub fn credentials(self, user: impl Into<String>, password: impl AsRef<str>) -> Self {
         self.set(|config| config.set_credentials(user.into(), password.as_ref()))
     }
@@ -105,6 +126,13 @@ impl RabbitMq {
     ///
     /// It is written `name`, `name:port` or `[v6]:port`; default port: 5672 (TLS: 5671). A wrong
     /// host is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    ///
+    /// ```
+    /// # use bus_rabbitmq::RabbitMq;
+    /// let transport = RabbitMq::new("amqp://rabbit-1/orders").host("rabbit-2").host("[::1]:5673");
+    /// # use bus_core::transport::Transport;
+    /// # assert!(transport.mistakes().is_empty());
+    /// ```
     pub fn host(self, host: impl AsRef<str>) -> Self {
         self.set(|config| match Host::read(host.as_ref(), config.encrypted) {
             Ok(host) => config.hosts.push(host),
@@ -122,7 +150,9 @@ impl RabbitMq {
     /// Sets the heartbeat interval. Default: 15 s.
     ///
     /// A peer that sends nothing for twice as long is taken for dead. Whole seconds; less than 1 s
-    /// is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    /// is reported by [`BusBuilder::start`](bus_core::BusBuilder::start). Without heartbeats, a
+    /// connection whose peer vanished without a word (a pulled cable, a firewall that forgot it)
+    /// would be found dead by the next write at best.
     pub fn heartbeat(self, heartbeat: Duration) -> Self {
         self.set(|config| config.heartbeat = heartbeat)
     }
@@ -138,7 +168,8 @@ impl RabbitMq {
     /// Sets the waits between attempts to connect. Default: 200 ms and 2 s.
     ///
     /// They begin at about `first`, then double each time, with jitter, up to `cap`. A connection
-    /// that is made ends the waits of the transport's other one.
+    /// that is made ends the waits of the transport's other one. Attempts never end: a broker that
+    /// comes back is found within about `cap`.
     pub fn reconnect_backoff(self, first: Duration, cap: Duration) -> Self {
         self.set(|config| config.reconnect = (first, cap))
     }
@@ -158,17 +189,24 @@ impl RabbitMq {
     /// Further ones wait their turn. One exchange or queue takes at most half of the places that
     /// the others leave, so that a queue which confirms nothing does not stop them. Zero is
     /// reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    ///
+    /// A larger window costs memory, and more messages that arrive twice after a lost connection; a
+    /// smaller one costs throughput, as a confirm takes a round trip and a write to disk.
     pub fn confirm_window(self, count: usize) -> Self {
         self.set(|config| config.confirm_window = count)
     }
 
     /// Sets the certificates, for `amqps://` addresses.
     ///
-    /// Replaces settings that were given before.
+    /// Replaces settings that were given before. Without it, the system's authorities are trusted.
+    /// For an `amqp://` address they have no effect.
     pub fn tls(self, tls: Tls) -> Self {
         self.set(|config| config.tls = tls)
     }
 
+    /// Returns the parts that exist once it is connected.
+    ///
+    /// Fails with `Closed` after `close`, and with `Unreachable` before `connect`.
     fn running(&self) -> Result<&Running, TransportError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
@@ -179,6 +217,7 @@ impl RabbitMq {
         })
     }
 
+    /// Chooses the publisher by the target of a message.
     fn publisher_of(&self, outgoing: &Outgoing) -> Result<&Publisher, TransportError> {
         let running = self.running()?;
         Ok(match &outgoing.target {

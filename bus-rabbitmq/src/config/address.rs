@@ -1,10 +1,20 @@
 //! Address of the broker, cut into its parts.
+//!
+//! ```text
+//!  amqps://user:password@rabbit-1,rabbit-2:5673/vhost?heartbeat=10
+//!  scheme  login         hosts                  vhost options
+//! ```
+//!
+//! The parts are cut by hand, as the errors of a URL parser repeat their input, password included;
+//! nor does a URL have several hosts.
 
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
 /// One broker node.
+///
+/// Displayed as `name:port`, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
     pub(crate) name: String,
@@ -24,6 +34,8 @@ impl fmt::Display for Host {
 
 impl Host {
     /// Reads `name`, `name:port` or `[v6]:port`, with blanks around it.
+    ///
+    /// An error names the host only where no login can be in it.
     pub(crate) fn read(text: &str, encrypted: bool) -> Result<Self, String> {
         let text = text.trim();
         let default = default_port(encrypted);
@@ -112,6 +124,7 @@ pub(super) fn parts(address: &str) -> Result<Parts<'_>, &'static str> {
     })
 }
 
+/// Decodes percent-encoding; `what` names the part in the error, which does not repeat it.
 pub(super) fn decoded(text: &str, what: &str) -> Result<String, String> {
     percent_decode_str(text)
         .decode_utf8()

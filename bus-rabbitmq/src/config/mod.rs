@@ -1,4 +1,12 @@
 //! Settings of the connections to the broker.
+//!
+//! Setters never fail: what they cannot use is kept as a mistake, and
+//! [`BusBuilder::start`](bus_core::BusBuilder::start) reports all mistakes of a bus at once.
+//!
+//! # Invariants
+//!
+//! - A password is in no text that is logged, shown or sent: not in `Debug`, not in an error, not
+//!   in the address that travels with messages.
 
 mod address;
 
@@ -18,6 +26,8 @@ use address::{Parts, decoded, default_port, parts};
 
 pub(crate) use address::Host;
 
+/// Characters of a virtual host that are percent-encoded: all but letters, digits, `-`, `_`, `.`,
+/// `~`.
 const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -27,16 +37,20 @@ const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 /// Settings of the connections; their `Debug` form holds no secret.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// Nodes of the cluster, tried in turn; the first names the cluster in addresses.
     pub(crate) hosts: Vec<Host>,
     pub(crate) vhost: String,
     pub(crate) user: String,
     password: Secret,
+    /// `true` for `amqps://`.
     pub(crate) encrypted: bool,
     pub(crate) tls: Tls,
     pub(crate) name: String,
     pub(crate) heartbeat: Duration,
     pub(crate) connect_timeout: Duration,
+    /// Most messages without a confirm, for each of the two publishers.
     pub(crate) confirm_window: usize,
+    /// First and longest wait between attempts to connect.
     pub(crate) reconnect: (Duration, Duration),
     /// Interval at which an endpoint declares its exchanges and bindings again.
     pub(crate) rebind: Duration,
@@ -75,6 +89,7 @@ impl Config {
 
     // The parts are cut by hand, as the errors of a URL parser repeat their input, password
     // included.
+    /// Reads an address; parts that are not in it keep their defaults.
     fn read(&mut self, address: &str) -> Result<(), String> {
         let Parts {
             encrypted,
@@ -117,7 +132,8 @@ impl Config {
 
     /// Formats `rabbitmq://host/vhost/`, without credentials.
     ///
-    /// The default port and virtual host are left out.
+    /// The default port and virtual host are left out. It is the address that travels with
+    /// messages, in MassTransit's form; reading it gives the same host and virtual host again.
     pub(crate) fn base_address(&self) -> String {
         let scheme = if self.encrypted {
             "rabbitmqs"
@@ -141,6 +157,10 @@ impl Config {
         }
     }
 
+    /// Makes the address for the client, for one attempt on one host.
+    ///
+    /// The heartbeat is what we ask for in `connection.tune-ok`. With SASL EXTERNAL, RabbitMQ takes
+    /// the user from the certificate and ignores user and password.
     pub(crate) fn uri(&self, host: &Host) -> AMQPUri {
         let external = self.tls.external.then_some(SASLMechanism::External);
         AMQPUri {
@@ -166,10 +186,12 @@ impl Config {
         }
     }
 
+    /// Reads the files of the TLS settings.
     pub(crate) fn tls_config(&self) -> Result<OwnedTLSConfig, String> {
         self.tls.load()
     }
 
+    /// Creates the waits of one loop of attempts.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.reconnect.0, self.reconnect.1)
     }
@@ -198,6 +220,7 @@ impl Config {
     }
 }
 
+/// Name of the executable, without path and extension.
 fn program_name() -> String {
     std::env::current_exe()
         .ok()

@@ -1,4 +1,19 @@
 //! Frames in a stream of bytes, inspected wherever the reads cut them.
+//!
+//! A frame (AMQP 0-9-1, section 4.2.3) is `type (1) · channel (2) · length (4) · payload · 0xCE`.
+//! Methods (type 1) and content headers (2) are inspected; bodies (3) and heartbeats (8) pass
+//! through without a copy. A frame that comes in several reads is gathered, and handed out once it
+//! is whole:
+//!
+//! ```text
+//!             ┌──────────────► passing: n bytes of a body to go ─┐
+//!  head known ┤                                                  ├──► next head
+//!             └─► whole in this read: inspected in place ────────┤
+//!             └─► not whole: gathering ─► whole: handed out ─────┘
+//! ```
+//!
+//! A stream that holds no frames passes through unchanged from there on, so that the client can say
+//! what it got instead.
 
 use super::sanitize::sanitize;
 
@@ -8,6 +23,7 @@ const FRAME_HEAD: usize = 7;
 /// Length of the longest frame that is inspected, in bytes.
 ///
 /// A longer one ends the connection, regardless of its content; nothing is gathered for it.
+/// RabbitMQ sends none above the negotiated `frame_max`, 128 KiB by default.
 const MAX_INSPECTED: usize = 4 * 1024 * 1024;
 
 /// Position in the stream of frames.
@@ -23,6 +39,8 @@ pub(super) struct Frames {
     filled: usize,
     /// Number of gathered bytes that were handed out, once whole and inspected.
     handed_out: usize,
+    /// `true` if the gathered bytes can be handed out: the frame is whole, or the stream ended
+    /// within it.
     is_whole: bool,
     /// `true` if the stream holds no AMQP frames.
     is_foreign: bool,
@@ -115,6 +133,7 @@ impl Frames {
         read.len()
     }
 
+    /// Starts to gather a frame of this length, of which a part was read.
     fn keep(&mut self, part: &[u8], length: usize) {
         self.gathering.extend_from_slice(part);
         self.gathering.resize(length, 0);
@@ -124,12 +143,16 @@ impl Frames {
 
 /// Treatment of a frame, with its length in bytes.
 enum Kind {
+    /// Frame whose content the client parses.
     Inspected(usize),
+    /// Frame whose content the client takes as bytes, or that has none.
     Passing(usize),
+    /// Anything else, such as the protocol header of a broker that speaks another version.
     Foreign,
 }
 
 impl Kind {
+    /// Reads the head of a frame; the length includes head and end.
     fn of(frame: &[u8]) -> Self {
         let [kind, _, _, a, b, c, d, ..] = *frame else {
             return Self::Foreign;

@@ -15,18 +15,20 @@ use crate::error::closed;
 
 /// Connection that is made again after a loss.
 ///
-/// The client's own recovery is off: it knows nothing of our topology, and channels that the broker
-/// closes are final for it.
+/// Dropped without [`close`](Self::close), it makes no further connection, and the present one ends
+/// when its last user is gone.
 pub(crate) struct Link {
     state: watch::Receiver<State>,
     control: Arc<Control>,
+    /// Task that makes the connections; taken by the one who ends it.
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Link {
-    /// Begins to connect.
+    /// Begins to connect; returns at once.
     ///
-    /// Must be called inside a tokio runtime.
+    /// `role` stands in the name of the connection, which RabbitMQ's management pages show, and in
+    /// the log. Must be called inside a tokio runtime.
     pub(crate) fn start(
         config: Arc<Config>,
         role: &'static str,
@@ -70,6 +72,8 @@ impl Link {
     }
 
     /// Returns the connection, if there is one now.
+    ///
+    /// It may be lost at any later moment; use it inside of [`Live::ask`].
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
         match &*self.state.borrow() {
             State::Up(live) => Some(Arc::clone(live)),
@@ -109,11 +113,16 @@ impl Link {
     }
 
     /// Reports a failure on the connection, so that its loss is noticed now.
+    ///
+    /// Costs one check if the connection is fine, so it may be called for any error.
     pub(crate) fn suspect(&self) {
         self.control.suspicion.notify_one();
     }
 
     /// Ends the connection and never makes another one.
+    ///
+    /// Callers of [`up`](Self::up) get the error `Closed`. Takes at most as long as
+    /// [`Live::close`]; a second call does nothing.
     pub(crate) async fn close(&self) {
         let supervisor = self
             .supervisor

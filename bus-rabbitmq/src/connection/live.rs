@@ -12,21 +12,31 @@ use crate::convert::most_headers;
 use crate::error::failed;
 
 /// Time that a connection may take to close.
+///
+/// A connection that the broker blocks, or a broker that hangs, answers `connection.close` late or
+/// never.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// Reply code of a `connection.close` without an error.
 const REPLY_SUCCESS: u16 = 200;
 
 /// One connection, from its handshake to its loss.
+///
+/// A user holds it for as long as what it made on it; a dropped connection would be closed below
+/// its channels.
 pub(crate) struct Live {
     connection: Connection,
     socket: Arc<SocketHandle>,
+    /// Number of bytes for headers, from the negotiated `frame_max`.
     most_headers: usize,
     /// Reason for which the broker reads nothing from us at present.
     blocked: watch::Sender<Option<String>>,
+    /// `true` from the loss on; never `false` again.
     lost: watch::Sender<bool>,
 }
 
 impl Live {
+    /// Wraps a connection whose handshake is done.
     pub(super) fn new(connection: Connection, socket: Arc<SocketHandle>) -> Self {
         Self {
             most_headers: most_headers(connection.configuration().frame_max()),
@@ -38,6 +48,9 @@ impl Live {
     }
 
     /// Opens a channel.
+    ///
+    /// RabbitMQ numbers channels up to the negotiated `channel_max` (2047 by default); there is one
+    /// for each publisher and endpoint, and some short-lived ones for declarations.
     pub(crate) async fn channel(&self) -> Result<Channel, TransportError> {
         let channel = self.connection.create_channel().await;
         channel.map_err(|error| failed("no channel can be opened", error))
@@ -45,7 +58,9 @@ impl Live {
 
     /// Waits for an answer of the broker, or for the loss of the connection.
     ///
-    /// The client may leave a question without an answer when the connection is lost.
+    /// The client may leave a question without an answer when the connection is lost, so every
+    /// request to the broker is wrapped in this. An answer that is there counts even if the
+    /// connection is lost.
     pub(crate) async fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, TransportError>>,
@@ -61,6 +76,10 @@ impl Live {
     }
 
     /// Follows whether the broker reads from us; the text is the reason if it does not.
+    ///
+    /// RabbitMQ announces an alarm of memory or disk space with `connection.blocked`, once the
+    /// connection has tried to publish, and its end with `connection.unblocked`. An alarm on any
+    /// node of a cluster blocks the publishers on all of them.
     pub(crate) fn blocked(&self) -> watch::Receiver<Option<String>> {
         self.blocked.subscribe()
     }
@@ -105,7 +124,9 @@ impl Live {
 
     /// Closes the connection, and waits for the broker's answer for a limited time.
     ///
-    /// A broker that reads or writes nothing may never answer; that holds up nothing else.
+    /// A broker that reads or writes nothing may never answer; that holds up nothing else. RabbitMQ
+    /// deletes the exclusive queues of the connection, and gives its unacknowledged deliveries
+    /// back.
     pub(super) async fn close(&self) {
         let closing = self.connection.close(REPLY_SUCCESS, "shutdown".into());
         match tokio::time::timeout(CLOSE, closing).await {
@@ -118,6 +139,7 @@ impl Live {
         self.end();
     }
 
+    /// Asks the client, which knows of a loss before it reports it.
     pub(super) fn is_connected(&self) -> bool {
         self.connection.status().connected()
     }

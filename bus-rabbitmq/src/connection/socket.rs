@@ -1,4 +1,8 @@
 //! Socket of one connection, made parseable as it is read, and shut from outside.
+//!
+//! The client offers no way to end a connection whose peer is silent: it reads until the heartbeat
+//! fails, and closes nothing of an attempt that is dropped. So a [`SocketHandle`] outside of it
+//! makes every read and write fail, after which the client releases all that it holds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +18,8 @@ use futures_util::task::AtomicWaker;
 use super::frames::Frames;
 
 /// Stream of AMQP frames whose content the client can parse.
+///
+/// Reads are changed by [`sanitize`](super::sanitize) at most; writes pass as they are.
 pub(crate) struct Socket<S> {
     stream: S,
     handle: Arc<SocketHandle>,
@@ -24,14 +30,18 @@ pub(crate) struct Socket<S> {
 #[derive(Default)]
 pub(crate) struct SocketHandle {
     shut: AtomicBool,
+    /// Task of the client that waits to read.
     reader: AtomicWaker,
+    /// Task of the client that waits to write.
     writer: AtomicWaker,
+    /// Number of changed frames; read for every delivery, so kept apart from the map.
     sanitized: AtomicU64,
     /// Number of changed frames for each channel that had any.
     by_channel: Mutex<HashMap<u16, u64>>,
 }
 
 impl<S> Socket<S> {
+    /// Wraps a stream; the handle stays with the one who may shut it.
     pub(crate) fn new(stream: S) -> (Self, Arc<SocketHandle>) {
         let handle = Arc::<SocketHandle>::default();
         let socket = Self {
@@ -70,6 +80,9 @@ impl SocketHandle {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the frames that were changed in the last read, before the client sees their bytes.
+    ///
+    /// So a delivery that was changed is always counted when it is handed out.
     fn note(&self, frames: &mut Frames) {
         for channel in frames.sanitized.drain(..) {
             *self.by_channel().entry(channel).or_default() += 1;

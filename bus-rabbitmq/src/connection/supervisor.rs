@@ -1,4 +1,13 @@
 //! The task that makes a connection, follows it, and makes it again.
+//!
+//! | state | ends with |
+//! |---|---|
+//! | `Down` | an attempt that succeeds, or the end of the link |
+//! | `Up` | the loss of the connection |
+//! | `Refused` | nothing: the settings are wrong (first attempt of a link that says so) |
+//! | `Closed` | nothing |
+//!
+//! The hosts of a cluster are tried in turn, so the next attempt after a loss goes to another node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,38 +27,50 @@ use crate::error::words;
 /// Interval at which a connection is checked, should the client not report its end.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Lifetime from which a connection counts as a good one.
+/// Lifetime from which a connection counts as a good one, also if its end could not be read.
 const GOOD: Duration = Duration::from_secs(10);
 
 /// Reaction of a link to the first refusal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Ends the link: a first refusal by the broker is a mistake in the settings.
+    ///
+    /// Only until the first success. Later, the same answer (403 for a user, 530 for a virtual
+    /// host) may come from a broker that is starting, or that an operator works on.
     UntilRefused,
     /// Tries again: the settings are known to be right.
     Always,
 }
 
+/// Parts of a link that its supervisor shares.
 pub(super) struct Control {
     pub(super) config: Arc<Config>,
     /// Purpose of the connection; stands in its name and in the log.
     pub(super) role: &'static str,
     pub(super) state: watch::Sender<State>,
+    /// Notified when a user of the connection saw a failure.
     pub(super) suspicion: Notify,
     pub(super) siblings: Siblings,
     pub(super) patience: Patience,
 }
 
+/// State of a link, as its users follow it.
 #[derive(Clone)]
 pub(super) enum State {
     /// Not connected, with the reason.
     Down(String),
+    /// Connected; the value may be lost already, and says so.
     Up(Arc<Live>),
     /// Refused for good at the first connection.
     Refused(TransportErrorKind, String),
+    /// Closed by its owner; no state follows.
     Closed,
 }
 
+/// Makes the connection again and again, until the link is closed or refused.
+///
+/// The waits begin anew with each loss, but for a connection that soon ended because the client
+/// could not read what came: the same message is delivered again on the next one.
 pub(super) async fn supervise(control: Arc<Control>) {
     let Control { config, role, .. } = &*control;
     let mut backoff = config.backoff();
@@ -126,7 +147,7 @@ impl Control {
     }
 }
 
-/// Loss of a connection.
+/// End of a connection, as the client reported it.
 struct Loss {
     cause: String,
     /// `true` if the client could not read the received bytes.
@@ -134,6 +155,9 @@ struct Loss {
 }
 
 /// Follows the events of a connection until it is lost.
+///
+/// The client gives each event to one of its listeners, so this is the only one; others follow
+/// [`Live::blocked`] and [`Live::lost`].
 async fn follow(control: &Control, live: &Live, mut events: Events) -> Loss {
     let mut loss = Loss {
         cause: "the connection ended".to_owned(),

@@ -1,4 +1,10 @@
 //! The task that keeps a queue consumed.
+//!
+//! ```text
+//!  subscribe ──► On: declare again each interval ──► ended ──► Waiting ──► back-off ─┐
+//!      ▲                                                                             │
+//!      └──────── wait for the connection, declare everything, consume ◄──────────────┘
+//! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +22,12 @@ use crate::connection::Link;
 use crate::topology::{self, Declarer};
 
 /// Lifetime from which a subscription counts as a good one.
+///
+/// One that ends sooner, on a connection that lives, is made again after a growing wait: its queue
+/// may be deleted again and again, or its deliveries close the channel.
 const GOOD: Duration = Duration::from_secs(10);
 
+/// Parts that the listener and its task share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) link: Arc<Link>,
@@ -36,10 +46,12 @@ pub(super) struct Shared {
     pub(super) trouble: Mutex<Option<String>>,
 }
 
+/// State of a listener, as its callers follow it.
 #[derive(Clone, Debug)]
 pub(super) enum State {
     /// Between two subscriptions.
     Waiting,
+    /// Subscribed; the subscription may have ended already, and says so.
     On(Arc<Subscription>),
     /// Hands out nothing more; open deliveries can still be settled.
     Stopped(Option<Arc<Subscription>>),
@@ -62,6 +74,9 @@ impl Shared {
     }
 
     /// Waits for the connection and subscribes.
+    ///
+    /// A later subscription declares its topology first, as the queue may be gone with the broker's
+    /// data or an operator's hand. Declaring what exists changes nothing.
     pub(super) async fn subscribe(
         &self,
         attempt: Attempt,
@@ -95,10 +110,12 @@ impl Shared {
         }
     }
 
+    /// Locks the reason for which the queue is not consumed, or not bound.
     pub(super) fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Replaces the reason, and reports a change of health.
     fn set_trouble(&self, trouble: Option<String>) {
         let mut now = self.trouble();
         if *now != trouble {
@@ -118,6 +135,7 @@ impl Shared {
         })
     }
 
+    /// Locks the position in the stream.
     fn bookmark(&self) -> std::sync::MutexGuard<'_, Option<Bookmark>> {
         self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,10 @@
 //! Listener of one queue, as the bus sees it.
+//!
+//! ```text
+//!  start ──► On ──► Waiting ──► On … ──► Stopped(last subscription) ──► Stopped(None)
+//!            ends   subscribe again      stop: nothing more is handed    close: nothing can
+//!                                        out, the rest can be settled    be settled any more
+//! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,17 +22,24 @@ use crate::config::Config;
 use crate::connection::Link;
 
 /// Listener that subscribes again until it is stopped.
+///
+/// Dropped, it makes no further subscription; the present one ends with its last delivery.
 #[derive(Debug)]
 pub(crate) struct QueueListener {
     state: watch::Receiver<State>,
     shared: Arc<Shared>,
+    /// Task that subscribes again; taken by the one who ends it.
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl QueueListener {
     /// Subscribes.
     ///
-    /// Fails for what the broker refuses for good; waits for what is only absent.
+    /// # Errors
+    /// Fails for what the broker refuses for good: a queue that may not be read, or that another
+    /// consumer reads exclusively (403), or that does not exist (404). Waits for what is only
+    /// absent: a connection, a queue that another connection owns (405), a quorum queue without its
+    /// majority.
     pub(crate) async fn start(
         link: Arc<Link>,
         config: Arc<Config>,

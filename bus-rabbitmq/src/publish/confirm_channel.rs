@@ -1,4 +1,7 @@
-//! A channel whose messages the broker confirms.
+//! Channel in confirm mode (`confirm.select`), and the order in which the broker reads it.
+//!
+//! Without `confirm.select` the client would report every publish as done at once, and none of them
+//! would be known to have arrived.
 
 use bus_core::transport::TransportError;
 use futures_util::future::{Either, select};
@@ -9,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::connection::Live;
 use crate::error::failed;
 
+/// Opens a channel and puts it into confirm mode.
 pub(super) async fn open(live: &Live) -> Result<Channel, TransportError> {
     let channel = live.channel().await?;
     let confirming = channel
@@ -20,7 +24,10 @@ pub(super) async fn open(live: &Live) -> Result<Channel, TransportError> {
 
 /// Waits for a confirm, and reports when the broker has read the message.
 ///
-/// The broker has read it once it answers a later request.
+/// RabbitMQ processes the methods of a channel in order, so it has read a message once it answers a
+/// method that was sent after it. `basic.qos` is such a method: it is answered at once, and changes
+/// nothing on a channel without consumers. A confirm may come much later, or never while a quorum
+/// queue has lost its majority.
 pub(super) async fn watched(
     channel: &Channel,
     confirm: PublisherConfirm,

@@ -1,4 +1,9 @@
 //! Settings of exchanges and queues as arguments of a declaration.
+//!
+//! RabbitMQ compares those that it knows (`x-queue-type`, `x-expires`, `x-message-ttl`,
+//! `x-max-length`, `x-overflow`, `x-dead-letter-…`, `x-delivery-limit`, `x-single-active-consumer`
+//! and the like) with the arguments of an existing queue: one more or less is a mismatch. It takes
+//! and ignores unknown ones. 32 and 64 bits of a number compare equal.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,6 +14,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::convert::{short, to_value};
 
+/// Converts the kind of an exchange.
 pub(super) fn kind(kind: ExchangeKind) -> lapin::ExchangeKind {
     match kind {
         ExchangeKind::Fanout => lapin::ExchangeKind::Fanout,
@@ -18,6 +24,11 @@ pub(super) fn kind(kind: ExchangeKind) -> lapin::ExchangeKind {
     }
 }
 
+/// Makes the arguments of a queue; the user's own give way to a setting of the same name.
+///
+/// A setting that is not made is left out, so that a policy of the operator may set it. A classic
+/// queue has no `x-queue-type`: RabbitMQ takes none and `classic` as the same, MassTransit sends
+/// none.
 pub(super) fn arguments(queue: &Queue) -> Result<FieldTable, TransportError> {
     let mut arguments = FieldTable::default();
     for (name, value) in &queue.arguments {
@@ -66,10 +77,12 @@ pub(super) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
+/// Converts a count to the signed 64 bits that RabbitMQ reads; a larger one means no limit anyway.
 fn number(value: u64) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// Converts to whole milliseconds, as the broker counts time.
 fn millis(duration: Duration) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }

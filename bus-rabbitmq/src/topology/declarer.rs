@@ -14,6 +14,8 @@ use crate::convert::{short, to_value};
 use crate::error::{failed, is_not_found, is_present_otherwise, kind_of, words};
 
 /// Declares on a channel of its own, which is kept until a refusal closes it.
+///
+/// Kept over many declarations, it saves the two round trips of opening and closing a channel.
 pub(crate) struct Declarer<'a> {
     live: &'a Live,
     channel: Option<Channel>,
@@ -53,6 +55,7 @@ impl<'a> Declarer<'a> {
         }
     }
 
+    /// Closes the channel, so that it does not count against `channel_max` any longer.
     pub(super) async fn close(self) {
         if let Some(channel) = self.channel {
             // Nothing depends on it any more.
@@ -60,6 +63,9 @@ impl<'a> Declarer<'a> {
         }
     }
 
+    /// Declares an exchange as its presence says.
+    ///
+    /// The text of a mismatch names our settings, as the broker names only the first that differs.
     pub(super) async fn exchange(&mut self, exchange: &Exchange) -> Result<(), TransportError> {
         if exchange.presence == Presence::Existing {
             let found = self.finds_exchange(exchange).await?;
@@ -121,6 +127,7 @@ impl<'a> Declarer<'a> {
         }
     }
 
+    /// Looks for an exchange without creating it; its kind and settings are not compared.
     pub(super) async fn finds_exchange(
         &mut self,
         exchange: &Exchange,
@@ -137,6 +144,7 @@ impl<'a> Declarer<'a> {
         presence("exchange", &exchange.name, found)
     }
 
+    /// Declares a queue as its presence says.
     pub(super) async fn queue(&mut self, queue: &Queue) -> Result<(), TransportError> {
         if queue.presence == Presence::Existing {
             let found = self.finds_queue(queue).await?;
@@ -178,6 +186,7 @@ impl<'a> Declarer<'a> {
         }
     }
 
+    /// Looks for a queue without creating it; its settings are not compared.
     pub(super) async fn finds_queue(&mut self, queue: &Queue) -> Result<bool, TransportError> {
         let options = QueueDeclareOptions {
             passive: true,
@@ -191,6 +200,10 @@ impl<'a> Declarer<'a> {
         presence("queue", &queue.name, found.map(drop))
     }
 
+    /// Binds a queue or an exchange to an exchange.
+    ///
+    /// Repeating a binding changes nothing. A binding to what does not exist closes the channel
+    /// (404).
     pub(super) async fn bind(&mut self, binding: &Binding) -> Result<(), TransportError> {
         let source = short("exchange name", &binding.source)?;
         let key = short("routing key", &binding.routing_key)?;
@@ -233,12 +246,16 @@ impl<'a> Declarer<'a> {
     }
 }
 
+/// Entity that could not be declared.
 #[derive(Clone, Copy)]
 enum Entity<'a> {
     Exchange(&'a Exchange),
     Queue(&'a Queue),
 }
 
+/// Reads the answer to a passive declaration.
+///
+/// 404 means missing; 405 (another connection owns it) and 406 mean that it exists.
 fn presence(what: &str, name: &str, found: Result<(), Error>) -> Result<bool, TransportError> {
     match found {
         Ok(()) => Ok(true),
@@ -251,6 +268,7 @@ fn presence(what: &str, name: &str, found: Result<(), Error>) -> Result<bool, Tr
     }
 }
 
+/// Creates the error for an entity that only another service declares.
 fn missing(what: &str, name: &str) -> TransportError {
     TransportError::new(
         TransportErrorKind::Unroutable,
@@ -260,6 +278,9 @@ fn missing(what: &str, name: &str) -> TransportError {
     )
 }
 
+/// Creates the error for a declaration in vain.
+///
+/// Of a mismatch it names our arguments, the broker's words, and the way out.
 fn refused(what: &str, name: &str, ours: &str, advice: &str, error: Error) -> TransportError {
     let kind = kind_of(&error);
     if kind != TransportErrorKind::Mismatch {

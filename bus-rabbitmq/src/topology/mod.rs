@@ -1,4 +1,17 @@
 //! Exchanges, queues and bindings: the only place that names them to the broker.
+//!
+//! AMQP declares by assertion: `exchange.declare` and `queue.declare` create what is missing,
+//! succeed for what is there with the same settings, and close the channel for what is there with
+//! others (406, `PRECONDITION_FAILED`). So everything here may be called again at any time, and
+//! each call uses a channel of its own.
+//!
+//! | presence | missing | same settings | other settings |
+//! |---|---|---|---|
+//! | `Declare` | created | used | error `Mismatch` |
+//! | `IfMissing` | created | used | used as it is |
+//! | `Existing` | error `Unroutable` | used | used as it is |
+//!
+//! Nothing from the wire is declared: callers pass what the program itself described.
 
 mod arguments;
 mod declarer;
@@ -13,7 +26,9 @@ pub(crate) use declarer::Declarer;
 
 /// Declares everything, in order, on a channel of its own.
 ///
-/// The channel is thrown away: one refusal closes it, and nothing else may suffer.
+/// Exchanges come before queues, and bindings last, as each needs what it names. The channel is
+/// thrown away: one refusal closes it, and nothing else may suffer. What was declared before a
+/// refusal stays.
 pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
     let mut declarer = Declarer::new(live);
     declarer.declare(topology).await?;
@@ -50,7 +65,9 @@ pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), Transpor
     Ok(())
 }
 
-/// Returns whether a queue exists.
+/// Returns whether a queue exists, by a passive `queue.declare`.
+///
+/// A queue that another connection owns exists.
 pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
     let mut declarer = Declarer::new(live);
     let exists = declarer.finds_queue(&Queue::classic(name)).await?;
@@ -58,7 +75,7 @@ pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, Transp
     Ok(exists)
 }
 
-/// Returns whether an exchange exists.
+/// Returns whether an exchange exists, by a passive `exchange.declare`.
 pub(crate) async fn exchange_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
     let mut declarer = Declarer::new(live);
     let exists = declarer.finds_exchange(&Exchange::fanout(name)).await?;

@@ -1,4 +1,28 @@
-//! The order in which messages are written, as plain data without a channel.
+//! Order in which messages are written, as plain data without a channel.
+//!
+//! The task feeds it with what happens and asks it what to do; it never waits, so that every course
+//! of events can be replayed in a test.
+//!
+//! ```text
+//!             take                 next
+//!  senders ─────────► waiting ──────────────► depart ──► unconfirmed ──► confirm
+//!                        │  target not ready     ▲                          │
+//!                        ▼                       │ next_held                │ refused,
+//!                     route ───► ready ──────────┘                          │ returned
+//!                        ▲  nudge: declare, rest                            │
+//!                        └──────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! - Messages to one target are written in the order in which they were handed over; after a
+//!   refusal, what was on its way with the refused message may overtake it.
+//! - Messages to several targets are written in that order too, as long as each target can take
+//!   them and is declared within [`GRACE`].
+//! - At most `window` messages wait for their confirm, those that their senders gave up not
+//!   counted.
+//! - A route is busy for as long as a background task of it runs: one declaration or rest at a
+//!   time.
 
 mod recovery;
 
@@ -16,18 +40,20 @@ use crate::publish::route::Knowledge;
 use crate::publish::targets::Targets;
 use crate::publish::unconfirmed::Unconfirmed;
 
-/// The time for which a declaration may hold up messages handed over later.
+/// Time for which a declaration may hold up messages handed over later.
+///
+/// A declaration takes a few milliseconds, so the order across targets is kept in the usual case,
+/// and a slow one costs the others no more than this.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The first pause of a target that cannot take messages.
+/// First pause of a target that cannot take messages.
 const FIRST_REST: Duration = Duration::from_millis(100);
-/// The longest pause of such a target.
+/// Longest pause of such a target.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// The messages of one confirm channel, from their handing over to their outcome.
-///
-/// They are written in the order in which they were handed over.
+/// Messages of one confirm channel, from their handing over to their outcome.
 pub(crate) struct Schedule {
+    /// Bound of the number of messages that wait for their confirm.
     window: usize,
     /// Number of messages that were handed over.
     count: u64,
@@ -45,13 +71,13 @@ pub(crate) struct Schedule {
     background_tasks: Vec<BackgroundTask>,
 }
 
-/// A task to be done beside the writing.
+/// Task to be done beside the writing.
 pub(crate) enum BackgroundTask {
-    /// A declaration, to be answered by [`declared`](Schedule::declared).
+    /// Declaration, to be answered by [`declared`](Schedule::declared).
     Declare(RouteId, Target),
-    /// A pause, to be answered by [`rested`](Schedule::rested).
+    /// Pause, to be answered by [`rested`](Schedule::rested).
     Rest(RouteId, Backoff),
-    /// A wait until no other channel of the connection may have a suspect.
+    /// Wait until no other channel of the connection may have a suspect.
     ///
     /// To be answered by [`is_alone`](Gate::is_alone).
     Solitude,
@@ -73,10 +99,14 @@ impl Schedule {
         }
     }
 
+    /// Returns `true` if every message has its outcome.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.held == 0 && self.unconfirmed.is_empty()
     }
 
+    /// Takes a message that was handed over.
+    ///
+    /// A message that is sent again while its first write is not decided joins that one.
     pub(crate) fn take(&mut self, pending: Box<PendingPublish>) {
         if let Some(mut pending) = self.unconfirmed.rejoin(pending) {
             self.count += 1;
@@ -94,6 +124,9 @@ impl Schedule {
     }
 
     /// Takes the next message to write, if there is one that may be written.
+    ///
+    /// Held messages come first, as they were handed over before. The caller writes it and calls
+    /// [`depart`](Self::depart); a message that is taken and not written would have no outcome.
     pub(crate) fn next(&mut self) -> Option<Box<PendingPublish>> {
         while self.free() > 0 {
             if let Some(pending) = self.next_held() {
@@ -147,6 +180,7 @@ impl Schedule {
         None
     }
 
+    /// Returns `true` while a declaration holds up all other writes.
     fn is_declaring_first(&self) -> bool {
         self.first.is_some_and(|(_, end)| Instant::now() < end)
     }
@@ -170,6 +204,7 @@ impl Schedule {
         None
     }
 
+    /// Keeps a message at its route, and begins what the route needs.
     fn hold(&mut self, id: RouteId, pending: Box<PendingPublish>) {
         self.targets[id].hold(pending);
         self.held += 1;
@@ -222,6 +257,7 @@ impl Schedule {
         self.nudge(id);
     }
 
+    /// Pauses a route; its messages are held until the pause is over.
     fn rest(&mut self, id: RouteId) {
         let route = &mut self.targets[id];
         let backoff = route
@@ -253,7 +289,9 @@ impl Schedule {
         self.unconfirmed.clear(order);
     }
 
-    /// Takes a confirm.
+    /// Takes a confirm; the place of the message is free, and what it showed of its target counts.
+    ///
+    /// A refused or returned message is treated at the end of the round.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
         let acked = confirmed.acked;
         if let Some(id) = self.unconfirmed.confirm(order, confirmed) {

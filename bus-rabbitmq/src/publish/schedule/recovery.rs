@@ -1,4 +1,8 @@
 //! Loss of a channel or connection, passed deadlines, and the end of the schedule.
+//!
+//! A lost channel costs the messages on their way; knowledge of the targets stays, as the broker is
+//! the same. A lost connection costs the knowledge too: the broker may have restarted without its
+//! transient exchanges and queues, and a declaration is repeated at no harm.
 
 use std::mem;
 
@@ -97,6 +101,7 @@ impl Schedule {
         }
     }
 
+    /// Returns `true` if any message, on its way or not, is a suspect.
     fn has_suspects(&mut self) -> bool {
         let is_suspect =
             |pending: &PendingPublish| matches!(pending.standing, Standing::Suspect(_));

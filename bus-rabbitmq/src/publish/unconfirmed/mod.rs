@@ -1,4 +1,28 @@
 //! Messages that wait for their confirm, and those that the broker returned.
+//!
+//! With `mandatory`, RabbitMQ sends `basic.return` before the `basic.ack` of the same message. The
+//! client keeps returns in a list of its own, and hands the oldest one out with whatever confirm is
+//! taken next, so a return may come with the confirm of another message:
+//!
+//! ```text
+//!  broker:   return(2)  ack(1,2)
+//!  client:   confirm(1) + return(2)     confirm(2)
+//!  here:     1 undecided; 2 returned    no return: none is left in the client, so 1 is routed
+//! ```
+//!
+//! A mark in a private header names the message that a return belongs to. A message without a
+//! return is decided by one of these:
+//!
+//! - its own confirm, or one of a later round, came without a return;
+//! - nothing is on its way any more, so no return can be either.
+//!
+//! ```text
+//!  insert ──► place ──► confirm ─┬─ acked, not mandatory ────────────► Ok
+//!               │                ├─ acked, mandatory ──► undecided ──► Ok at the end of a round
+//!               │                ├─ acked, returned ─────────────────► returned()
+//!               │                └─ nacked ──────────────────────────► nacked()
+//!               └─ channel lost ─► drain(): sent again, or the cause
+//! ```
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,14 +33,15 @@ use tokio::time::Instant;
 use super::pending::{PendingPublish, PendingPublishes, RouteId, Standing};
 use crate::convert::{Confirmed, Returned};
 
-/// The messages that were on their way on a lost channel, in the order of writing.
+/// Messages that were on their way on a lost channel, in the order of writing.
 pub(crate) struct Lost {
     /// Confirmed messages that may have been returned.
     pub(crate) confirmed: PendingPublishes,
+    /// Messages that the broker may have read or not.
     pub(crate) unconfirmed: PendingPublishes,
 }
 
-/// The messages that are written and not confirmed, in the order of writing.
+/// Messages that are written and not confirmed, in the order of writing.
 ///
 /// The broker returns a message before it confirms it, and the client hands out one return with
 /// each confirm, oldest first. So a confirm without a return shows that the returns of its own
@@ -26,7 +51,7 @@ pub(crate) struct Lost {
 /// that the client has were taken.
 #[derive(Default)]
 pub(crate) struct Unconfirmed {
-    /// Number of the first place.
+    /// Number of the first place; grows without end, so that a late confirm finds no wrong place.
     first: u64,
     /// Messages in the order of writing.
     ///
@@ -50,6 +75,7 @@ pub(crate) struct Unconfirmed {
     lapsed: usize,
 }
 
+/// Confirmed message whose return may still be in the client.
 struct Undecided {
     pending: Box<PendingPublish>,
     /// `true` if its own confirm came without a return.
@@ -62,6 +88,7 @@ impl Unconfirmed {
         self.taken - self.expired
     }
 
+    /// Returns `true` if no confirm is awaited.
     pub(crate) fn is_empty(&self) -> bool {
         self.taken == 0
     }
@@ -73,6 +100,7 @@ impl Unconfirmed {
         self.first + self.places.len() as u64 - 1
     }
 
+    /// Takes a message from its place, and drops the empty places at the front.
     fn remove(&mut self, order: u64) -> Option<Box<PendingPublish>> {
         let place = usize::try_from(order.checked_sub(self.first)?).ok()?;
         let pending = self.places.get_mut(place)?.take()?;
@@ -85,6 +113,8 @@ impl Unconfirmed {
     }
 
     /// Takes a confirm; returns the route of its message.
+    ///
+    /// `None` for a place that was confirmed before, or that was drained.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) -> Option<RouteId> {
         let mut pending = self.remove(order)?;
         let route = pending.route;
@@ -135,6 +165,9 @@ impl Unconfirmed {
         self.earlier = self.undecided.len();
     }
 
+    /// Credits a return to the message with its mark.
+    ///
+    /// A mark that fits none belongs to a message that its channel's loss has ended.
     fn attribute(&mut self, returned: Returned) {
         let is_it = |pending: &PendingPublish| pending.mark == Some(returned.mark);
         if let Some(pending) = self
@@ -153,6 +186,7 @@ impl Unconfirmed {
         }
     }
 
+    /// Ends a message that was routed, or keeps a returned one to be taken.
     fn decide(&mut self, pending: Box<PendingPublish>) {
         if pending.returned.is_none() {
             pending.finish(Ok(()));
@@ -161,6 +195,9 @@ impl Unconfirmed {
         }
     }
 
+    /// Keeps a message that the broker refused for now to be taken.
+    ///
+    /// One whose sender has its outcome is dropped: nothing would be gained by another try.
     fn refuse(&mut self, mut pending: Box<PendingPublish>) {
         if !pending.is_expired() {
             pending.was_nacked = true;
