@@ -42,10 +42,10 @@
 //!   arrive twice.
 //! - A delivery is acknowledged on the channel that it came from, or not at all; then it is
 //!   delivered again.
-//! - One process's messages to one exchange or queue leave in the order of their sends. After a
+//! - Messages to one exchange or queue leave in the order in which they were handed over. After a
 //!   negative acknowledgement, those that were on their way with the refused one may overtake it.
 //! - Lost connections, channels, subscriptions and exchanges are made again, without an error for
-//!   the callers that can wait: a send waits until its deadline, a consumer until it is stopped.
+//!   callers that can wait: a send waits until its deadline, a consumer until it is stopped.
 //! - Credentials appear in no log line, error, address or `Debug` text of this crate. The client
 //!   below it writes raw frames to the log at level `trace`: keep `lapin` and `amq_protocol` above
 //!   that level in production.
@@ -54,16 +54,16 @@
 //!
 //! - Messages of several publishing tasks have no order among each other.
 //! - A transient message or queue is gone when the broker restarts.
-//! - A classic queue is no replicated one: it is away, and confirms nothing, while its node is.
+//! - A classic queue is not replicated: it confirms and delivers nothing while its node is away.
 //! - Delayed delivery is refused: RabbitMQ has none without a plugin.
 //!
 //! # Permissions
 //!
 //! The user needs `configure` on the exchanges and queues that it declares, `write` on what it
 //! publishes to and on the queues that it binds, `read` on what it consumes and on the exchanges
-//! that it binds to. Replies go through the default exchange, so `write` on `amq.default`. Where a
-//! `configure` permission is missing, what exists already is used as it is, if its presence allows
-//! that.
+//! that it binds to. Replies go through the default exchange, so they need `write` on
+//! `amq.default`. Where a `configure` permission is missing, what exists already is used as it is,
+//! if its presence allows that.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

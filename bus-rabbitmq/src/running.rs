@@ -86,7 +86,9 @@ impl Running {
         self.consuming.get_or_init(start).await
     }
 
-    /// Reports the worse state of the two links; one that was never needed is no trouble.
+    /// Reports the worse state of the two links.
+    ///
+    /// A consuming link that was never needed is no trouble.
     pub(crate) fn health(&self) -> Health {
         let consuming = self.consuming.get();
         let consuming = consuming.map_or(Health::Up, |link| link.health());

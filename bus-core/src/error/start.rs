@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::transport::TransportError;
 
 /// Error of the start of a bus.
+///
+/// What was connected is closed; what was declared stays. Another start, with a new builder, may
+/// follow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -18,6 +21,8 @@ pub enum StartError {
     #[error("the bus cannot connect: {0}")]
     Connect(#[from] TransportError),
     /// The broker did not come up within the start timeout.
+    ///
+    /// A broker that refuses is not waited for, one that is away is.
     #[error("no broker answered at {address} within {after:?}")]
     Timeout {
         /// Address that was tried.

@@ -1,6 +1,8 @@
 //! Reasons for which a message is sent.
 
 /// Reason for which a message is sent.
+///
+/// A publish that no queue takes is fine by default; a send or a reply that none takes is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Intent {

@@ -124,7 +124,9 @@ pub(super) fn parts(address: &str) -> Result<Parts<'_>, &'static str> {
     })
 }
 
-/// Decodes percent-encoding; `what` names the part in the error, which does not repeat it.
+/// Decodes percent-encoding.
+///
+/// `what` names the part in the error, which does not repeat it.
 pub(super) fn decoded(text: &str, what: &str) -> Result<String, String> {
     percent_decode_str(text)
         .decode_utf8()

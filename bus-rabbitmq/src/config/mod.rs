@@ -26,8 +26,9 @@ use address::{Parts, decoded, default_port, parts};
 
 pub(crate) use address::Host;
 
-/// Characters of a virtual host that are percent-encoded: all but letters, digits, `-`, `_`, `.`,
-/// `~`.
+/// Characters of a virtual host that are percent-encoded.
+///
+/// All but letters, digits, `-`, `_`, `.` and `~` (the unreserved ones of RFC 3986).
 const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')

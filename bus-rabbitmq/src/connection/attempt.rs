@@ -22,7 +22,9 @@ use super::socket::{Socket, SocketHandle};
 use crate::config::{Config, Host};
 use crate::error::{kind_of, words};
 
-/// Events of a connection; there is one listener only, as each event goes to one of them.
+/// Events of a connection, for its one listener.
+///
+/// The client gives each event to one of its listeners only, though it has a call for more.
 pub(crate) type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
 /// Connection whose handshake is done.

@@ -31,8 +31,9 @@ pub(crate) type Wire = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 pub(crate) struct ClientRuntime {
     tokio: Tokio,
     handle: Handle,
-    /// Handles of the tasks that the client has started; those that are done leave from time to
-    /// time.
+    /// Handles of the tasks that the client has started.
+    ///
+    /// Those of finished tasks leave from time to time.
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
 }
 

@@ -31,7 +31,9 @@ struct Said {
 }
 
 impl ForeignBytes {
-    /// Begins at the present number of changes, so that older ones are not logged for this queue.
+    /// Begins at the present number of changes.
+    ///
+    /// Older ones came to other subscriptions of the connection.
     pub(crate) fn new(queue: &str, socket: &SocketHandle) -> Self {
         Self {
             queue: queue.to_owned(),

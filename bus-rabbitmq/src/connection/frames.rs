@@ -39,8 +39,9 @@ pub(super) struct Frames {
     filled: usize,
     /// Number of gathered bytes that were handed out, once whole and inspected.
     handed_out: usize,
-    /// `true` if the gathered bytes can be handed out: the frame is whole, or the stream ended
-    /// within it.
+    /// `true` if the gathered bytes can be handed out.
+    ///
+    /// The frame is whole then, or the stream ended within it.
     is_whole: bool,
     /// `true` if the stream holds no AMQP frames.
     is_foreign: bool,
@@ -147,7 +148,7 @@ enum Kind {
     Inspected(usize),
     /// Frame whose content the client takes as bytes, or that has none.
     Passing(usize),
-    /// Anything else, such as the protocol header of a broker that speaks another version.
+    /// Anything else, such as the protocol header of a broker of another version.
     Foreign,
 }
 

@@ -84,7 +84,9 @@ impl Live {
         self.blocked.subscribe()
     }
 
-    /// Returns the reason for which the broker reads nothing from us now, if it does not.
+    /// Returns the reason for which the broker reads nothing from us now.
+    ///
+    /// `None` if it reads.
     pub(super) fn blocked_reason(&self) -> Option<String> {
         self.blocked.borrow().clone()
     }

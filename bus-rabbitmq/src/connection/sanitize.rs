@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// Walks through a short string: one byte of length, and text that AMQP wants to be UTF-8.
+    /// Walks through a short string: a byte of length, and text that is to be UTF-8.
     fn short_string(&mut self) -> Option<()> {
         let length = self.take(1)?[0];
         let text = self.take(length.into())?;

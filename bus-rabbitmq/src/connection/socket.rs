@@ -80,9 +80,10 @@ impl SocketHandle {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the frames that were changed in the last read, before the client sees their bytes.
+    /// Counts the frames that were changed in the last read.
     ///
-    /// So a delivery that was changed is always counted when it is handed out.
+    /// It is called before the client sees their bytes, so a delivery that was changed is always
+    /// counted when it is handed out.
     fn note(&self, frames: &mut Frames) {
         for channel in frames.sanitized.drain(..) {
             *self.by_channel().entry(channel).or_default() += 1;

@@ -27,7 +27,9 @@ use crate::error::words;
 /// Interval at which a connection is checked, should the client not report its end.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Lifetime from which a connection counts as a good one, also if its end could not be read.
+/// Lifetime from which a connection counts as a good one in any case.
+///
+/// One that lived for less counts as one too, unless the client could not read what came.
 const GOOD: Duration = Duration::from_secs(10);
 
 /// Reaction of a link to the first refusal.

@@ -63,7 +63,7 @@ impl AckWindow {
         }
     }
 
-    /// Settles a delivery as one that goes back; nothing happens if it is settled already.
+    /// Settles a delivery as one that goes back; nothing happens if it is settled.
     pub(crate) fn requeue(&mut self, tag: u64) {
         if self.settle(tag) {
             self.requeue.push(tag);

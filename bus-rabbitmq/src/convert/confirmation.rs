@@ -10,7 +10,9 @@ use super::values::SEQUENCE;
 /// A mandatory message that no queue took is acknowledged like any other: `basic.return` says it,
 /// and comes before the `basic.ack`.
 pub(crate) struct Confirmed {
-    /// `false` for `basic.nack`: some of its queues may have taken the message all the same.
+    /// `false` for `basic.nack`.
+    ///
+    /// Some of the message's queues may have taken it all the same.
     pub(crate) acked: bool,
     /// A returned message, not necessarily the confirmed one.
     ///

@@ -36,9 +36,13 @@ pub(crate) use confirmation::{Confirmed, Returned, confirmed};
 pub(crate) use size::{fits_frame, most_headers};
 pub(crate) use values::{MAX_DEPTH, short, to_value};
 
-/// Header of quorum queues: number of earlier deliveries, from RabbitMQ 4.3 on of failed ones.
+/// Header of quorum queues with the number of earlier deliveries.
+///
+/// From RabbitMQ 4.3 on, only those that failed count.
 const DELIVERY_COUNT: &str = "x-delivery-count";
-/// Header of quorum queues from RabbitMQ 4.3 on: number of earlier deliveries of any end.
+/// Header of quorum queues with the number of earlier deliveries of any end.
+///
+/// Written from RabbitMQ 4.3 on.
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 /// The longest time to live that RabbitMQ takes: ten years.

@@ -130,7 +130,9 @@ pub(crate) fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
     }
 }
 
-/// Reads bytes as text if they are UTF-8: AMQP's long strings say nothing about their encoding.
+/// Reads bytes as text if they are UTF-8.
+///
+/// AMQP's long strings say nothing about their encoding.
 fn text_or_bytes(bytes: &[u8]) -> HeaderValue {
     match std::str::from_utf8(bytes) {
         Ok(text) => HeaderValue::Text(text.to_owned()),

@@ -57,7 +57,7 @@ pub(crate) enum Done {
     Read(u64),
     /// Right to send messages that may make the broker close the connection.
     Alone(OwnedMutexGuard<()>),
-    /// End of a wait whose message was confirmed, or lost, before it was known to be read.
+    /// End of a wait for the reading of a message that was confirmed, or lost, first.
     Nothing,
 }
 

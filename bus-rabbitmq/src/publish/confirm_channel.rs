@@ -1,4 +1,4 @@
-//! Channel in confirm mode (`confirm.select`), and the order in which the broker reads it.
+//! Channel in confirm mode (`confirm.select`), and what the broker has read on it.
 //!
 //! Without `confirm.select` the client would report every publish as done at once, and none of them
 //! would be known to have arrived.

@@ -129,7 +129,9 @@ impl Settled {
 }
 
 impl Fate {
-    /// Returns `true` if the message may be in a queue, so that another write may be a duplicate.
+    /// Returns `true` if the message may be in a queue.
+    ///
+    /// Another write of it may make a duplicate then.
     fn may_have_arrived(self) -> bool {
         match self {
             Self::Culprit { perhaps_taken } => perhaps_taken,

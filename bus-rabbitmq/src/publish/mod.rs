@@ -60,8 +60,9 @@ use task::{Closing, Command, PublishTask};
 /// unconfirmed messages, and every sender waits for its own outcome.
 pub(crate) struct Publisher {
     inbox: mpsc::UnboundedSender<Command>,
-    /// Next mark; unique within the process, so that no return of a lost channel fits a later
-    /// message.
+    /// Next mark, unique for the publisher.
+    ///
+    /// Never used again, so no return of a lost channel fits a later message.
     marks: AtomicU64,
 }
 

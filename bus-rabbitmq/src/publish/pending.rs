@@ -106,7 +106,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Makes the arguments; fails for a name or key above 255 bytes, or too many headers.
+    /// Makes the arguments; fails for a name or key above 255 bytes, or large headers.
     ///
     /// A queue is sent to through the exchange of its name, as MassTransit does, so that the
     /// bindings of that exchange apply. An inbox has no exchange: the default exchange routes by

@@ -231,7 +231,7 @@ impl PublishTask {
         }
     }
 
-    /// Starts what the schedule asks for, and gives up the lock that it no longer needs.
+    /// Starts what the schedule asks for, and gives up a lock that it needs no longer.
     fn start_background_tasks(&mut self, background: &Background) {
         for background_task in self.schedule.background_tasks() {
             background.begin(background_task);
@@ -257,7 +257,7 @@ impl PublishTask {
         }
     }
 
-    /// Hands a message to the client; `None` if it cannot be carried on this connection.
+    /// Hands a message to the client; `None` if this connection cannot carry it.
     ///
     /// The bytes are queued at the first poll of the future, so in the order of the calls. The
     /// headers of a message travel in one frame: RabbitMQ closes the connection of a frame that is
@@ -369,7 +369,7 @@ impl PublishTask {
         Some(cause)
     }
 
-    /// Ends the messages whose deadline has passed, with the present reason for the wait.
+    /// Ends the messages whose deadline has passed, with the reason for the wait.
     fn expire(&mut self, live: Option<&Live>) {
         let blocked = live.and_then(|live| live.blocked().borrow().clone());
         let blocked = blocked.map(|reason| format!("RabbitMQ takes no messages: {reason}"));

@@ -24,7 +24,7 @@ pub(super) fn kind(kind: ExchangeKind) -> lapin::ExchangeKind {
     }
 }
 
-/// Makes the arguments of a queue; the user's own give way to a setting of the same name.
+/// Makes the arguments of a queue; a setting wins over an argument of its name.
 ///
 /// A setting that is not made is left out, so that a policy of the operator may set it. A classic
 /// queue has no `x-queue-type`: RabbitMQ takes none and `classic` as the same, MassTransit sends
@@ -77,7 +77,7 @@ pub(super) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-/// Converts a count to the signed 64 bits that RabbitMQ reads; a larger one means no limit anyway.
+/// Converts a count to the signed 64 bits that RabbitMQ reads.
 fn number(value: u64) -> AMQPValue {
     AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
 }

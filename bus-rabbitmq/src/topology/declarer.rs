@@ -127,7 +127,7 @@ impl<'a> Declarer<'a> {
         }
     }
 
-    /// Looks for an exchange without creating it; its kind and settings are not compared.
+    /// Looks for an exchange without creating it; its settings are not compared.
     pub(super) async fn finds_exchange(
         &mut self,
         exchange: &Exchange,

@@ -289,9 +289,10 @@ impl Schedule {
         self.unconfirmed.clear(order);
     }
 
-    /// Takes a confirm; the place of the message is free, and what it showed of its target counts.
+    /// Takes a confirm.
     ///
-    /// A refused or returned message is treated at the end of the round.
+    /// The place of the message is free for another one, and a target that takes messages gets more
+    /// of them. A refused or returned message is treated at the end of the round.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
         let acked = confirmed.acked;
         if let Some(id) = self.unconfirmed.confirm(order, confirmed) {

@@ -1,7 +1,7 @@
 //! Messages that wait for their confirm, and those that the broker returned.
 //!
 //! With `mandatory`, RabbitMQ sends `basic.return` before the `basic.ack` of the same message. The
-//! client keeps returns in a list of its own, and hands the oldest one out with whatever confirm is
+//! client keeps returns in a list of its own, and hands the oldest one out with the confirm that is
 //! taken next, so a return may come with the confirm of another message:
 //!
 //! ```text
@@ -51,7 +51,9 @@ pub(crate) struct Lost {
 /// that the client has were taken.
 #[derive(Default)]
 pub(crate) struct Unconfirmed {
-    /// Number of the first place; grows without end, so that a late confirm finds no wrong place.
+    /// Number of the first place.
+    ///
+    /// It grows without end, so that no late confirm finds the place of another message.
     first: u64,
     /// Messages in the order of writing.
     ///
