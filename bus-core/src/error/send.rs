@@ -41,7 +41,7 @@ pub enum SendErrorKind {
 /// use bus_core::SendError;
 /// use bus_core::error::SendErrorKind;
 ///
-/// /// Whether to keep the order and try again later.
+/// /// Returns `true` for a message to be kept and sent again.
 /// fn keep(error: &SendError) -> bool {
 ///     match error.kind() {
 ///         SendErrorKind::TimedOut => true, // It may have arrived: send it with the same message id.

@@ -7,8 +7,8 @@ use crate::transport::TransportError;
 
 /// Error of the start of a bus.
 ///
-/// What was connected is closed; what was declared stays. Another start, with a new builder, may
-/// follow.
+/// The transport is closed; declared exchanges and queues stay. Another start, with a new builder,
+/// may follow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
