@@ -11,6 +11,16 @@ use crate::transport::Health;
 /// Health of a bus.
 ///
 /// A snapshot: it does not change after it was taken. It serializes to what an operator can read.
+///
+/// ```
+/// use bus_core::observe::BusHealth;
+///
+/// /// Answers of two probes, as status codes of HTTP.
+/// fn probes(health: &BusHealth) -> (u16, u16) {
+///     let code = |is_fine| if is_fine { 200 } else { 503 };
+///     (code(health.is_live()), code(health.is_ready()))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BusHealth {
