@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::background::BackgroundService;
-use crate::bus::{Bus, refused_names, validation};
+use crate::bus::{Bus, refused_names};
 use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
 use crate::observe::{Observer, Propagator, TraceHeaders};
