@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::background::Services;
 use crate::error::{SendError, StopTimeout};
@@ -61,9 +61,6 @@ pub(crate) struct Inner {
 
 /// Time limit for the transport to end its connections.
 const DISCONNECT: Duration = Duration::from_secs(10);
-
-/// Time to end that background services have, all together, also where consumers left none.
-const SERVICES_AT_LEAST: Duration = Duration::from_secs(1);
 
 impl Bus {
     pub(crate) fn new(inner: Inner) -> Self {
@@ -239,7 +236,6 @@ impl Inner {
             .iter()
             .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
         let consumers_ended = join_all(stops).await.into_iter().all(|in_time| in_time);
-        let deadline = deadline.map(|deadline| deadline.max(Instant::now() + SERVICES_AT_LEAST));
         let services = self.background.stop(deadline).await;
         let _ = timeout(GOODBYE, self.requests.close()).await;
         if consumers_ended && services.is_empty() {
