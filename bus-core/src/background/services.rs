@@ -1,4 +1,4 @@
-//! The background services of one bus: prepared, started and stopped in their order.
+//! The background services of a bus, prepared, started and stopped in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::error::StartError;
 use crate::observe::BackgroundHealth;
 use crate::send::Sender;
 
-/// Time to end that each service has, also where those that end before it left none.
+/// Time to end that each service has, also where others left none.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Prepares services, one after the other.

@@ -181,8 +181,8 @@ impl Bus {
     /// the call; one that awaits it waits for itself, until the stop timeout cuts it off.
     ///
     /// # Errors
-    /// [`StopTimeout`] if consumers or background services were still running after the stop timeout
-    /// (default 30 s). Consumers were cancelled, and their messages are back in the queues;
+    /// [`StopTimeout`] if consumers or background services were still running after the stop
+    /// timeout (default 30 s). Consumers were cancelled, and their messages are back in the queues;
     /// background services were aborted.
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         let inner = &self.inner;
