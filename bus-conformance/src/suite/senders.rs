@@ -91,8 +91,8 @@ async fn a_sender_keeps_no_endpoint(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// What another receiver keeps is sent by nothing but `forward`, with its ids and
-/// in order.
+/// Messages that another receiver keeps are sent by `forward` alone, with their ids
+/// and in order.
 async fn what_is_kept_can_be_forwarded(stage: &dyn Stage) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let endpoint = serial(stage.name("forwarded")).consumer(seen.clone());

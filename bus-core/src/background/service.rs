@@ -10,7 +10,7 @@ use crate::error::BoxError;
 use crate::send::Sender;
 use crate::transport::Health;
 
-/// Work beside the endpoints that belongs to the bus, such as a relay or a scheduler.
+/// Work beside the endpoints that belongs to the bus: a relay, a scheduler.
 ///
 /// [`BusBuilder::background`](crate::BusBuilder::background) adds it. The bus prepares it before
 /// anything is declared, runs it before anything is consumed, and stops it after the endpoints, so

@@ -1,6 +1,7 @@
-//! The background services of one bus: prepared, started and stopped in their order.
+//! The background services of a bus, prepared, started and stopped in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,6 +10,9 @@ use super::supervisor::{Supervisor, caught};
 use crate::error::StartError;
 use crate::observe::BackgroundHealth;
 use crate::send::Sender;
+
+/// Time to end that each service has, also where others left none.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Prepares services, one after the other.
 pub(crate) async fn prepare(services: &[Arc<dyn BackgroundService>]) -> Result<(), StartError> {
@@ -43,10 +47,12 @@ impl Services {
 
     /// Stops the services, the last one first, as it may need those before it.
     ///
-    /// Returns the names of those that did not end before the deadline and were aborted.
+    /// Returns the names of those that did not end before the deadline and were aborted. One that
+    /// is stuck costs the others no more than the time up to the deadline.
     pub(crate) async fn stop(&self, deadline: Option<Instant>) -> Vec<String> {
         let mut late = Vec::new();
         for service in self.0.iter().rev() {
+            let deadline = deadline.map(|deadline| deadline.max(Instant::now() + AT_LEAST));
             if !service.stop(deadline).await {
                 late.push(service.name().to_owned());
             }

@@ -72,12 +72,11 @@ impl Supervisor {
     /// Past it, the service is aborted.
     pub(super) async fn stop(&self, deadline: Option<Instant>) -> bool {
         self.stop.send_replace(true);
-        let in_time = match deadline {
-            Some(deadline) => timeout_at(deadline, self.alive.closed()).await.is_ok(),
-            None => {
-                self.alive.closed().await;
-                true
-            }
+        let in_time = if let Some(deadline) = deadline {
+            timeout_at(deadline, self.alive.closed()).await.is_ok()
+        } else {
+            self.alive.closed().await;
+            true
         };
         if !in_time {
             self.task.abort();

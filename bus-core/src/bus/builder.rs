@@ -260,11 +260,11 @@ impl BusBuilder {
         self
     }
 
-    /// Sets the time that [`Bus::shutdown`] waits for consumers and background services.
+    /// Sets the time that [`Bus::shutdown`] waits for what runs.
     ///
     /// Default: 30 s. Past it, consumers are cancelled, and their messages go back to the queues.
-    /// Background services have what the consumers have left of it, a second at least, and are
-    /// aborted then.
+    /// Background services have what the consumers have left of it, a second each at least, and
+    /// are aborted then.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::background::Services;
 use crate::error::{SendError, StopTimeout};
@@ -62,9 +62,6 @@ pub(crate) struct Inner {
 
 /// Time limit for the transport to end its connections.
 const DISCONNECT: Duration = Duration::from_secs(10);
-
-/// Time to end that background services have, all together, also where consumers left none.
-const SERVICES_AT_LEAST: Duration = Duration::from_secs(1);
 
 impl Bus {
     pub(crate) fn new(inner: Inner) -> Self {
@@ -218,8 +215,8 @@ impl Bus {
     /// the call; one that awaits it waits for itself, until the stop timeout cuts it off.
     ///
     /// # Errors
-    /// [`StopTimeout`] if consumers or background services were still running after the stop timeout
-    /// (default 30 s). Consumers were cancelled, and their messages are back in the queues;
+    /// [`StopTimeout`] if consumers or background services were still running after the stop
+    /// timeout (default 30 s). Consumers were cancelled, and their messages are back in the queues;
     /// background services were aborted.
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         let inner = &self.inner;
@@ -273,7 +270,6 @@ impl Inner {
             .iter()
             .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
         let consumers_ended = join_all(stops).await.into_iter().all(|in_time| in_time);
-        let deadline = deadline.map(|deadline| deadline.max(Instant::now() + SERVICES_AT_LEAST));
         let services = self.background.stop(deadline).await;
         let _ = timeout(GOODBYE, self.requests.close()).await;
         if consumers_ended && services.is_empty() {

@@ -49,8 +49,8 @@ impl BusBuilder {
 
     /// Connects, declares the topology of all endpoints, and disconnects.
     ///
-    /// Consumes nothing, and prepares no background service. Includes the error and skipped queues, which a running bus declares with
-    /// the first message that needs them.
+    /// Consumes nothing, and prepares no background service. Includes the error and skipped queues,
+    /// which a running bus declares with the first message that needs them.
     ///
     /// # Errors
     /// As [`start`](Self::start).

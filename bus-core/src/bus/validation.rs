@@ -31,16 +31,17 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
 
 /// Returns all mistakes in the background services of a bus.
 pub(crate) fn background_mistakes(services: &[Arc<dyn BackgroundService>]) -> Vec<String> {
+    let mut mistakes = Vec::new();
     let mut names = HashSet::new();
-    let names_again = services
-        .iter()
-        .map(|service| service.name())
-        .filter(|name| !names.insert(*name));
-    names_again
-        .map(|name| {
-            format!("background service `{name}` is there twice; give one of them another name")
-        })
-        .collect()
+    for service in services {
+        let name = service.name();
+        if !names.insert(name) {
+            mistakes.push(format!(
+                "background service `{name}` is there twice; give one of them another name"
+            ));
+        }
+    }
+    mistakes
 }
 
 pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>) -> Vec<String> {

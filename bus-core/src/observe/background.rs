@@ -32,7 +32,9 @@ pub enum BackgroundState {
     ///
     /// So it is for the first 30 s after a failure, too.
     Degraded,
-    /// Does not do its work: it has failed and will be run again, or reports itself down.
+    /// Does not do its work.
+    ///
+    /// It has failed and waits to be run again, or reports itself down.
     Down,
     /// Returned before the stop: its work is done, and it is not run again.
     Done,

@@ -50,7 +50,7 @@ impl BusHealth {
         }
     }
 
-    /// Returns `true` if the transport, all endpoints and all background services are well.
+    /// Returns `true` if the transport, endpoints and background services are well.
     ///
     /// A paused endpoint is well: it does as it was asked. So is a background service that has done
     /// its work.
@@ -89,7 +89,9 @@ impl BusHealth {
         self.endpoints.iter().find(|one| one.name == name)
     }
 
-    /// The health of one background service, by name; `None` if the bus has no such service.
+    /// The health of one background service, by name.
+    ///
+    /// `None` if the bus has no such service.
     pub fn background_service(&self, name: &str) -> Option<&BackgroundHealth> {
         self.background.iter().find(|one| one.name == name)
     }
