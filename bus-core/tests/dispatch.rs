@@ -1,5 +1,7 @@
 //! Several messages handed over at once.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::{Arc, Mutex};
 
 use bus_core::error::SendErrorKind;
@@ -53,6 +55,6 @@ async fn messages_are_handed_over_at_once_and_in_order() {
     let outcomes = Arc::clone(&together).dispatch_all(messages).await;
     let numbers: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
     assert_eq!(*together.taken.lock().unwrap(), numbers);
-    let refused = outcomes.iter().map(|outcome| outcome.is_err());
+    let refused = outcomes.iter().map(Result::is_err);
     assert!(refused.eq((0..MANY).map(|number| number == 1)));
 }

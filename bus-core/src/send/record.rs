@@ -307,6 +307,7 @@ mod time {
 
     use super::{DateTime, Deserialize, Serialize, SystemTime};
 
+    #[allow(clippy::ref_option)] // serde's signature
     pub(super) fn serialize<S: Serializer>(
         time: &Option<SystemTime>,
         serializer: S,
