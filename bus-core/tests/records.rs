@@ -1,5 +1,7 @@
 //! Messages that a store keeps: nothing is lost, and what cannot be read says why.
 
+#![allow(clippy::unwrap_used)]
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;

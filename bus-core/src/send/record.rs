@@ -198,7 +198,8 @@ impl SealedMessage {
     /// Reads a message that was stored; `topology` finds one by its fingerprint.
     ///
     /// A message that has expired meanwhile has a time to live of zero: the broker drops it unless
-    /// a consumer takes it at once. One that is due already is delivered at once.
+    /// a consumer takes it at once. One that is due already is delivered at once. The envelope is
+    /// read from the body, for observers; it lacks what the format does not carry.
     ///
     /// # Errors
     /// A [`RecordError`] that names the member: a higher version, a content type that no codec
@@ -306,6 +307,7 @@ mod time {
 
     use super::{DateTime, Deserialize, Serialize, SystemTime};
 
+    #[allow(clippy::ref_option)] // serde's signature
     pub(super) fn serialize<S: Serializer>(
         time: &Option<SystemTime>,
         serializer: S,
