@@ -74,7 +74,7 @@ impl PublishTarget {
     }
 }
 
-/// Returns the name with the lifetime of the program, so that a message only borrows it.
+/// Returns the name with the lifetime of the program, for messages to borrow.
 fn interned(name: String) -> &'static str {
     static ALL: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
     let mut all = ALL.write().unwrap_or_else(PoisonError::into_inner);

@@ -89,7 +89,7 @@ pub enum ExchangeKind {
 /// A router of messages to queues and other exchanges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
-    /// Name; at most 255 bytes.
+    /// Name, within the rules of the transport.
     pub name: String,
     /// Routing rule.
     pub kind: ExchangeKind,
