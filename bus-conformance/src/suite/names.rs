@@ -214,7 +214,7 @@ async fn a_type_that_cannot_be_named_is_refused_at_the_call(stage: &dyn Stage) -
     Ok(())
 }
 
-/// A generic name that its arguments make too long is a mistake, or refused at the call.
+/// A generic name that its arguments make too long is a mistake, or refused.
 async fn the_arguments_of_a_generic_name_count(stage: &dyn Stage) -> Outcome {
     let consumer = Recorder::<Of<Of<Of<Event>>>>::new();
     let endpoint = serial(stage.name("generic")).consumer(consumer);
