@@ -15,7 +15,7 @@ use super::rigged::{Rig, Rigged};
 /// The longest name, in characters.
 const LONGEST: usize = 80;
 
-/// Names as other brokers have them: no `:`, 80 characters, and replies without an exchange.
+/// Names without `:` and of at most 80 characters, and replies without an exchange.
 ///
 /// It refuses other names wherever the bus uses one.
 #[derive(Debug, Default)]

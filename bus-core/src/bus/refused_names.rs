@@ -58,7 +58,7 @@ fn of_endpoint(
     own.chain(of_types).collect()
 }
 
-/// Returns the types to whose exchanges an endpoint binds, or publishes when it fails.
+/// Returns the types whose exchanges an endpoint binds, and those of its faults.
 fn types(endpoint: &Endpoint) -> impl Iterator<Item = &MessageType> {
     let subscribed = endpoint
         .contracts()

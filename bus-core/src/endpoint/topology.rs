@@ -53,7 +53,7 @@ impl EndpointTopology {
                 .filter(|(id, _)| !endpoint.unsubscribed.contains(id))
             {
                 for name in std::iter::once(&contract.message_type).chain(&contract.aliases) {
-                    main.merge(subscribed(endpoint, type_id, topologies.exchange_of(name)));
+                    main.merge(subscribed(endpoint, type_id, &topologies.exchange_of(name)));
                 }
             }
         }
@@ -110,7 +110,7 @@ fn kept(name: String, of: &Queue) -> Topology {
 }
 
 /// Builds an exchange, and its bindings to the endpoint's own.
-fn subscribed(endpoint: &Endpoint, type_id: TypeId, exchange: Exchange) -> Topology {
+fn subscribed(endpoint: &Endpoint, type_id: TypeId, exchange: &Exchange) -> Topology {
     let bound = || Binding::new(exchange.name.clone(), Node::Exchange(endpoint.name.clone()));
     let mut bindings: Vec<_> = endpoint
         .subscriptions

@@ -122,8 +122,8 @@ impl MessageType {
     /// Returns the name of the type's exchange, as MassTransit spells it for RabbitMQ.
     ///
     /// A [transport](crate::transport::Transport::entity_name) may spell it otherwise. Nested types
-    /// are joined by `-`, arguments written as `--A::B--`; an argument's namespace is left out where
-    /// it is the same as that of the type around it.
+    /// are joined by `-`, arguments written as `--A::B--`; an argument's namespace is left out
+    /// where it is the same as that of the type around it.
     pub fn entity_name(&self) -> String {
         let mut text = String::new();
         self.write_entity(&mut text, None);

@@ -30,16 +30,16 @@ impl Published {
     pub(super) fn get_or_make(
         &self,
         type_id: TypeId,
-        make: impl FnOnce() -> Result<PublishTarget, SendError>,
+        new: impl FnOnce() -> Result<PublishTarget, SendError>,
     ) -> Result<PublishTarget, SendError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&type_id) {
             return Ok(known.clone());
         }
         drop(known);
-        let made = make()?;
+        let target = new()?;
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(all.entry(type_id).or_insert(made).clone())
+        Ok(all.entry(type_id).or_insert(target).clone())
     }
 }
 
@@ -74,7 +74,7 @@ impl PublishTarget {
     }
 }
 
-/// Returns the name with the lifetime of the program, so that a message only borrows it.
+/// Returns the name with the lifetime of the program, for messages to borrow.
 fn interned(name: String) -> &'static str {
     static ALL: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
     let mut all = ALL.write().unwrap_or_else(PoisonError::into_inner);

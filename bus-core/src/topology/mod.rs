@@ -94,7 +94,7 @@ pub enum ExchangeKind {
 /// A router of messages to queues and other exchanges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// Name; at most 255 bytes.
+    /// Name, within the rules of the transport.
     pub name: String,
     /// Routing rule.
     pub kind: ExchangeKind,

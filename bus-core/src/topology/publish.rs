@@ -186,12 +186,11 @@ impl PublishTopologies {
     pub(crate) fn publisher(&self, message_type: &MessageType, bases: &[MessageType]) -> Topology {
         let exchange = self.exchange_of(message_type);
         let all_keys = all_keys(exchange.kind);
-        let source = exchange.name.clone();
-        let mut topology = declared(exchange);
+        let mut topology = declared(&exchange);
         for base in bases {
             let base = self.exchange_of(base);
-            let to_base = Binding::new(&source, Node::Exchange(base.name.clone()));
-            topology.merge(declared(base));
+            let to_base = Binding::new(&exchange.name, Node::Exchange(base.name.clone()));
+            topology.merge(declared(&base));
             topology.bindings.push(to_base.routing_key(all_keys));
         }
         topology
@@ -205,7 +204,7 @@ impl fmt::Debug for PublishTopologies {
 }
 
 /// Returns the entities that publishers and consumers of a type both declare.
-pub(crate) fn declared(exchange: Exchange) -> Topology {
+pub(crate) fn declared(exchange: &Exchange) -> Topology {
     let alternate = exchange.alternate.iter().map(Exchange::fanout);
     Topology {
         exchanges: alternate.chain([exchange.clone()]).collect(),

@@ -79,7 +79,7 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // the broker's own flags
 pub struct Queue {
-    /// Name; at most 255 bytes.
+    /// Name, within the rules of the transport.
     pub name: String,
     /// Kind of storage.
     pub kind: QueueKind,

@@ -17,7 +17,7 @@ pub struct QueueSubscription {
 }
 
 impl Topology {
-    /// Returns the queues that get messages of each exchange, with the filter between them.
+    /// Returns the queues that get messages of each exchange, with a filter.
     ///
     /// For a transport without bindings from exchange to exchange: it declares these instead. There
     /// is one entry for each exchange and queue between which a message can pass, however many ways

@@ -175,7 +175,8 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// Asked for every name that the bus may declare: queues of endpoints with their error and
     /// skipped queues, exchanges of types and of their faults, and those that a setting names.
-    /// Default: 1 to 255 bytes of letters, digits, `-`, `_`, `.` and `:`, not beginning with `amq.`.
+    /// Default: 1 to 255 bytes of letters, digits, `-`, `_`, `.` and `:`, not beginning with
+    /// `amq.`.
     ///
     /// # Errors
     /// [`InvalidName`] with the rule. At the start it is a configuration mistake that names the

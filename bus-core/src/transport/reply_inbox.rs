@@ -33,7 +33,7 @@ pub struct ReplyInbox {
 }
 
 impl ReplyInbox {
-    /// Creates the inbox of MassTransit on RabbitMQ: an exclusive queue behind an exchange.
+    /// Creates MassTransit's inbox: an exclusive queue behind an exchange.
     ///
     /// The queue is deleted with the connection of its process, the exchange with the queue.
     pub fn exclusive(name: &str) -> Self {
