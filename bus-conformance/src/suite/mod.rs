@@ -34,3 +34,4 @@ pub mod stopping;
 pub mod taps;
 pub mod times;
 pub mod unanswered;
+pub mod units_of_work;

@@ -7,6 +7,7 @@ mod outcome;
 mod recorder;
 mod rigged;
 pub(crate) mod scene;
+pub(crate) mod units;
 mod wait;
 mod wire;
 
