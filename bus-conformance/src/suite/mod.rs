@@ -23,6 +23,7 @@ pub mod propagation;
 pub mod publishing;
 pub mod queues;
 pub mod refusals;
+pub mod repeats;
 pub mod requests;
 pub mod retrying;
 pub mod routing;

@@ -6,6 +6,7 @@ pub(crate) mod deduplicate;
 mod flush;
 pub(crate) mod next;
 mod once;
+mod repeats;
 mod replies;
 pub(crate) mod retry;
 mod retry_step;

@@ -15,7 +15,9 @@ use crate::transport::backoff::exponential;
 /// concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
 ///
 /// Permanent errors, panics and messages that cannot be decoded are never retried, nor is a
-/// consumer that could not send because the broker is away: its message goes back to the queue.
+/// consumer that could not send because the broker is away: its message goes back to the queue. A
+/// message whose consumer says that something is away, or that it met a conflict, is consumed again
+/// without being counted; see [`FailureKind`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -152,8 +154,10 @@ impl Retry {
 
     pub(super) fn allows(&self, error: &ConsumeError) -> bool {
         // A broker that is away is no failed attempt: the message goes back to its queue.
-        let retryable = matches!(error.kind(), FailureKind::Failed | FailureKind::TimedOut)
-            && !error.is_broker_away();
+        let retryable = matches!(
+            error.kind(),
+            FailureKind::Failed | FailureKind::TimedOut | FailureKind::Conflict
+        ) && !error.is_broker_away();
         retryable && self.filters.iter().all(|filter| filter(error))
     }
 
@@ -272,6 +276,12 @@ mod tests {
                 .allows(&ConsumeError::from("other"))
         );
         assert!(!Retry::immediate(1).allows(&ConsumeError::permanent("no")));
+    }
+
+    #[test]
+    fn what_is_away_is_no_failed_attempt() {
+        assert!(!Retry::immediate(1).allows(&ConsumeError::unavailable("away")));
+        assert!(Retry::immediate(1).allows(&ConsumeError::conflict("again")));
     }
 
     #[test]

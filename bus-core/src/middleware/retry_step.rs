@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::attempt::attempt;
+use super::repeats::Repeats;
 use super::{Middleware, Next, Retry};
 use crate::consume::ConsumeContext;
 use crate::error::{ConsumeError, ConsumeResult, Shown};
@@ -19,29 +20,56 @@ pub(crate) struct RetryStep {
 #[async_trait]
 impl Middleware for RetryStep {
     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
-        let mut error = match attempt(&ctx, 1, self.outbox, &next).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        for (wait, number) in self.retry.waits().zip(2..) {
-            // An outbox refuses at the call what could else be refused at the flush only, outside
-            // of retry.
-            let has_outbox = self.outbox || next.unit_of_work().is_some();
-            if !self.retry.allows(&error) || has_outbox && error.is_refused_send() {
-                break;
+        match attempt(&ctx, 1, self.outbox, &next).await {
+            Ok(()) => Ok(()),
+            // In a future of its own, so that the way of a message that succeeds stays small.
+            Err(error) => Box::pin(self.try_again(&ctx, &next, error)).await,
+        }
+    }
+}
+
+impl RetryStep {
+    /// Runs the attempts after the first one, until one succeeds or all have failed.
+    async fn try_again(
+        &self,
+        ctx: &ConsumeContext,
+        next: &Next,
+        mut error: ConsumeError,
+    ) -> ConsumeResult {
+        let mut repeats = Repeats::new(ctx.received());
+        let mut retries = self.retry.waits().zip(2..);
+        let mut number = 1;
+        loop {
+            if !repeats.wait(&error).await? {
+                let retry = retries.next().filter(|_| self.allows(&error, next));
+                let Some((wait, retried)) = retry else {
+                    return Err(error);
+                };
+                number = retried;
+                log_retry(ctx, number, wait, &error);
+                pause(ctx, wait).await?;
+                repeats.begin_attempt();
             }
-            log_retry(&ctx, number, wait, &error);
-            tokio::select! {
-                biased;
-                () = ctx.cancelled() => return Err(ConsumeError::cancelled()),
-                () = tokio::time::sleep(wait) => {}
-            }
-            error = match attempt(&ctx, number, self.outbox, &next).await {
+            error = match attempt(ctx, number, self.outbox, next).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
         }
-        Err(error)
+    }
+
+    fn allows(&self, error: &ConsumeError, next: &Next) -> bool {
+        // An outbox refuses at the call what could else be refused at the flush only, outside of
+        // retry.
+        let has_outbox = self.outbox || next.unit_of_work().is_some();
+        self.retry.allows(error) && !(has_outbox && error.is_refused_send())
+    }
+}
+
+async fn pause(ctx: &ConsumeContext, wait: Duration) -> ConsumeResult {
+    tokio::select! {
+        biased;
+        () = ctx.cancelled() => Err(ConsumeError::cancelled()),
+        () = tokio::time::sleep(wait) => Ok(()),
     }
 }
 

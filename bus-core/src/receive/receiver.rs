@@ -60,6 +60,11 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Returns `true` if something was away that the message needs.
+fn is_no_failure(error: &ConsumeError) -> bool {
+    error.kind() == FailureKind::Unavailable || error.is_broker_away()
+}
+
 /// Outcome of a delivery.
 enum Outcome {
     Done {
@@ -177,7 +182,7 @@ impl Receiver {
                 self.give_back(received, error).await
             }
             Outcome::Failed { error, .. }
-                if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
+                if is_no_failure(error) && self.guarantee == Guarantee::AtLeastOnce =>
             {
                 self.give_back(received, error).await
             }
@@ -299,12 +304,15 @@ impl Receiver {
     fn is_cut_short(&self, error: &ConsumeError) -> bool {
         match error.kind() {
             FailureKind::Cancelled => true,
-            FailureKind::Failed | FailureKind::TimedOut => *self.endpoint.cancelled.borrow(),
+            FailureKind::Failed
+            | FailureKind::TimedOut
+            | FailureKind::Unavailable
+            | FailureKind::Conflict => *self.endpoint.cancelled.borrow(),
             FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
         }
     }
 
-    /// Gives back a message whose consumer met an absent broker, or lost its claim.
+    /// Gives back a message that failed for no reason of its own.
     ///
     /// That is no failed attempt: the message goes back and is consumed again, not in a hot loop,
     /// and not before the broker is there: queues count what goes back.
