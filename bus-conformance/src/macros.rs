@@ -14,7 +14,7 @@ macro_rules! conformance {
             bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
             panics propagation publishing queues refusals repeats requests retrying routing sending
-            sent_ids shutdown skipping stopping taps times unanswered units_of_work
+            sent_ids settling shutdown skipping stopping taps times unanswered units_of_work
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

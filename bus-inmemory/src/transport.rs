@@ -20,6 +20,7 @@ use crate::listener::MemoryListener;
 const CLAIMED: Capabilities = Capabilities::of(&[
     Capability::AlternateExchanges,
     Capability::ConsumerPriorities,
+    Capability::DeferredRedelivery,
     Capability::DelayedDelivery,
     Capability::ExclusiveConsumers,
     Capability::HeadersExchanges,

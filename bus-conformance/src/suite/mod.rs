@@ -29,6 +29,7 @@ pub mod retrying;
 pub mod routing;
 pub mod sending;
 pub mod sent_ids;
+pub mod settling;
 pub mod shutdown;
 pub mod skipping;
 pub mod stopping;

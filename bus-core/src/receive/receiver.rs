@@ -126,7 +126,7 @@ impl Receiver {
         let receipt = match self.guarantee {
             Guarantee::AtLeastOnce => Some(receipt),
             Guarantee::AtMostOnce => {
-                if !receipt.acknowledge().await {
+                if receipt.acknowledge().await.is_err() {
                     return;
                 }
                 None

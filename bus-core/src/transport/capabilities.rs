@@ -10,6 +10,8 @@ pub enum Capability {
     AlternateExchanges,
     /// Priorities of consumers: consumers with a higher one are served first.
     ConsumerPriorities,
+    /// Redelivery after a time: [`Settlement::Defer`](super::Settlement::Defer).
+    DeferredRedelivery,
     /// Delivery after [`Outgoing::delay`](super::Outgoing::delay).
     DelayedDelivery,
     /// Consumers that share their queue with no other.
@@ -41,6 +43,7 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Self::AlternateExchanges => "alternate exchanges",
             Self::ConsumerPriorities => "priorities of consumers",
+            Self::DeferredRedelivery => "deferred redelivery",
             Self::DelayedDelivery => "delayed delivery",
             Self::ExclusiveConsumers => "exclusive consumers",
             Self::HeadersExchanges => "headers exchanges",
@@ -58,9 +61,10 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::AlternateExchanges,
         Self::ConsumerPriorities,
+        Self::DeferredRedelivery,
         Self::DelayedDelivery,
         Self::ExclusiveConsumers,
         Self::HeadersExchanges,

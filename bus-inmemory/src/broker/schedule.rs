@@ -9,7 +9,7 @@ use bus_core::transport::TransportError;
 use tokio::time::Instant;
 
 use super::disorder::Held;
-use super::message::{Message, Name};
+use super::message::{Entry, Message, Name};
 use super::queue::Queue;
 use crate::broker::errors;
 
@@ -26,6 +26,8 @@ pub(super) enum Job {
     Deliver(Arc<Message>),
     /// Puts a message into its queue that was held so that others overtake it.
     Release(Held),
+    /// Gives a message back to its queue that was deferred.
+    Return(Name, Entry),
     /// Looks for expired messages; there are none if they were consumed meanwhile.
     Expire(Name),
     /// Deletes a queue, unless it was used meanwhile.
@@ -58,6 +60,12 @@ impl Schedule {
             self.add(due, Job::Deliver(message));
         }
         Ok(())
+    }
+
+    /// Keeps a deferred message until it comes again.
+    pub(super) fn return_at(&mut self, due: Instant, queue: Name, entry: Entry) {
+        self.delayed += 1;
+        self.add(due, Job::Return(queue, entry));
     }
 
     /// Keeps a message until others had time to overtake it.
@@ -111,7 +119,7 @@ impl Schedule {
             return None;
         }
         let timed = self.jobs.pop()?;
-        if let Job::Deliver(_) = timed.job {
+        if let Job::Deliver(_) | Job::Return(..) = timed.job {
             self.delayed -= 1;
         }
         Some(timed)
