@@ -169,6 +169,11 @@ impl ConsumeError {
         self.kind == FailureKind::Failed && caught(is_refused).unwrap_or(false)
     }
 
+    /// Returns `true` if something was away: no fault of the message.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.kind == FailureKind::Unavailable || self.is_broker_away()
+    }
+
     /// Returns `true` if the broker could not be reached: no fault of the message.
     pub(crate) fn is_broker_away(&self) -> bool {
         let is_away = || self.find().is_some_and(SendError::is_broker_away);

@@ -84,7 +84,7 @@ impl<'a> Repeats<'a> {
                 absence.trouble.because(reason);
                 absence
             }
-            None => self.absence.insert(Absence::begin(received, reason)),
+            None => self.absence.insert(Absence::begin(received, &reason)),
         };
         if Instant::now() >= absence.until {
             return false;
@@ -99,9 +99,9 @@ impl<'a> Repeats<'a> {
 }
 
 impl Absence {
-    fn begin(received: &ReceiveContext, reason: String) -> Self {
+    fn begin(received: &ReceiveContext, reason: &str) -> Self {
         let endpoint = &received.endpoint;
-        let trouble = endpoint.troubles.note(WAITING, reason.clone());
+        let trouble = endpoint.troubles.note(WAITING, reason.to_owned());
         if trouble.is_first() {
             tracing::warn!(endpoint = %endpoint.name, reason, "messages wait for what their consumers need");
         }

@@ -37,15 +37,15 @@ impl RetryStep {
         mut error: ConsumeError,
     ) -> ConsumeResult {
         let mut repeats = Repeats::new(ctx.received());
-        let mut retries = self.retry.waits().zip(2..);
+        let mut left = self.retry.waits().zip(2..);
         let mut number = 1;
         loop {
             if !repeats.wait(&error).await? {
-                let retry = retries.next().filter(|_| self.allows(&error, next));
-                let Some((wait, retried)) = retry else {
+                let retry = left.next().filter(|_| self.allows(&error, next));
+                let Some((wait, following)) = retry else {
                     return Err(error);
                 };
-                number = retried;
+                number = following;
                 log_retry(ctx, number, wait, &error);
                 pause(ctx, wait).await?;
                 repeats.begin_attempt();

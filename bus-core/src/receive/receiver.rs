@@ -60,11 +60,6 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Returns `true` if something was away that the message needs.
-fn is_no_failure(error: &ConsumeError) -> bool {
-    error.kind() == FailureKind::Unavailable || error.is_broker_away()
-}
-
 /// Outcome of a delivery.
 enum Outcome {
     Done {
@@ -182,7 +177,7 @@ impl Receiver {
                 self.give_back(received, error).await
             }
             Outcome::Failed { error, .. }
-                if is_no_failure(error) && self.guarantee == Guarantee::AtLeastOnce =>
+                if error.is_unavailable() && self.guarantee == Guarantee::AtLeastOnce =>
             {
                 self.give_back(received, error).await
             }
