@@ -12,7 +12,8 @@ pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
 /// Maximal number of errors in a followed chain of sources.
 const MAX_CAUSES: usize = 100;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error, on the heap.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Error of a consumer or a middleware.
 ///
@@ -40,7 +41,13 @@ pub struct ConsumeError {
 
 /// Kind of a [`ConsumeError`].
 ///
-/// It decides whether the message is retried, goes to the error queue, or goes back to its queue.
+/// It decides what becomes of the message:
+///
+/// | kind | retried | then |
+/// |---|---|---|
+/// | [`Failed`](Self::Failed), [`TimedOut`](Self::TimedOut) | as the policy says | error queue, fault |
+/// | [`Permanent`](Self::Permanent), [`Panicked`](Self::Panicked) | no | error queue, fault |
+/// | [`ClaimLost`](Self::ClaimLost), [`Cancelled`](Self::Cancelled) | no | back to its queue |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -137,7 +144,16 @@ impl ConsumeError {
 
     /// The first error of type `E` in the error and its sources.
     ///
-    /// `None` if there is none of this type.
+    /// `None` if there is none of this type. It makes a retry depend on the cause:
+    ///
+    /// ```
+    /// use std::io;
+    /// use bus_core::ConsumeError;
+    ///
+    /// let error = ConsumeError::from(io::Error::from(io::ErrorKind::TimedOut));
+    /// let is_slow = error.find::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
+    /// assert!(is_slow);
+    /// ```
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|error| error.downcast_ref())
     }
@@ -151,6 +167,7 @@ impl ConsumeError {
     }
 
     /// The texts of the error and its sources, outermost first.
+    ///
     /// An error that panics in `source` ends them; one that panics in `Display` gets a placeholder.
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
         let first: &(dyn Error + 'static) = &*self.cause;
@@ -161,6 +178,7 @@ impl ConsumeError {
     }
 
     /// Returns `true` if a message that the consumer sent was refused for good.
+    ///
     /// Another attempt would send it again.
     pub(crate) fn is_refused_send(&self) -> bool {
         let is_refused =
@@ -175,6 +193,8 @@ impl ConsumeError {
     }
 
     /// Returns `true` if the broker could not be reached: no fault of the message.
+    ///
+    /// It is not retried, and its delivery goes back to its queue instead of to the error queue.
     pub(crate) fn is_broker_away(&self) -> bool {
         let is_away = || self.find().is_some_and(SendError::is_broker_away);
         self.kind == FailureKind::Failed && caught(is_away).unwrap_or(false)

@@ -17,7 +17,7 @@ impl State {
         }
         while let Some(Timed { due, job, .. }) = self.schedule.pop_due(now) {
             match job {
-                Job::Deliver(message) => self.publish_due(&message),
+                Job::Deliver(message, _) => self.publish_due(&message),
                 Job::Release(held) => self.release(held),
                 Job::Return(queue, entry) => {
                     self.change(&queue, |queue, flow| queue.take_back(entry, flow));

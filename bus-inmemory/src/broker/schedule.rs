@@ -3,9 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bus_core::transport::TransportError;
+use bus_core::transport::{ScheduleToken, TransportError};
 use tokio::time::Instant;
 
 use super::disorder::Held;
@@ -23,7 +22,7 @@ pub(crate) struct Schedule {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Deliver(Arc<Message>),
+    Deliver(Arc<Message>, Option<ScheduleToken>),
     /// Puts a message into its queue that was held so that others overtake it.
     Release(Held),
     /// Gives a message back to its queue that was deferred.
@@ -42,23 +41,21 @@ pub(super) struct Timed {
 }
 
 impl Schedule {
-    /// Keeps a message until its delay is over.
+    /// Keeps a message until it is due, or cancelled by its token.
     ///
     /// # Errors
     /// Fails without a tokio runtime, as nothing would ever deliver the message.
-    pub(crate) fn deliver_after(
+    pub(crate) fn deliver_at(
         &mut self,
-        delay: Duration,
+        due: Instant,
         message: Arc<Message>,
+        token: Option<ScheduleToken>,
     ) -> Result<(), TransportError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(errors::no_runtime());
         }
-        // A delay beyond the calendar is kept, and never comes.
         self.delayed += 1;
-        if let Some(due) = Instant::now().checked_add(delay) {
-            self.add(due, Job::Deliver(message));
-        }
+        self.add(due, Job::Deliver(message, token));
         Ok(())
     }
 
@@ -66,6 +63,16 @@ impl Schedule {
     pub(super) fn return_at(&mut self, due: Instant, queue: Name, entry: Entry) {
         self.delayed += 1;
         self.add(due, Job::Return(queue, entry));
+    }
+
+    /// Removes the messages with the token; returns `true` if there was one.
+    pub(crate) fn cancel(&mut self, token: ScheduleToken) -> bool {
+        let before = self.jobs.len();
+        self.jobs
+            .retain(|timed| !matches!(timed.job, Job::Deliver(_, Some(of)) if of == token));
+        let cancelled = before - self.jobs.len();
+        self.delayed -= cancelled;
+        cancelled > 0
     }
 
     /// Keeps a message until others had time to overtake it.
@@ -119,7 +126,7 @@ impl Schedule {
             return None;
         }
         let timed = self.jobs.pop()?;
-        if let Job::Deliver(_) | Job::Return(..) = timed.job {
+        if let Job::Deliver(..) | Job::Return(..) = timed.job {
             self.delayed -= 1;
         }
         Some(timed)

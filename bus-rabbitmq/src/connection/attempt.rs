@@ -1,4 +1,13 @@
 //! One attempt to connect, which leaves nothing behind when it fails.
+//!
+//! The client starts a thread and several tasks before the handshake, and ends them only for a
+//! connection that came to be. So the socket is opened outside of it, and all that it starts runs
+//! on a [`ClientRuntime`] of its own:
+//!
+//! ```text
+//!  lookup ─► TCP ─► TLS ─► [ client: AMQP header ─► start-ok ─► tune-ok ─► open-ok ]
+//!  └────── dial ────────┘    └── a failure in here: shut the socket, end the tasks ──┘
+//! ```
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +22,9 @@ use super::socket::{Socket, SocketHandle};
 use crate::config::{Config, Host};
 use crate::error::{kind_of, words};
 
+/// Events of a connection, for its one listener.
+///
+/// The client gives each event to one of its listeners only, though it has a call for more.
 pub(crate) type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
 /// Connection whose handshake is done.
@@ -23,6 +35,10 @@ pub(crate) struct Connected {
 }
 
 /// Connects to one host within the configured time.
+///
+/// The error names host, virtual host and user, and no password. Its kind says whether another
+/// attempt can help: `Unreachable` for what may pass, `AccessRefused` for a refused login, virtual
+/// host or certificate, `Protocol` for a peer that is no broker.
 pub(crate) async fn connect(
     config: &Config,
     host: &Host,
@@ -50,6 +66,7 @@ pub(crate) async fn connect(
     }
 }
 
+/// Failed attempt, before host, virtual host and user are named.
 struct Failure {
     kind: TransportErrorKind,
     text: String,
@@ -73,6 +90,11 @@ impl From<lapin::Error> for Failure {
     }
 }
 
+/// Opens the socket and runs the handshake on it.
+///
+/// RabbitMQ answers a wrong password with `connection.close` 403 only to clients that announce the
+/// capability `authentication_failure_close`, which the client does; to others it closes the
+/// socket.
 async fn attempt(config: &Config, host: &Host, role: &str) -> Result<Connected, Failure> {
     let wire = dial(config, host).await?;
     let (socket, handle) = Socket::new(wire);
@@ -105,9 +127,10 @@ async fn attempt(config: &Config, host: &Host, role: &str) -> Result<Connected, 
     })
 }
 
-/// Opens the socket outside of the client.
+/// Opens the socket outside of the client, encrypted where the address says so.
 ///
-/// The client would leave tasks behind for each socket that is refused.
+/// The client would leave tasks behind for each socket that is refused. All addresses of the name
+/// are tried in turn.
 async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
     let failed = |error: std::io::Error| Failure::from(lapin::Error::from(error));
     let addresses = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
@@ -138,11 +161,15 @@ async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
 }
 
 /// Returns `true` if the peer answered a TLS handshake with something else.
+///
+/// The TLS library has no kind for that, so its words are read.
 fn is_plain(error: &std::io::Error) -> bool {
     error.to_string().contains("InvalidContentType")
 }
 
 /// Ends what the client has begun for an attempt that fails, or is dropped.
+///
+/// An attempt is dropped when its time is up, or when its link is closed.
 struct Cleanup {
     socket: Arc<SocketHandle>,
     runtime: ClientRuntime,
@@ -150,6 +177,7 @@ struct Cleanup {
 }
 
 impl Cleanup {
+    /// Leaves everything as it is, since the attempt succeeded.
     fn cancel(mut self) {
         self.is_needed = false;
     }
