@@ -14,8 +14,8 @@ macro_rules! conformance {
             background bad_input blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
             names observing outbox outbox_order panics propagation publishing queues refusals
-            requests retrying routing scheduling senders sending sent_ids shutdown skipping
-            stopping taps times unanswered
+            repeats requests retrying routing scheduling senders sending sent_ids settling shutdown
+            skipping stopping taps times unanswered units_of_work
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

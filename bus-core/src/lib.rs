@@ -71,7 +71,8 @@
 //! - A message may come twice: after a crash, a lost connection, or a confirm that was lost.
 //!   Exactly once is an effect of idempotent consumers, never a delivery.
 //! - Order is that of the queue at a concurrency of 1 only.
-//! - The outbox is in memory: it knows nothing of database transactions.
+//! - The outbox is in memory. What a transaction of a database has committed stays when the message
+//!   comes again, unless its [unit of work](consume::UnitOfWork) recognizes it.
 //!
 //! | feature | brings | default |
 //! |---|---|---|

@@ -22,6 +22,7 @@ const CLAIMED: Capabilities = Capabilities::of(&[
     Capability::AlternateExchanges,
     Capability::CancelScheduled,
     Capability::ConsumerPriorities,
+    Capability::DeferredRedelivery,
     Capability::DelayedDelivery,
     Capability::ExclusiveConsumers,
     Capability::HeadersExchanges,

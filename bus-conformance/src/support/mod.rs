@@ -9,6 +9,7 @@ mod renamed;
 mod rigged;
 pub(crate) mod scene;
 pub(crate) mod scripted;
+pub(crate) mod units;
 mod wait;
 mod wire;
 

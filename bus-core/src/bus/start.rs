@@ -10,7 +10,7 @@ use super::stop::Stop;
 use super::{refused_names, requirements};
 use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
-use crate::consume::EndpointContext;
+use crate::consume::{EndpointContext, Registration};
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
 use crate::error::{Mistakes, StartError};
 use crate::middleware::{
@@ -221,7 +221,7 @@ impl BusBuilder {
         let receiver = Receiver {
             crash_guard: CrashGuard::new(max_deliveries),
             endpoint: context,
-            chain: chain(policy, endpoint.guarantee),
+            chain: chain(policy, endpoint.guarantee, &endpoint.registrations),
             consumers: Consumers::new(&endpoint.registrations),
             topology,
             guarantee: endpoint.guarantee,
@@ -267,7 +267,7 @@ struct Shared {
 }
 
 /// Builds the middleware chain, in an order independent of the order of calls.
-fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
+fn chain(policy: Policy, guarantee: Guarantee, consumers: &[Registration]) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);
     let mut chain = policy.middleware;
@@ -276,7 +276,7 @@ fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
     if let Some(idempotency) = &idempotency {
         chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
     }
-    if outbox {
+    if outbox || consumers.iter().any(Registration::has_unit_of_work) {
         chain.push(Arc::new(Flush { keep_replies }));
         chain.extend(idempotency.map(|claims| Arc::new(ConfirmClaim(claims)) as _));
     }

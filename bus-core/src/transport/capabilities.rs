@@ -12,6 +12,8 @@ pub enum Capability {
     CancelScheduled,
     /// Priorities of consumers: consumers with a higher one are served first.
     ConsumerPriorities,
+    /// Redelivery after a time: [`Settlement::Defer`](super::Settlement::Defer).
+    DeferredRedelivery,
     /// Delivery after [`Outgoing::deliver_at`](super::Outgoing::deliver_at).
     DelayedDelivery,
     /// Consumers that share their queue with no other.
@@ -44,6 +46,7 @@ impl fmt::Display for Capability {
             Self::AlternateExchanges => "alternate exchanges",
             Self::CancelScheduled => "cancelling of scheduled messages",
             Self::ConsumerPriorities => "priorities of consumers",
+            Self::DeferredRedelivery => "deferred redelivery",
             Self::DelayedDelivery => "delayed delivery",
             Self::ExclusiveConsumers => "exclusive consumers",
             Self::HeadersExchanges => "headers exchanges",
@@ -61,10 +64,11 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::AlternateExchanges,
         Self::CancelScheduled,
         Self::ConsumerPriorities,
+        Self::DeferredRedelivery,
         Self::DelayedDelivery,
         Self::ExclusiveConsumers,
         Self::HeadersExchanges,

@@ -24,7 +24,7 @@ pub(crate) use address::Address;
 pub use address::InvalidAddress;
 pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability};
-pub use delivery::{Acker, Delivery, Receipt, Settlement};
+pub use delivery::{Acker, Delivery, Receipt, Settlement, Tag};
 pub use error::{TransportError, TransportErrorKind};
 pub use message::{Incoming, Original, Outgoing, Target};
 pub use name::InvalidName;

@@ -8,7 +8,7 @@ use bus_core::transport::{ScheduleToken, TransportError};
 use tokio::time::Instant;
 
 use super::disorder::Held;
-use super::message::{Message, Name};
+use super::message::{Entry, Message, Name};
 use super::queue::Queue;
 use crate::broker::errors;
 
@@ -25,6 +25,8 @@ pub(super) enum Job {
     Deliver(Arc<Message>, Option<ScheduleToken>),
     /// Puts a message into its queue that was held so that others overtake it.
     Release(Held),
+    /// Gives a message back to its queue that was deferred.
+    Return(Name, Entry),
     /// Looks for expired messages; there are none if they were consumed meanwhile.
     Expire(Name),
     /// Deletes a queue, unless it was used meanwhile.
@@ -55,6 +57,12 @@ impl Schedule {
         self.delayed += 1;
         self.add(due, Job::Deliver(message, token));
         Ok(())
+    }
+
+    /// Keeps a deferred message until it comes again.
+    pub(super) fn return_at(&mut self, due: Instant, queue: Name, entry: Entry) {
+        self.delayed += 1;
+        self.add(due, Job::Return(queue, entry));
     }
 
     /// Removes the messages with the token; returns `true` if there was one.
@@ -118,7 +126,7 @@ impl Schedule {
             return None;
         }
         let timed = self.jobs.pop()?;
-        if let Job::Deliver(..) = timed.job {
+        if let Job::Deliver(..) | Job::Return(..) = timed.job {
             self.delayed -= 1;
         }
         Some(timed)
