@@ -123,9 +123,11 @@ async fn a_conflict_without_end_is_a_failure(stage: &dyn Stage) -> Outcome {
 async fn a_commit_may_run_into_another(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("conflicting");
     let (seen, first) = (Recorder::<Place>::new(), Arc::new(AtomicBool::new(true)));
-    let units = Units::new().committing(move |sent| match first.swap(false, Ordering::SeqCst) {
-        true => Err(conflict()),
-        false => Ok(sent),
+    let units = Units::new().committing(move |sent| {
+        if first.swap(false, Ordering::SeqCst) {
+            return Err(conflict());
+        }
+        Ok(sent)
     });
     let endpoint = Endpoint::new(&queue).consumer(units.around(seen.clone()));
     let bus = stage.start(endpoint).await?;

@@ -231,10 +231,10 @@ async fn nothing_leaves_before_the_commit(stage: &dyn Stage) -> Outcome {
         let units = Units::new().behind(&gate);
         let sent = Sent::start(stage, |endpoint| {
             let endpoint = endpoint.consumer(units.around(publisher(|_| Ok(()))));
-            match outbox {
-                true => endpoint,
-                false => endpoint.policy(Policy::new().without_outbox()),
+            if outbox {
+                return endpoint;
             }
+            endpoint.policy(Policy::new().without_outbox())
         })
         .await?;
         place(&sent.bus, &sent.queue, 1).await?;
