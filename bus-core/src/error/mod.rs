@@ -4,6 +4,7 @@
 
 pub(crate) mod consume;
 pub(crate) mod fault;
+pub(crate) mod limit;
 pub(crate) mod panics;
 pub(crate) mod send;
 pub(crate) mod start;
@@ -13,6 +14,7 @@ pub use consume::FailureKind;
 pub(crate) use consume::{ConsumeError, ConsumeResult};
 pub(crate) use fault::Fault;
 pub use fault::{ExceptionInfo, ReceiveFault};
+pub use limit::LimitError;
 pub(crate) use panics::Shown;
 pub(crate) use send::SendError;
 pub use send::SendErrorKind;

@@ -83,6 +83,9 @@ pub struct EndpointHealth {
     pub since: SystemTime,
     /// Reason for the state; `None` if the endpoint is running.
     pub reason: Option<String>,
+    /// Instant at which a paused endpoint resumes by itself; `None` if it does not.
+    #[serde(serialize_with = "optional_text")]
+    pub until: Option<SystemTime>,
 }
 
 /// State of an endpoint.
@@ -129,6 +132,15 @@ fn text<S: Serializer>(instant: &SystemTime, serializer: S) -> Result<S::Ok, S::
     DateTime(*instant).serialize(serializer)
 }
 
+// The shape is serde's.
+#[allow(clippy::ref_option)]
+fn optional_text<S: Serializer>(
+    instant: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    instant.map(DateTime).serialize(serializer)
+}
+
 /// The worse of two, with the texts of both if they are equally bad.
 pub(crate) fn worse(one: Health, other: Health) -> Health {
     let join = |one, other| format!("{one}; {other}");
@@ -152,6 +164,7 @@ mod tests {
             state,
             since: SystemTime::UNIX_EPOCH,
             reason: None,
+            until: None,
         }
     }
 
@@ -201,7 +214,8 @@ mod tests {
         let expected = json!({
             "transport": {"state": "degraded", "reason": "blocked"},
             "endpoints": [
-                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null}
+                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null,
+                 "until": null}
             ],
             "is_stopped": false
         });

@@ -1,17 +1,18 @@
 //! Consumption of a queue, across losses of connection, channel and queue.
 
 mod ack_window;
+mod deliveries;
 mod redeliveries;
 mod settler;
 mod stream;
 mod subscription;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bus_core::transport::{
-    Backoff, Delivery, Health, Incoming, ListenSpec, Listener, TransportError,
+    Backoff, Delivery, Health, Incoming, ListenSpec, Listener, TransportError, TransportErrorKind,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,6 +41,8 @@ struct Shared {
     link: Arc<Link>,
     config: Arc<Config>,
     spec: ListenSpec,
+    /// Prefetch as it was set last.
+    prefetch: AtomicU16,
     state: watch::Sender<State>,
     /// Position in the stream; `None` for other queues.
     bookmark: Mutex<Option<Bookmark>>,
@@ -79,6 +82,7 @@ impl QueueListener {
             redeliveries: Redeliveries::of(&spec),
             is_first: AtomicBool::new(true),
             trouble: Mutex::default(),
+            prefetch: AtomicU16::new(spec.prefetch),
             spec,
             state: sender,
         });
@@ -182,6 +186,22 @@ impl Listener for QueueListener {
         }
     }
 
+    async fn set_prefetch(&self, count: u16) -> Result<(), TransportError> {
+        let shared = &self.shared;
+        if let Some(reason) = subscription::fixed_prefetch(&shared.spec) {
+            return Err(TransportError::new(TransportErrorKind::Unsupported, reason));
+        }
+        shared.prefetch.store(count, Ordering::SeqCst);
+        let State::On(subscription) = self.state.borrow().clone() else {
+            return Ok(());
+        };
+        let shared = Arc::clone(shared);
+        // Halfway the queue would stay without its consumer, if the caller stopped waiting.
+        let set = tokio::spawn(async move { shared.apply_prefetch(&subscription).await });
+        let _ = set.await;
+        Ok(())
+    }
+
     async fn stop(&self) {
         if let Some(subscription) = self.end() {
             subscription.stop().await;
@@ -240,7 +260,7 @@ impl Shared {
                 if declare {
                     topology::declare(&live, &self.spec.topology).await?;
                 }
-                Subscription::open(Arc::clone(&live), &self.spec, begin).await
+                Subscription::open(Arc::clone(&live), &self.spec(), begin).await
             };
             match live.ask(subscribed).await {
                 Ok(subscription) => {
@@ -270,6 +290,19 @@ impl Shared {
             drop(now);
             self.link.health_changed();
         }
+    }
+
+    /// Settings of a subscription that is made now.
+    fn spec(&self) -> ListenSpec {
+        ListenSpec {
+            prefetch: self.prefetch.load(Ordering::SeqCst),
+            ..self.spec.clone()
+        }
+    }
+
+    /// Gives a subscription the prefetch that was set last.
+    async fn apply_prefetch(&self, subscription: &Subscription) {
+        subscription.set_prefetch(&self.spec()).await;
     }
 
     /// Position at which to begin in a stream.
@@ -330,6 +363,8 @@ async fn keep(shared: Arc<Shared>, mut subscription: Arc<Subscription>) {
     let mut backoff = shared.config.backoff();
     loop {
         let since = Instant::now();
+        // It may have been set while the subscription was made.
+        shared.apply_prefetch(&subscription).await;
         shared.keep_bound(&subscription).await;
         if !shared.go_on(State::Waiting) {
             return;

@@ -1,7 +1,7 @@
 //! Settlements of one channel's deliveries, on their way to the broker.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,9 @@ pub(crate) struct Settler {
     channel: Channel,
     state: Mutex<SettlerState>,
     wake: Notify,
-    prefetch: u16,
+    /// Prefetch of the channel; locked by what sets it for the broker.
+    qos: tokio::sync::Mutex<u16>,
+    enough: AtomicUsize,
     gone: AtomicBool,
     stopping: AtomicBool,
     ended: Arc<watch::Sender<bool>>,
@@ -72,7 +74,8 @@ impl Settler {
                 stream: is_stream.then(StreamPosition::default),
             }),
             wake: Notify::new(),
-            prefetch,
+            qos: tokio::sync::Mutex::new(prefetch),
+            enough: AtomicUsize::new(enough(prefetch)),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             ended: Arc::clone(ended),
@@ -114,7 +117,15 @@ impl Settler {
 
     /// Number of settlements that are sent without waiting for more.
     fn enough(&self) -> usize {
-        usize::from(self.prefetch / 4).max(1)
+        self.enough.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nothing else sets the prefetch of the channel, and keeps others from it.
+    pub(crate) async fn qos(&self) -> Qos<'_> {
+        Qos {
+            prefetch: self.qos.lock().await,
+            enough: &self.enough,
+        }
     }
 
     fn is_gone(&self) -> bool {
@@ -191,8 +202,9 @@ impl Settler {
     /// It answers no acknowledgement, but it answers a question that is asked after it: here for
     /// the setting that it has already.
     async fn synchronize(&self) -> Result<(), lapin::Error> {
+        let prefetch = self.qos.lock().await;
         let options = BasicQosOptions { global: false };
-        self.channel.basic_qos(self.prefetch, options).await
+        self.channel.basic_qos(*prefetch, options).await
     }
 
     /// Waits until the broker knows of everything settled so far.
@@ -211,6 +223,28 @@ impl Settler {
         self.wake.notify_one();
         written.await.unwrap_or(false)
     }
+}
+
+/// The right to set the prefetch of a channel.
+pub(crate) struct Qos<'a> {
+    prefetch: tokio::sync::MutexGuard<'a, u16>,
+    enough: &'a AtomicUsize,
+}
+
+impl Qos<'_> {
+    pub(crate) fn prefetch(&self) -> u16 {
+        *self.prefetch
+    }
+
+    /// Notes the prefetch that the channel gets.
+    pub(crate) fn note(&mut self, prefetch: u16) {
+        *self.prefetch = prefetch;
+        self.enough.store(enough(prefetch), Ordering::Relaxed);
+    }
+}
+
+fn enough(prefetch: u16) -> usize {
+    usize::from(prefetch / 4).max(1)
 }
 
 #[async_trait]
