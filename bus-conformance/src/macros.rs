@@ -12,8 +12,8 @@ macro_rules! conformance {
     ($transport:ident, $stage:expr) => {
         $crate::conformance! { @ $transport, $stage;
             bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
-            faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
-            panics propagation publishing queues refusals requests retrying routing sending
+            faults health foreign_replies idempotency inheritance instances limits observing outbox outbox_order
+            panics partitions pauses propagation publishing queues refusals requests retrying routing sending
             sent_ids shutdown skipping stopping taps times unanswered
         }
     };
