@@ -68,7 +68,8 @@
 //!
 //! - A message may come twice: after a crash, a lost connection, or a confirm that was lost.
 //!   Exactly once is an effect of idempotent consumers, never a delivery.
-//! - Order is that of the queue at a concurrency of 1 only.
+//! - Order is that of the queue at a concurrency of 1 only, or within the keys of
+//!   [`Policy::partition`].
 //! - The outbox is in memory: it knows nothing of database transactions.
 //!
 //! | feature | brings | default |

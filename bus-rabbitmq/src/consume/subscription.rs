@@ -261,3 +261,37 @@ fn arguments(spec: &ListenSpec, begin: Option<Begin>) -> FieldTable {
     }
     arguments
 }
+
+#[cfg(test)]
+mod tests {
+    use bus_core::topology::{Queue, Topology};
+
+    use super::*;
+
+    fn spec(queue: Queue) -> ListenSpec {
+        let mut topology = Topology::default();
+        let name = queue.name.clone();
+        topology.queues.push(queue);
+        ListenSpec {
+            queue: name,
+            topology: Arc::new(topology),
+            prefetch: 1,
+            priority: None,
+            exclusive: false,
+            stream_offset: None,
+        }
+    }
+
+    #[test]
+    fn queues_that_bear_no_gap_have_a_fixed_prefetch() {
+        let mut auto_delete = Queue::classic("orders");
+        auto_delete.auto_delete = true;
+        for fixed in [auto_delete, Queue::stream("orders")] {
+            let reason = fixed_prefetch(&spec(fixed)).unwrap_or_default();
+            assert!(reason.contains("`orders`"), "{reason}");
+        }
+        for queue in [Queue::classic("orders"), Queue::temporary("orders")] {
+            assert_eq!(fixed_prefetch(&spec(queue)), None);
+        }
+    }
+}
