@@ -8,8 +8,9 @@ use crate::support::contracts::Place;
 use crate::support::scene::{in_order, places, serial};
 use crate::support::{Gate, Outcome, Recorder, numbers, with};
 
-/// A consumer that records its messages, and lets those below `count` wait at one gate, the others
-/// at the next.
+/// A consumer that records its messages, and lets them wait at a gate.
+///
+/// Those below `count` wait at the first, the others at the next.
 fn waits(seen: &Recorder<Place>, count: u32, gates: [&Gate; 2]) -> impl Consumer<Place> + use<> {
     let gates = gates.map(Gate::clone);
     seen.then(move |ctx: ConsumeContext<Place>| {
@@ -32,8 +33,9 @@ fn handle(bus: &Bus, queue: &str) -> Outcome<EndpointHandle> {
     Ok(bus.endpoint(queue).ok_or("the endpoint is there")?)
 }
 
-/// More messages run as soon as the concurrency is raised, also on an endpoint that handled one at
-/// a time.
+/// More messages run as soon as the concurrency is raised.
+///
+/// Also on an endpoint that handled one at a time.
 async fn a_higher_concurrency_holds_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("raised");
     let gate = Gate::closed();
@@ -54,7 +56,7 @@ async fn a_higher_concurrency_holds_at_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// With a lower concurrency no message begins before enough of those that run have ended.
+/// With a lower concurrency no message begins before enough have ended.
 async fn a_lower_concurrency_lets_those_that_run_end(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("lowered");
     let (seen, first, rest) = (Recorder::new(), Gate::closed(), Gate::closed());
@@ -110,7 +112,7 @@ async fn limits_that_cannot_work_are_refused(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// More messages are handed out as soon as the prefetch is raised, each of them once.
+/// More messages are handed out as soon as the prefetch is raised, each once.
 async fn a_higher_prefetch_holds_at_once(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("raised");
     let (seen, gate) = (Recorder::new(), Gate::closed());
@@ -137,7 +139,9 @@ async fn a_higher_prefetch_holds_at_once(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// Waits until fewer messages wait: what was handed out may count with the new prefetch, or not.
+/// Waits until fewer messages wait.
+///
+/// Those that were handed out may count with the new prefetch, or not.
 async fn eventually_below(stage: &dyn Stage, queue: &str, count: u32) {
     crate::support::eventually("more are handed out", || async {
         stage.depth(queue).await.is_some_and(|depth| depth < count)
@@ -145,7 +149,7 @@ async fn eventually_below(stage: &dyn Stage, queue: &str, count: u32) {
     .await;
 }
 
-/// With a lower prefetch, what was handed out is handled, and no more is handed out than it says.
+/// With a lower prefetch, no more is handed out next than it says.
 async fn a_lower_prefetch_holds_for_what_is_handed_out_next(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("lowered");
     let (seen, first, rest) = (Recorder::new(), Gate::closed(), Gate::closed());
@@ -169,7 +173,7 @@ async fn a_lower_prefetch_holds_for_what_is_handed_out_next(stage: &dyn Stage) -
     Ok(())
 }
 
-/// A change of the prefetch changes nothing about the order, and brings no message back.
+/// A change of the prefetch keeps the order, and brings no message back.
 async fn the_order_outlives_changes_of_the_prefetch(stage: &dyn Stage) -> Outcome {
     const COUNT: u32 = 200;
     let queue = stage.name("ordered");

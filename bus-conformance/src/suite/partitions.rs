@@ -240,7 +240,7 @@ async fn a_key_that_panics_fails_its_message(stage: &dyn Stage) -> Outcome {
     scene.stop().await
 }
 
-/// Messages that wait for their key go back when the endpoint pauses, and come in order again.
+/// Messages that wait for their key go back on a pause, and come in order again.
 async fn those_that_wait_go_back_on_a_pause(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let (seen, gate) = (Recorder::new(), Gate::closed());

@@ -36,7 +36,7 @@ async fn until_paused(endpoint: &EndpointHandle) {
     .await;
 }
 
-/// A consumer pauses its own endpoint without waiting for itself: no other message begins.
+/// A consumer pauses its own endpoint: no other message begins.
 async fn a_consumer_pauses_its_own_endpoint(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let seen = Recorder::new();
@@ -63,7 +63,7 @@ async fn a_consumer_pauses_its_own_endpoint(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// What was handed out and has not begun goes back, while what runs goes on.
+/// Messages that were handed out and have not begun go back; those that run go on.
 async fn what_has_not_begun_goes_back(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("pausing");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
@@ -182,7 +182,7 @@ async fn a_control_outlives_its_bus(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// An endpoint that starts paused has its queue, and takes messages once it is resumed.
+/// An endpoint that starts paused has its queue, and takes messages when resumed.
 async fn an_endpoint_may_start_paused(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("sleeping");
     let seen = Recorder::<Place>::new();

@@ -36,7 +36,7 @@ impl EndpointHandle {
         }
     }
 
-    /// Returns the control of the endpoint that never waits, also while its consumers run.
+    /// Returns the control of the endpoint, whose calls never wait.
     ///
     /// It has a pause that ends after a time.
     pub fn control(&self) -> EndpointControl {
@@ -81,9 +81,9 @@ impl EndpointHandle {
     /// Pauses the endpoint, and waits until its running consumers are done.
     ///
     /// It takes no more messages; they stay in the queue meanwhile, and those that were handed out
-    /// and have not begun go back to it. The pause lasts until [`resume`](Self::resume). The queue of a temporary
-    /// endpoint is deleted after a minute without consumers, and messages that arrive after that
-    /// are lost.
+    /// and have not begun go back to it. The pause lasts until [`resume`](Self::resume). The queue
+    /// of a temporary endpoint is deleted after a minute without consumers, and messages that
+    /// arrive after that are lost.
     ///
     /// A caller that stops waiting changes nothing: the endpoint is paused, and running consumers
     /// finish. A consumer that awaits the pause of its own endpoint waits for itself; it has

@@ -53,7 +53,7 @@ pub(crate) struct Limits {
     pub(crate) prefetch: u16,
 }
 
-/// What an endpoint was asked to do.
+/// Wish of those who control an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     Run,

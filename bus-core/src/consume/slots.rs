@@ -22,7 +22,7 @@ pub(crate) struct Slots {
     prefetch: AtomicUsize,
     /// Slots that are free; who waits for one goes before new deliveries.
     free: Semaphore,
-    /// Slots that are held beyond the limit; they go with the deliveries that hold them.
+    /// Slots held beyond the limit, which end with their deliveries.
     surplus: Mutex<usize>,
     lanes: Vec<Lane>,
     is_leaving: AtomicBool,
@@ -137,7 +137,7 @@ impl Slots {
 
     /// Number of deliveries that a lane may have beside those that only wait.
     ///
-    /// Where messages have keys, one that waits for its key must not keep others from being pulled.
+    /// A message that waits for its key must not keep others from being pulled.
     fn share(&self, lane: usize) -> usize {
         let all = if self.partitions.is_some() && !self.is_ordered() {
             self.prefetch.load(Ordering::SeqCst)
@@ -160,7 +160,7 @@ impl Slots {
 
     /// Takes a slot for a delivery that a lane has pulled, if there is one already.
     ///
-    /// Where messages have keys, there is none before [`Slot::begin`].
+    /// There is none before [`Slot::begin`] where messages have keys.
     pub(crate) fn take(self: &Arc<Self>, lane: usize) -> Slot {
         self.lanes[lane].busy.fetch_add(1, Ordering::SeqCst);
         let is_held = self.partitions.is_none() && self.try_take();

@@ -12,7 +12,7 @@ pub enum LimitError {
     /// A prefetch of 0, which brokers read as unlimited.
     #[error("a prefetch of 0 is unlimited for the broker; use at least 1")]
     ZeroPrefetch,
-    /// A prefetch below the concurrency: the broker hands out no more than that at once.
+    /// A prefetch below the concurrency, which it would limit.
     #[error(
         "a prefetch of {prefetch} is below the concurrency of {concurrency}; set a higher prefetch first, or a lower concurrency"
     )]

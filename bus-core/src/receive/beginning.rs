@@ -20,7 +20,9 @@ impl Receiver {
         if arrival.is_some() {
             let key = || self.partition_keys.iter().find_map(|key| key.of(ctx));
             let key = panics::caught(key).map_err(|panic| ConsumeError::panicked(&panic))?;
-            key.into_iter().for_each(|key| slot.join(key));
+            if let Some(key) = key {
+                slot.join(key);
+            }
             drop(arrival);
         }
         match self.guarantee {

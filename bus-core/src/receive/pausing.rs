@@ -1,4 +1,4 @@
-//! What an endpoint is asked to do while it runs: to pause, and to resume after a time.
+//! Pauses of an endpoint that are asked for while it runs, and their end.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -10,22 +10,22 @@ use crate::observe::{EndpointChange, EndpointHealth, EndpointState, Observers};
 
 /// A state of an endpoint, and the reason for it.
 pub(super) struct State {
-    state: EndpointState,
+    kind: EndpointState,
     reason: Option<String>,
     until: Option<SystemTime>,
 }
 
 impl State {
-    pub(super) fn new(state: EndpointState, reason: Option<String>) -> Self {
+    pub(super) fn new(kind: EndpointState, reason: Option<String>) -> Self {
         Self {
-            state,
+            kind,
             reason,
             until: None,
         }
     }
 
-    pub(super) fn because(state: EndpointState, reason: &str) -> Self {
-        Self::new(state, Some(reason.to_owned()))
+    pub(super) fn because(kind: EndpointState, reason: &str) -> Self {
+        Self::new(kind, Some(reason.to_owned()))
     }
 
     /// The state while what runs ends.
@@ -37,10 +37,10 @@ impl State {
         Self::of_pause(EndpointState::Paused, pause, "it is paused")
     }
 
-    fn of_pause(state: EndpointState, pause: &Pause, without_name: &str) -> Self {
+    fn of_pause(kind: EndpointState, pause: &Pause, without_name: &str) -> Self {
         let by = pause.by().map(|by| format!("paused by {by}"));
         Self {
-            state,
+            kind,
             reason: Some(by.unwrap_or_else(|| without_name.to_owned())),
             until: pause.until(),
         }
@@ -75,7 +75,7 @@ impl Status {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = known.state;
         State {
-            state: known.state,
+            kind: known.state,
             reason: known.reason,
             until: known.until,
         } = read();

@@ -246,8 +246,8 @@ pub trait Listener: Send + Sync + fmt::Debug {
     ///
     /// Cancel-safe, and may be called from several tasks at once, each delivery going to one of
     /// them: it is taken by the poll that returns it, so that deliveries are taken in order, and a
-    /// call that is dropped leaves it to the others. The transport restores a lost connection: `next` waits meanwhile. An error is only a
-    /// report; pulling goes on.
+    /// call that is dropped leaves it to the others. The transport restores a lost connection:
+    /// `next` waits meanwhile. An error is only a report; pulling goes on.
     async fn next(&self) -> Option<Result<Delivery, TransportError>>;
 
     /// Waits until the subscription is in place, also after a loss.

@@ -22,7 +22,9 @@ pub(super) struct Deliveries {
 struct Consumers {
     /// Consumers that were cancelled, oldest first.
     former: VecDeque<Consumer>,
-    /// Clones of the present consumer that no caller of `next` holds; all share its buffer.
+    /// Clones of the present consumer that no caller of `next` holds.
+    ///
+    /// All share its buffer.
     present: Vec<Consumer>,
     /// Number of the present consumer.
     number: u64,
@@ -48,7 +50,9 @@ impl Deliveries {
         }
     }
 
-    /// Waits for the next delivery; `None` when the broker sends nothing more. Cancel-safe.
+    /// Waits for the next delivery; `None` when the broker sends nothing more.
+    ///
+    /// Cancel-safe.
     pub(super) async fn next(&self) -> Option<Delivery> {
         let mut turns = self.turn.subscribe();
         loop {
@@ -81,7 +85,7 @@ impl Deliveries {
         self.borrow().consumer().tag()
     }
 
-    /// Notes that the present consumer is being cancelled, and that another one will follow.
+    /// Notes that the present consumer is cancelled and another one follows.
     pub(super) fn expect_another(&self) {
         self.turn.send_modify(|turn| turn.is_over = true);
     }

@@ -137,7 +137,7 @@ impl Settler {
         self.enough.load(Ordering::Relaxed)
     }
 
-    /// Waits until nothing else sets the prefetch of the channel, and keeps others from it.
+    /// Waits for the right to set the prefetch of the channel.
     pub(crate) async fn qos(&self) -> Qos<'_> {
         Qos {
             prefetch: self.qos.lock().await,

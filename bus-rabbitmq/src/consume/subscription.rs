@@ -230,7 +230,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Returns the reason for which a queue cannot be subscribed anew while it is consumed.
+/// Returns the reason for which a queue cannot be subscribed anew, if any.
 pub(super) fn fixed_prefetch(spec: &ListenSpec) -> Option<String> {
     let name = &spec.queue;
     let mut queues = spec.topology.queues.iter();
