@@ -223,7 +223,7 @@ fn psql(program: &Path, url: &str, text: &str) -> Command {
         .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
         .args(["--set=ON_ERROR_STOP=1", "--command", text, "--dbname"])
         .arg(url)
-        .env("PGCONNECT_TIMEOUT", "5");
+        .env("PGCONNECT_TIMEOUT", "30");
     command
 }
 

@@ -214,7 +214,7 @@ impl ServerProcess {
 
     async fn signal_family(&self, signal: &str) {
         let mut command = Command::new("sh");
-        let script = format!("{FAMILY}\nserver=$2\nkill -s \"$1\" $(family)");
+        let script = format!("{FAMILY}\nserver=$2\nkill -s \"$1\" $(family) || :");
         command.args(["-c", &script, "sh", signal, &self.pid()]);
         self.run(command).await;
     }
