@@ -57,7 +57,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `tls` | addresses `rediss://`, with rustls and the roots of the system |
+//! | `tls` | addresses `rediss://`, with rustls; authorities of the system, or those of `ca_file` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -67,6 +67,8 @@ mod inspection;
 mod replies;
 mod scripts;
 mod store;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use error::{RedisStoreError, RedisStoreErrorKind};
 pub use store::RedisIdempotencyStore;

@@ -44,14 +44,16 @@ pub struct RedisIdempotencyStore {
 impl RedisIdempotencyStore {
     /// Creates a store at `redis://user:password@host:6379/database`; connects to nothing yet.
     ///
-    /// User, password, port and database may be left out. `rediss://` is TLS, with the roots of the
-    /// system, and needs the feature `tls`.
+    /// User, password, port and database may be left out. `rediss://` is TLS, and needs the feature
+    /// `tls`; certificates are always verified, against the authorities of the system.
     ///
     /// # Errors
     /// [`InvalidAddress`](RedisStoreErrorKind::InvalidAddress), without the address in its text.
     pub fn new(address: &str) -> Result<Self, RedisStoreError> {
         let client = Client::open(address)
             .map_err(|error| RedisStoreError::of("its address", error, TIMEOUT))?;
+        #[cfg(feature = "tls")]
+        crate::tls::choose_cryptography();
         let server = client.get_connection_info().addr().to_string();
         Ok(Self {
             server,
@@ -78,6 +80,20 @@ impl RedisIdempotencyStore {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.connection = Connection::new(self.connection.client().clone(), timeout);
         self
+    }
+
+    /// Trusts the authorities in this PEM file instead of those of the system.
+    ///
+    /// # Errors
+    /// [`InvalidAddress`](RedisStoreErrorKind::InvalidAddress) if the address is not `rediss://`, or
+    /// the file cannot be used.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn ca_file(mut self, path: impl AsRef<std::path::Path>) -> Result<Self, RedisStoreError> {
+        let client = crate::tls::trusting(self.connection.client(), path.as_ref());
+        let client = client.map_err(|error| self.failed(error))?;
+        self.connection = Connection::new(client, self.connection.timeout());
+        Ok(self)
     }
 
     /// Connects now rather than at the first message, so that a mistake is found at the start.

@@ -4,21 +4,7 @@
 use std::time::Duration;
 
 use bus_tests::{PostgresServer, RedisServer, eventually, within};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-/// What a Redis answers to one command, after the password of its address.
-async fn redis(server: &RedisServer, command: &str) -> String {
-    let password = server.url().split([':', '@']).nth(2).expect("a password");
-    let mut stream = TcpStream::connect(server.host()).await.expect("it listens");
-    let question = format!("AUTH {password}\r\n{command}\r\nQUIT\r\n");
-    let written = stream.write_all(question.as_bytes()).await;
-    written.expect("it is there");
-    let mut answer = String::new();
-    let read = stream.read_to_string(&mut answer).await;
-    read.expect("an answer");
-    answer
-}
 
 #[tokio::test]
 async fn postgres_keeps_what_was_committed_when_it_is_killed() {
@@ -62,24 +48,21 @@ async fn every_test_has_a_database_of_its_own() {
 #[tokio::test]
 async fn redis_keeps_what_it_has_answered_when_it_is_killed() {
     let server = RedisServer::private().await;
-    redis(&server, "SET k 7").await;
+    assert_eq!(server.command("SET k 7").await, "+OK");
     server.kill().await;
     server.start_again().await;
-    let answer = redis(&server, "GET k").await;
-    assert!(answer.contains("\r\n7\r\n"), "{answer}");
+    assert_eq!(server.command("GET k").await, "$1\r\n7");
 }
 
 #[tokio::test]
 async fn redis_can_be_frozen() {
     let server = RedisServer::private().await;
     server.freeze().await;
-    let mut asked = Box::pin(redis(&server, "PING"));
+    let mut asked = Box::pin(server.command("PING"));
     let soon = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
     soon.expect_err("it does not answer");
     server.thaw().await;
-    let answer = within("an answer", asked).await;
-    assert!(answer.contains("+PONG"), "{answer}");
-    drop(server);
+    assert_eq!(within("an answer", asked).await, "+PONG");
 }
 
 mod left_behind {

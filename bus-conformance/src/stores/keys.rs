@@ -1,5 +1,7 @@
 //! Keys: what is kept of them, and how long.
 
+use std::time::Duration;
+
 use bus_core::Headers;
 use bus_core::idempotency::{Begin, IdempotencyStore, StoredReply};
 use bytes::Bytes;

@@ -80,9 +80,10 @@ impl RedisServer {
 
     fn given(url: String) -> Self {
         let (_, rest) = url.split_once("://").expect("REDIS_URL has a scheme");
-        let (_, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (login, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (_, password) = login.split_once(':').unwrap_or_default();
         Self {
-            password: String::new(),
+            password: password.to_owned(),
             host: host.split('/').next().unwrap_or(host).to_owned(),
             url,
             process: None,
@@ -102,6 +103,15 @@ impl RedisServer {
     /// A prefix for keys that no other test has.
     pub fn prefix() -> String {
         format!("test-{}:", Uuid::new_v4().simple())
+    }
+
+    /// What it answers to a command, as Redis writes it.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn command(&self, command: &str) -> String {
+        let answer = ask(&self.host, &self.password, command).await;
+        answer.expect("an answer")
     }
 
     /// Kills it without a word; what it has answered is on disk.
@@ -132,22 +142,33 @@ impl RedisServer {
     }
 }
 
-/// Asks it if it takes commands; while it loads its data it refuses them.
+/// While it loads its data, it refuses commands.
 async fn ready(host: &str, password: &str) -> Result<(), String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(host).await?;
-        let question = format!("AUTH {password}\r\nPING\r\nQUIT\r\n");
-        stream.write_all(question.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    match timeout(Duration::from_secs(3), asked).await {
-        Ok(Ok(answer)) if answer.contains("+PONG") => Ok(()),
-        Ok(Ok(answer)) => Err(answer),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer within 3 s".to_owned()),
+    let answer = timeout(Duration::from_secs(3), ask(host, password, "PING"));
+    match answer.await.map_err(|_| "no answer within 3 s")? {
+        Ok(answer) if answer.contains("+PONG") => Ok(()),
+        Ok(answer) => Err(answer),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+/// Runs one command on a connection of its own.
+async fn ask(host: &str, password: &str, command: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(host).await?;
+    let login = match password {
+        "" => String::new(),
+        password => format!("AUTH {password}\r\n"),
+    };
+    let question = format!("{login}{command}\r\nQUIT\r\n");
+    stream.write_all(question.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let answer = answer.strip_suffix("+OK\r\n").unwrap_or(&answer);
+    let answer = match password {
+        "" => answer,
+        _ => answer.strip_prefix("+OK\r\n").unwrap_or(answer),
+    };
+    Ok(answer.trim_end().to_owned())
 }
 
 impl fmt::Debug for RedisServer {
