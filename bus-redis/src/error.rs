@@ -64,7 +64,7 @@ impl RedisStoreErrorKind {
             Self::AccessRefused => "refuses the user or the password of its address, or wants one",
             Self::Forbidden => {
                 "does not let its user run the store's scripts: allow +evalsha +script|load +time +exists +del \
-                 +hmget +hset +pexpire +persist on the store's keys"
+                 +hmget +hset +hdel +pexpire +persist on the store's keys"
             }
             Self::ReadOnly => "is a read-only replica: let the address name the primary",
             Self::OutOfMemory => {

@@ -14,7 +14,8 @@ if lasts and known[2] ~= claim then
   if known[4] then return {'done', known[4]} end
   return {'in progress'}
 end
-redis.call('DEL', KEYS[1])
+-- First of all what needs memory: once it has written, a script is no longer stopped for want of it.
 redis.call('HSET', KEYS[1], 'fingerprint', fingerprint, 'claim', claim, 'until', ending(lease))
+redis.call('HDEL', KEYS[1], 'replies')
 forget_after(lease, spare)
 return {'fresh'}

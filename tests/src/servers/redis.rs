@@ -161,8 +161,9 @@ async fn ask(host: &str, password: &str, command: &str) -> std::io::Result<Strin
     };
     let question = format!("{login}{command}\r\nQUIT\r\n");
     stream.write_all(question.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
     let answer = answer.strip_suffix("+OK\r\n").unwrap_or(&answer);
     let answer = match password {
         "" => answer,

@@ -46,15 +46,25 @@ fn once<S: IdempotencyStore>(store: Arc<S>) -> Idempotency {
 
 /// Counts what became of deliveries.
 #[derive(Clone, Debug, Default)]
-struct Count {
+pub(crate) struct Count {
     handled: Arc<AtomicU32>,
     duplicates: Arc<AtomicU32>,
 }
 
 impl Count {
-    fn read(&self) -> (u32, u32) {
+    /// Those that were handled, and those that were duplicates.
+    pub(crate) fn read(&self) -> (u32, u32) {
         let read = |count: &AtomicU32| count.load(Ordering::SeqCst);
         (read(&self.handled), read(&self.duplicates))
+    }
+
+    /// Waits until so many deliveries are settled.
+    pub(crate) async fn settle(&self, deliveries: u32) {
+        eventually("all are settled", async || {
+            let (handled, duplicates) = self.read();
+            handled + duplicates == deliveries
+        })
+        .await;
     }
 }
 
@@ -103,11 +113,7 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
             sent.unwrap();
         }
     }
-    eventually("all are settled", async || {
-        let (handled, duplicates) = count.read();
-        handled + duplicates == 300
-    })
-    .await;
+    count.settle(300).await;
     assert_eq!(count.read(), (100, 200));
     let effects = effects.lock().unwrap().clone();
     assert!(effects.values().all(|count| *count == 1), "{effects:?}");

@@ -12,6 +12,7 @@ use bus_tests::{
 };
 use uuid::Uuid;
 
+use crate::behind_a_bus::Count;
 use crate::redis_settings::kind;
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -49,27 +50,31 @@ struct Service {
     gate: Gate,
     seen: Recorder<Place>,
     events: Recorder<Ordered>,
+    listening: Bus,
+    /// Of the deliveries to the endpoint.
+    count: Count,
 }
 
 impl Service {
     async fn start(store: &Arc<RedisIdempotencyStore>) -> Self {
         let stage = InMemoryStage::new();
         let (seen, events, gate) = (Recorder::new(), Recorder::new(), Gate::closed());
-        let stage_ref: &dyn Stage = &stage;
-        let queue = stage_ref.name("once");
-        let bus = stage_ref
-            .bus()
-            .endpoint(endpoint(&queue, store, &seen, &gate));
-        let listening = Endpoint::new(stage_ref.name("events")).concurrency(1);
-        let bus = bus.endpoint(listening.consumer(events.clone()));
+        let (on, count): (&dyn Stage, _) = (&stage, Count::default());
+        let listening = Endpoint::new(on.name("events")).concurrency(1);
+        let listening = on.start(listening.consumer(events.clone())).await.unwrap();
+        let queue = on.name("once");
+        let bus = on.bus().observe(count.clone());
+        let bus = bus.endpoint(endpoint(&queue, store, &seen, &gate));
         let bus = bus.stop_timeout(Duration::from_millis(500)).start().await;
         Self {
-            queue,
             bus: bus.unwrap(),
+            stage,
+            queue,
             gate,
             seen,
             events,
-            stage,
+            listening,
+            count,
         }
     }
 
@@ -86,9 +91,12 @@ impl Service {
         numbers(&self.events.until_last().await)
     }
 
-    /// Stops, and proves that everything was settled and nothing failed.
-    async fn stop_clean(self) {
+    /// Waits until so many deliveries are settled, one as handled and the others as duplicates, and stops.
+    async fn stop_clean(self, deliveries: u32) {
+        self.count.settle(deliveries).await;
+        assert_eq!(self.count.read(), (1, deliveries - 1));
         self.bus.shutdown().await.unwrap();
+        self.listening.shutdown().await.unwrap();
         assert_eq!(self.stage.depth(&self.queue).await, Some(0));
         let failed = self.stage.depth(&format!("{}_error", self.queue)).await;
         assert_eq!(failed.unwrap_or(0), 0);
@@ -162,7 +170,6 @@ async fn a_redis_that_is_killed_in_the_middle_repeats_no_effect() {
     service.gate.holds(1).await;
     server.kill().await;
     assert_eq!(fault(&store).await, RedisStoreErrorKind::Unreachable);
-    service.place(id).await;
     service.gate.open();
     passed(LEASE * 2).await;
     assert_eq!(
@@ -174,7 +181,8 @@ async fn a_redis_that_is_killed_in_the_middle_repeats_no_effect() {
     let event = service.events.next().await;
     assert_eq!(event.message().number, 7);
     service.place(id).await;
-    service.stop_clean().await;
+    assert_eq!(service.seen.calls(), 1);
+    service.stop_clean(2).await;
 }
 
 /// Whoever has the key when Redis answers again: what leaves, leaves once.
@@ -199,10 +207,9 @@ async fn a_redis_that_is_frozen_past_the_lease_lets_one_owner_send() {
     service.gate.open();
     server.thaw().await;
     assert_eq!(service.events.next().await.message().number, 7);
-    let stage: &dyn Stage = &service.stage;
-    stage.until_depth(&service.queue, 0).await;
+    service.count.settle(3).await;
     assert_eq!(service.events().await, [0; 0]);
-    service.stop_clean().await;
+    service.stop_clean(3).await;
 }
 
 #[tokio::test]
@@ -281,7 +288,8 @@ async fn a_claim_whose_answer_was_lost_is_had_by_the_same_call() {
     let proxy = Proxy::start(server.host()).await;
     let address = server.url().replace(server.host(), &proxy.host());
     let store = Arc::new(RedisIdempotencyStore::new(&address).unwrap());
-    store.connect().await.unwrap();
+    // Redis has the script.
+    claim(&store, "orders/6", LONG).await;
     proxy.drop_answers(true);
     let begun = {
         let store = Arc::clone(&store);
