@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// Its text names the server and says what to do; it holds neither user nor password. Its source is
 /// the client's error, with the words of the server.
 #[derive(Debug, thiserror::Error)]
-#[error("Redis at {server} {}", kind.advice())]
+#[error("{server} {}", kind.advice())]
 pub struct RedisStoreError {
     server: String,
     kind: RedisStoreErrorKind,
@@ -22,6 +22,8 @@ pub struct RedisStoreError {
 pub enum RedisStoreErrorKind {
     /// The address cannot be used.
     InvalidAddress,
+    /// The file of certificate authorities cannot be used.
+    InvalidCaFile,
     /// No connection could be made, or it was lost.
     Unreachable,
     /// It has not answered within the timeout.
@@ -52,6 +54,9 @@ impl RedisStoreErrorKind {
             Self::InvalidAddress => {
                 "cannot be used: write redis://user:password@host:6379/0, with user and password percent-encoded; \
                  rediss:// needs the feature `tls` of bus-redis"
+            }
+            Self::InvalidCaFile => {
+                "cannot be verified: the file of authorities must be PEM, and the address rediss://"
             }
             Self::Unreachable => {
                 "cannot be reached: check that it runs, and host and port of its address"
@@ -93,9 +98,8 @@ impl RedisStoreErrorKind {
             ErrorKind::AuthenticationFailed => Self::AccessRefused,
             ErrorKind::Server(kind) => match kind {
                 ServerErrorKind::NoPerm => Self::Forbidden,
-                ServerErrorKind::ReadOnly => Self::ReadOnly,
+                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown => Self::ReadOnly,
                 ServerErrorKind::BusyLoading => Self::Loading,
-                ServerErrorKind::MasterDown => Self::ReadOnly,
                 ServerErrorKind::Moved
                 | ServerErrorKind::Ask
                 | ServerErrorKind::ClusterDown
@@ -114,20 +118,26 @@ impl RedisStoreErrorKind {
 }
 
 impl RedisStoreError {
-    pub(crate) fn new(server: impl Into<String>, kind: RedisStoreErrorKind) -> Self {
+    /// Creates an error of an address, which it does not repeat: any part of it may be the password.
+    pub(crate) fn invalid_address() -> Self {
         Self {
-            server: server.into(),
-            kind,
+            server: "the Redis address".to_owned(),
+            kind: RedisStoreErrorKind::InvalidAddress,
             source: None,
         }
     }
 
-    pub(crate) fn of(server: impl Into<String>, error: RedisError, timeout: Duration) -> Self {
+    pub(crate) fn new(server: &str, kind: RedisStoreErrorKind, source: Option<RedisError>) -> Self {
         Self {
-            server: server.into(),
-            kind: RedisStoreErrorKind::of(&error, timeout),
-            source: Some(error),
+            server: format!("Redis at {server}"),
+            kind,
+            source,
         }
+    }
+
+    pub(crate) fn of(server: &str, error: RedisError, timeout: Duration) -> Self {
+        let kind = RedisStoreErrorKind::of(&error, timeout);
+        Self::new(server, kind, Some(error))
     }
 
     /// Returns the kind of the error.

@@ -50,8 +50,7 @@ impl RedisIdempotencyStore {
     /// # Errors
     /// [`InvalidAddress`](RedisStoreErrorKind::InvalidAddress), without the address in its text.
     pub fn new(address: &str) -> Result<Self, RedisStoreError> {
-        let client = Client::open(address)
-            .map_err(|error| RedisStoreError::of("its address", error, TIMEOUT))?;
+        let client = Client::open(address).map_err(|_| RedisStoreError::invalid_address())?;
         #[cfg(feature = "tls")]
         crate::tls::choose_cryptography();
         let server = client.get_connection_info().addr().to_string();
@@ -85,13 +84,15 @@ impl RedisIdempotencyStore {
     /// Trusts the authorities in this PEM file instead of those of the system.
     ///
     /// # Errors
-    /// [`InvalidAddress`](RedisStoreErrorKind::InvalidAddress) if the address is not `rediss://`, or
-    /// the file cannot be used.
+    /// [`InvalidCaFile`](RedisStoreErrorKind::InvalidCaFile), also if the address is not `rediss://`.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ca_file(mut self, path: impl AsRef<std::path::Path>) -> Result<Self, RedisStoreError> {
         let client = crate::tls::trusting(self.connection.client(), path.as_ref());
-        let client = client.map_err(|error| self.failed(error))?;
+        let client = client.map_err(|error| {
+            let kind = RedisStoreErrorKind::InvalidCaFile;
+            RedisStoreError::new(&self.server, kind, Some(error))
+        })?;
         self.connection = Connection::new(client, self.connection.timeout());
         Ok(self)
     }
@@ -151,6 +152,7 @@ impl IdempotencyStore for RedisIdempotencyStore {
             _ => Err(StoreError::new(RedisStoreError::new(
                 &self.server,
                 RedisStoreErrorKind::ForeignKey,
+                None,
             ))),
         }
     }
@@ -220,8 +222,11 @@ mod tests {
                 RedisStoreErrorKind::InvalidAddress,
                 "{address}"
             );
-            let source = error.source().map(ToString::to_string).unwrap_or_default();
-            let text = format!("{error} {error:?} {source}");
+            assert!(
+                error.source().is_none(),
+                "the client's words repeat some of it"
+            );
+            let text = format!("{error} {error:?}");
             assert!(text.contains("redis://"), "{text}");
             assert!(!text.contains("s3"), "{text}");
         }

@@ -35,9 +35,9 @@ cat >/dev/null
 pids=$(family)
 kill -s "$signal" $pids 2>/dev/null
 kill -s CONT $pids 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     runs "$server" || break
-    sleep 0.2
+    sleep 0.5
 done
 kill -s KILL $pids 2>/dev/null
 wait
