@@ -14,11 +14,10 @@ use crate::inspection::inspect;
 
 type Dialing = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
 
-/// A connection that is made when it is needed, by one caller for all, and made again after it
-/// failed.
+/// A connection that is made when it is needed, and again after it failed.
 ///
-/// The client's own manager keeps an attempt that was refused for its password, and a connection
-/// that has fallen silent.
+/// One caller makes it for all. The client's own manager would keep an attempt that was refused for
+/// its password, and a connection that has fallen silent.
 pub(crate) struct Connection {
     client: Client,
     timeout: Duration,
@@ -47,7 +46,7 @@ impl Connection {
         self.get().await.map(drop)
     }
 
-    /// Runs a script that may run twice: one that a lost connection has interrupted runs again.
+    /// Runs a script, again if the connection was lost: each script may run twice.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &redis::ScriptInvocation<'_>,
@@ -111,7 +110,7 @@ impl Connection {
     }
 }
 
-/// Returns `true` if the error is the server's answer, so that the connection can stay.
+/// Returns `true` if the error is an answer, so that the connection can stay.
 ///
 /// After a fail-over the same name may lead to another server than the one that became a replica.
 fn is_an_answer(error: &RedisError) -> bool {

@@ -118,7 +118,9 @@ impl RedisStoreErrorKind {
 }
 
 impl RedisStoreError {
-    /// Creates an error of an address, which it does not repeat: any part of it may be the password.
+    /// Creates an error of an address.
+    ///
+    /// It repeats none of it: any part may be the password if another one is mistaken.
     pub(crate) fn invalid_address() -> Self {
         Self {
             server: "the Redis address".to_owned(),

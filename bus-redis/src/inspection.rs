@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, cmd};
 
-/// Logs a warning for each setting with which the server may forget keys before their time.
+/// Logs a warning for each setting with which the server may forget keys.
 ///
 /// # Errors
 /// If the server is a replica, or does not answer.

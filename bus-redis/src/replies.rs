@@ -1,4 +1,4 @@
-//! Replies as text, without loss: kinds of headers that JSON does not have are kept.
+//! Replies as text, with the kinds of headers that JSON does not have.
 
 use std::error::Error;
 

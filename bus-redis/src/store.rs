@@ -42,9 +42,9 @@ pub struct RedisIdempotencyStore {
 }
 
 impl RedisIdempotencyStore {
-    /// Creates a store at `redis://user:password@host:6379/database`; connects to nothing yet.
+    /// Creates a store at `redis://user:password@host:6379/database`.
     ///
-    /// User, password, port and database may be left out. `rediss://` is TLS, and needs the feature
+    /// Connects at the first message, or by [`connect`](Self::connect). User, password, port and database may be left out. `rediss://` is TLS, and needs the feature
     /// `tls`; certificates are always verified, against the authorities of the system.
     ///
     /// # Errors
@@ -84,7 +84,8 @@ impl RedisIdempotencyStore {
     /// Trusts the authorities in this PEM file instead of those of the system.
     ///
     /// # Errors
-    /// [`InvalidCaFile`](RedisStoreErrorKind::InvalidCaFile), also if the address is not `rediss://`.
+    /// [`InvalidCaFile`](RedisStoreErrorKind::InvalidCaFile), also if the address is not
+    /// `rediss://`.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ca_file(mut self, path: impl AsRef<std::path::Path>) -> Result<Self, RedisStoreError> {
@@ -97,9 +98,10 @@ impl RedisIdempotencyStore {
         Ok(self)
     }
 
-    /// Connects now rather than at the first message, so that a mistake is found at the start.
+    /// Connects now, so that a mistake is found at the start.
     ///
-    /// Logs a warning for each setting of the server with which it may forget keys.
+    /// Without it the first message connects, and waits while that fails. Each new connection logs a
+    /// warning for each setting of the server with which it may forget keys.
     pub async fn connect(&self) -> Result<(), RedisStoreError> {
         let connected = self.connection.connect().await;
         connected.map_err(|error| self.failed(error))

@@ -136,8 +136,7 @@ async fn beat(store: &dyn IdempotencyStore, token: &Token, lease: Duration) -> O
     Ok(())
 }
 
-/// The owner of a claim that was taken over changes nothing any more, also after the
-/// new owner is done.
+/// A claim that was taken over changes nothing, also when its new owner is done.
 pub(super) async fn a_stolen_claim_is_fenced_off(store: &dyn IdempotencyStore) -> Outcome {
     let key = key();
     let frozen = claim(store, &key, SHORT).await?;

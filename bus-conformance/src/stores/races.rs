@@ -86,8 +86,9 @@ pub(super) async fn many_keys_are_handled_at_once(store: &dyn IdempotencyStore) 
     Ok(())
 }
 
-/// A call that is dropped before its answer, at any point, harms neither the store nor
-/// its key: the bus drops calls that take too long, and those of consumers that stop.
+/// A call that is dropped at any point harms neither the store nor its key.
+///
+/// The bus drops calls that take too long, and those of consumers that stop.
 pub(super) async fn a_dropped_call_breaks_nothing(store: &dyn IdempotencyStore) -> Outcome {
     let mut dropped = Vec::new();
     for step in 0..50 {

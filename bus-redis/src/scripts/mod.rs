@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use redis::Script;
 
-/// A hash for each key: `fingerprint`, `claim`, `until` in milliseconds since 1970 or `never`, and
+/// One script for each call.
+///
+/// A key is a hash: `fingerprint`, `claim`, `until` in milliseconds since 1970 or `never`, and
 /// `replies` once it is done.
 #[derive(Debug)]
 pub(crate) struct Scripts {
@@ -40,7 +42,7 @@ pub(crate) const SPARE: Duration = Duration::from_secs(60 * 60);
 /// A thousand years.
 const ENDLESS: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
-/// A duration as the scripts take it: whole milliseconds, at least one, or `endless`.
+/// A duration as the scripts take it: milliseconds, at least one, or `endless`.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     if duration >= ENDLESS {
         return "endless".to_owned();
