@@ -44,8 +44,9 @@ pub struct RedisIdempotencyStore {
 impl RedisIdempotencyStore {
     /// Creates a store at `redis://user:password@host:6379/database`.
     ///
-    /// Connects at the first message, or by [`connect`](Self::connect). User, password, port and database may be left out. `rediss://` is TLS, and needs the feature
-    /// `tls`; certificates are always verified, against the authorities of the system.
+    /// Connects at the first message, or by [`connect`](Self::connect). User, password, port and
+    /// database may be left out. `rediss://` is TLS, and needs the feature `tls`; certificates are
+    /// always verified, against the authorities of the system.
     ///
     /// # Errors
     /// [`InvalidAddress`](RedisStoreErrorKind::InvalidAddress), without the address in its text.
@@ -100,8 +101,8 @@ impl RedisIdempotencyStore {
 
     /// Connects now, so that a mistake is found at the start.
     ///
-    /// Without it the first message connects, and waits while that fails. Each new connection logs a
-    /// warning for each setting of the server with which it may forget keys.
+    /// Without it the first message connects, and waits while that fails. Each new connection logs
+    /// a warning for each setting of the server with which it may forget keys.
     pub async fn connect(&self) -> Result<(), RedisStoreError> {
         let connected = self.connection.connect().await;
         connected.map_err(|error| self.failed(error))

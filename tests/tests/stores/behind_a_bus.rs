@@ -92,7 +92,7 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
             async |effects: Effects, ctx: ConsumeContext<Place>| {
                 tokio::task::yield_now().await;
                 let id = ctx.message_id().expect("sent with an id");
-                *effects.lock().unwrap().entry(id).or_default() += 1;
+                *effects.lock().expect("no panic").entry(id).or_default() += 1;
                 Ok(())
             },
         );
@@ -101,7 +101,7 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
             .idempotency(once(store))
             .consumer(consumer);
         let bus = stage.bus().observe(count.clone()).endpoint(endpoint);
-        instances.push(bus.start().await.unwrap());
+        instances.push(bus.start().await.expect("started"));
     }
     for round in 0..100 {
         let id = Uuid::now_v7();
@@ -110,12 +110,12 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
             sending.message_id(id).into_future()
         });
         for sent in join_all(sends).await {
-            sent.unwrap();
+            sent.expect("sent");
         }
     }
     count.settle(300).await;
     assert_eq!(count.read(), (100, 200));
-    let effects = effects.lock().unwrap().clone();
+    let effects = effects.lock().expect("no panic").clone();
     assert!(effects.values().all(|count| *count == 1), "{effects:?}");
     stop(stage, &queue, instances).await;
 }
@@ -129,9 +129,9 @@ pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>
     let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
     let mut instances = Vec::new();
     for store in handles {
-        let state = (seen.clone(), gate.clone());
+        let shared = (seen.clone(), gate.clone());
         let consumer = with(
-            state,
+            shared,
             async |(seen, gate): (Recorder<_>, Gate), ctx: ConsumeContext<Place>| {
                 if ctx.message().number == 0 {
                     gate.pass().await;
@@ -145,11 +145,11 @@ pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>
             .policy(Policy::new().prefetch(20))
             .idempotency(once(store).by(|command: &Place| command.number.to_string()))
             .consumer(consumer);
-        instances.push(stage.start(endpoint).await.unwrap());
+        instances.push(stage.start(endpoint).await.expect("started"));
     }
     for number in [0; 7].into_iter().chain(1..=10) {
         let sending = instances[0].send_to(format!("queue:{queue}"), &Place { number });
-        sending.await.unwrap();
+        sending.await.expect("sent");
     }
     assert_eq!(numbers(&seen.take(10).await), (1..=10).collect::<Vec<_>>());
     assert_eq!(gate.waiting(), 1, "its duplicates wait before the consumer");
@@ -164,12 +164,15 @@ pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>
     handles: Handles<S>,
 ) {
     let stage: &dyn Stage = &InMemoryStage::new();
-    let (queue, client) = (stage.name("once"), stage.bus().start().await.unwrap());
+    let (queue, client) = (
+        stage.name("once"),
+        stage.bus().start().await.expect("started"),
+    );
     let asked = Recorder::<Ask>::new();
     for (number, store) in (100..).zip(handles) {
-        let state = (asked.clone(), number);
+        let shared = (asked.clone(), number);
         let consumer = with(
-            state,
+            shared,
             async |(asked, number): (Recorder<_>, u32), ctx: ConsumeContext<Ask>| {
                 asked.note(&ctx);
                 Ok(ctx
@@ -181,17 +184,17 @@ pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>
         let endpoint = Endpoint::new(&queue)
             .idempotency(once(store))
             .consumer(consumer);
-        let instance = stage.start(endpoint).await.unwrap();
+        let instance = stage.start(endpoint).await.expect("started");
         let reply = client
             .request::<Answered>(&Ask { number: 7 })
             .to(format!("queue:{queue}"))
             .header("Idempotency-Key", "seven")
             .response()
             .await
-            .unwrap();
+            .expect("a reply");
         assert_eq!(reply.message().number, 100);
         assert_eq!(reply.headers().get("Fraction"), Some(&0.5.into()));
-        instance.shutdown().await.unwrap();
+        instance.shutdown().await.expect("stopped");
     }
     assert_eq!(asked.calls(), 1);
     stop(stage, &queue, vec![client]).await;
@@ -200,7 +203,7 @@ pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>
 /// Stops, and proves that everything was settled and nothing failed.
 async fn stop(stage: &dyn Stage, queue: &str, instances: Vec<Bus>) {
     for bus in instances {
-        bus.shutdown().await.unwrap();
+        bus.shutdown().await.expect("stopped");
     }
     assert_eq!(stage.depth(queue).await, Some(0));
     let failed = stage.depth(&format!("{queue}_error")).await;

@@ -24,7 +24,10 @@ fn store_at(address: &str) -> Arc<RedisIdempotencyStore> {
 }
 
 async fn claim(store: &RedisIdempotencyStore, key: &str, lease: Duration) -> Token {
-    let begun = store.begin(key, Uuid::nil(), lease).await.unwrap();
+    let begun = store
+        .begin(key, Uuid::nil(), lease)
+        .await
+        .expect("Redis is there");
     let Begin::Fresh(token) = begun else {
         panic!("`{key}` is {begun:?}");
     };
@@ -61,13 +64,16 @@ impl Service {
         let (seen, events, gate) = (Recorder::new(), Recorder::new(), Gate::closed());
         let (on, count): (&dyn Stage, _) = (&stage, Count::default());
         let listening = Endpoint::new(on.name("events")).concurrency(1);
-        let listening = on.start(listening.consumer(events.clone())).await.unwrap();
+        let listening = on
+            .start(listening.consumer(events.clone()))
+            .await
+            .expect("started");
         let queue = on.name("once");
         let bus = on.bus().observe(count.clone());
         let bus = bus.endpoint(endpoint(&queue, store, &seen, &gate));
         let bus = bus.stop_timeout(Duration::from_millis(500)).start().await;
         Self {
-            bus: bus.unwrap(),
+            bus: bus.expect("started"),
             stage,
             queue,
             gate,
@@ -82,12 +88,15 @@ impl Service {
         let sending = self
             .bus
             .send_to(format!("queue:{}", self.queue), &Place { number: 7 });
-        sending.message_id(id).await.unwrap();
+        sending.message_id(id).await.expect("sent");
     }
 
     /// The events so far; the endpoint of the events handles one after the other.
     async fn events(&self) -> Vec<u32> {
-        self.bus.publish(&Ordered { number: LAST }).await.unwrap();
+        self.bus
+            .publish(&Ordered { number: LAST })
+            .await
+            .expect("sent");
         numbers(&self.events.until_last().await)
     }
 
@@ -95,8 +104,8 @@ impl Service {
     async fn stop_clean(self, deliveries: u32) {
         self.count.settle(deliveries).await;
         assert_eq!(self.count.read(), (1, deliveries - 1));
-        self.bus.shutdown().await.unwrap();
-        self.listening.shutdown().await.unwrap();
+        self.bus.shutdown().await.expect("stopped");
+        self.listening.shutdown().await.expect("stopped");
         assert_eq!(self.stage.depth(&self.queue).await, Some(0));
         let failed = self.stage.depth(&format!("{}_error", self.queue)).await;
         assert_eq!(failed.unwrap_or(0), 0);

@@ -30,13 +30,9 @@ pub(crate) fn kind(error: &StoreError) -> RedisStoreErrorKind {
 
 /// What is written in logs and to the terminal.
 fn words(error: &dyn Error) -> String {
-    let mut words = format!("{error:?} {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words += &format!(": {error}");
-        cause = error.source();
-    }
-    words
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<_> = causes.map(ToString::to_string).collect();
+    format!("{error:?} {}", words.join(": "))
 }
 
 #[tokio::test]
