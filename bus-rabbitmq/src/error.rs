@@ -1,4 +1,18 @@
 //! Translation of the client's errors to the kinds of the transport seam.
+//!
+//! AMQP has two sorts of errors: a soft one closes the channel, a hard one the connection. The
+//! reply code says which, and by it the caller decides how to react:
+//!
+//! | code | name | kind |
+//! |---|---|---|
+//! | 320 | `CONNECTION_FORCED` | `Unreachable`: an operator or a shutdown; the broker comes back |
+//! | 403 | `ACCESS_REFUSED` | `AccessRefused`: wrong password, missing permission, exclusive consumer |
+//! | 404 | `NOT_FOUND` | `Unroutable`: no such exchange or queue |
+//! | 405 | `RESOURCE_LOCKED` | `Unreachable`: the exclusive queue of another connection |
+//! | 406 | `PRECONDITION_FAILED` | `Mismatch`: other arguments; also unknown tags and bad messages |
+//! | 530 | `NOT_ALLOWED` | `AccessRefused`: no such virtual host, or no permission for it |
+//! | 541 | `INTERNAL_ERROR` | `Unreachable`: such as a quorum queue without its majority |
+//! | others | | `Protocol` |
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::{Error, ErrorKind};
@@ -12,6 +26,8 @@ const NOT_ALLOWED: u16 = 530;
 const INTERNAL_ERROR: u16 = 541;
 
 /// Creates an error that names the attempted action and keeps the broker's words.
+///
+/// The words name exchange, queue and virtual host, and never a password.
 pub(crate) fn failed(what: impl std::fmt::Display, error: Error) -> TransportError {
     let kind = kind_of(&error);
     TransportError::new(kind, format!("{what}: {}", words(&error))).with_source(error)
@@ -48,6 +64,8 @@ pub(crate) fn reply_code(error: &Error) -> Option<u16> {
 }
 
 /// Returns `true` if the broker refused for a reason that lies in the entity.
+///
+/// The channel is closed then; another entity may be declared on the next.
 pub(crate) fn is_refused(error: &TransportError) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
     matches!(
@@ -56,6 +74,7 @@ pub(crate) fn is_refused(error: &TransportError) -> bool {
     )
 }
 
+/// Returns `true` if the exchange or queue does not exist.
 pub(crate) fn is_not_found(error: &Error) -> bool {
     reply_code(error) == Some(NOT_FOUND)
 }

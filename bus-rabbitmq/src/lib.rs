@@ -36,11 +36,16 @@
 //!
 //! # Guarantees
 //!
-//! - `Ok` from a publish or send means that the broker has confirmed the message.
+//! - `Ok` from a publish or send means that the broker has confirmed the message: every queue that
+//!   it was routed to owns it, a quorum queue on a majority of its nodes.
 //! - A message whose confirm was lost with its connection is sent again with the same id: it may
 //!   arrive twice.
 //! - A delivery is acknowledged on the channel that it came from, or not at all; then it is
 //!   delivered again.
+//! - Messages to one exchange or queue leave in the order in which they were handed over. After a
+//!   negative acknowledgement, those that were on their way with the refused one may overtake it.
+//! - Lost connections, channels, subscriptions and exchanges are made again, without an error for
+//!   callers that can wait: a send waits until its deadline, a consumer until it is stopped.
 //! - Credentials appear in no log line, error, address or `Debug` text of this crate. The client
 //!   below it writes raw frames to the log at level `trace`: keep `lapin` and `amq_protocol` above
 //!   that level in production.
@@ -49,6 +54,16 @@
 //!
 //! - Messages of several publishing tasks have no order among each other.
 //! - A transient message or queue is gone when the broker restarts.
+//! - A classic queue is not replicated: it confirms and delivers nothing while its node is away.
+//! - Delayed delivery is refused: RabbitMQ has none without a plugin.
+//!
+//! # Permissions
+//!
+//! The user needs `configure` on the exchanges and queues that it declares, `write` on what it
+//! publishes to and on the queues that it binds, `read` on what it consumes and on the exchanges
+//! that it binds to. Replies go through the default exchange, so they need `write` on
+//! `amq.default`. Where a `configure` permission is missing, what exists already is used as it is,
+//! if its presence allows that.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -58,6 +73,7 @@ mod consume;
 mod convert;
 mod error;
 mod publish;
+mod running;
 mod tls;
 mod topology;
 mod transport;

@@ -8,8 +8,9 @@ use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 
 /// TLS settings for `amqps://` addresses.
 ///
-/// Certificates are always verified, against the system's authorities and those added here. The
-/// files are read for each attempt to connect; a file that cannot be read is reported by
+/// Certificates and names of hosts are always verified, against the system's authorities and those
+/// added here. The files are read for each attempt to connect, so a renewed certificate is used
+/// from the next one on; a file that cannot be read is reported by
 /// [`BusBuilder::start`](bus_core::BusBuilder::start).
 ///
 /// ```
@@ -27,6 +28,7 @@ pub struct Tls {
     pub(crate) external: bool,
 }
 
+/// Client certificate with its key, in one of two formats.
 #[derive(Clone)]
 enum Identity {
     Pem { certificate: PathBuf, key: PathBuf },
@@ -65,7 +67,16 @@ impl Tls {
 
     /// Shows the client certificate of this PKCS #12 file to the broker.
     ///
-    /// Replaces a certificate that was set before.
+    /// The password is never printed. Replaces a certificate that was set before.
+    ///
+    /// ```
+    /// use bus_core::transport::Transport;
+    /// use bus_rabbitmq::{RabbitMq, Tls};
+    ///
+    /// let tls = Tls::new().client_pkcs12("no-such-file.p12", "secret");
+    /// let mistakes = RabbitMq::new("amqps://broker.example").tls(tls).mistakes();
+    /// assert!(mistakes[0].contains("no-such-file.p12"));
+    /// ```
     pub fn client_pkcs12(
         mut self,
         file: impl Into<PathBuf>,
@@ -81,13 +92,18 @@ impl Tls {
     /// Logs in as the user that the client certificate names (SASL EXTERNAL).
     ///
     /// User and password are not sent. Needs a client certificate and an `amqps://` address;
-    /// without them, [`BusBuilder::start`](bus_core::BusBuilder::start) fails.
+    /// without them, [`BusBuilder::start`](bus_core::BusBuilder::start) fails. The broker needs the
+    /// plugin `rabbitmq_auth_mechanism_ssl`; it reads the user from the certificate's subject, or
+    /// its common name with `ssl_cert_login_from = common_name`.
     pub fn external(mut self) -> Self {
         self.external = true;
         self
     }
 
     /// Reads the files.
+    ///
+    /// Read for each attempt to connect, so that a renewed certificate is used from the next
+    /// connection on.
     pub(crate) fn load(&self) -> Result<OwnedTLSConfig, String> {
         let cert_chain = match &self.ca_file {
             Some(path) => Some(
@@ -114,6 +130,9 @@ impl Tls {
     }
 
     /// Lists the settings that cannot work with any broker.
+    ///
+    /// A file that is missing at the start is such a mistake; one that is lost later makes the
+    /// attempts to connect fail until it is back.
     pub(crate) fn mistakes(&self) -> Vec<String> {
         let mut mistakes: Vec<_> = self.load().err().into_iter().collect();
         if self.external && self.identity.is_none() {
@@ -123,6 +142,7 @@ impl Tls {
     }
 }
 
+/// Reads a file; the error names the setting and the path.
 fn read(what: &str, path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path)
         .map_err(|error| format!("tls: {what} {} cannot be read: {error}", path.display()))

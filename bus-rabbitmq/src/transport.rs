@@ -14,19 +14,19 @@ use bus_core::transport::{
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, watch};
 
-use crate::config::Config;
-use crate::connection::{Link, Patience, Siblings};
+use crate::config::{Config, Host};
+use crate::connection::Siblings;
 use crate::consume::QueueListener;
 use crate::error::{closed, no_exchange};
 use crate::publish::Publisher;
+use crate::running::Running;
 use crate::tls::Tls;
 use crate::{convert, topology};
 
 /// Time for which an outbox waits to learn whether an exchange exists.
+///
+/// A broker that takes longer refuses nothing: the message is found unroutable when it leaves.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Time for which `close` waits for messages that are on their way.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Features that it has beyond the common contract.
 const CLAIMED: Capabilities = Capabilities::of(&[
@@ -61,26 +61,15 @@ const CLAIMED: Capabilities = Capabilities::of(&[
 /// let bus = Bus::builder(transport).start().await?;
 /// # Ok(()) }
 /// ```
+///
+/// A start waits for a broker that is away, and fails for one that refuses the settings. A clone
+/// has the same settings and makes connections of its own.
 #[must_use = "give it to Bus::builder(…)"]
 pub struct RabbitMq {
     config: Config,
     siblings: Siblings,
     running: OnceCell<Running>,
     closed: AtomicBool,
-}
-
-/// Parts that exist once it is connected.
-struct Running {
-    config: Arc<Config>,
-    siblings: Siblings,
-    publishing: Arc<Link>,
-    /// Link to consume on; a process that only publishes has none.
-    ///
-    /// Each link takes a thread and 8 MiB of the client's buffers.
-    consuming: OnceCell<Arc<Link>>,
-    publisher: Publisher,
-    /// Publisher of replies, so that they do not wait behind other messages.
-    replies: Publisher,
 }
 
 impl RabbitMq {
@@ -92,6 +81,15 @@ impl RabbitMq {
     ///
     /// Nothing is connected yet. A wrong address is reported by
     /// [`BusBuilder::start`](bus_core::BusBuilder::start), with all other mistakes.
+    ///
+    /// ```
+    /// use bus_core::transport::Transport;
+    /// use bus_rabbitmq::RabbitMq;
+    ///
+    /// let transport = RabbitMq::new("amqps://app:p%40ss@rabbit-1:5671,rabbit-2/team%2Forders");
+    /// assert_eq!(transport.base_address(), "rabbitmqs://rabbit-1/team%2Forders/");
+    /// assert_eq!(RabbitMq::new("http://rabbit-1").mistakes().len(), 1);
+    /// ```
     pub fn new(address: impl AsRef<str>) -> Self {
         Self::of(Config::new(address.as_ref()))
     }
@@ -113,6 +111,13 @@ impl RabbitMq {
     /// Sets user and password, instead of those in the address.
     ///
     /// They are taken as they are, without percent-encoding.
+    ///
+    /// ```
+    /// # use bus_rabbitmq::RabbitMq;
+    /// # fn read_secret() -> String { "p@ss/word".to_owned() }
+    /// let transport = RabbitMq::new("amqp://rabbit-1").credentials("app", read_secret());
+    /// # assert!(!format!("{transport:?}").contains("p@ss"), "secrets are never printed");
+    /// ```
     pub fn credentials(self, user: impl Into<String>, password: impl AsRef<str>) -> Self {
         self.set(|config| config.set_credentials(user.into(), password.as_ref()))
     }
@@ -121,8 +126,15 @@ impl RabbitMq {
     ///
     /// It is written `name`, `name:port` or `[v6]:port`; default port: 5672 (TLS: 5671). A wrong
     /// host is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    ///
+    /// ```
+    /// # use bus_rabbitmq::RabbitMq;
+    /// let transport = RabbitMq::new("amqp://rabbit-1/orders").host("rabbit-2").host("[::1]:5673");
+    /// # use bus_core::transport::Transport;
+    /// # assert!(transport.mistakes().is_empty());
+    /// ```
     pub fn host(self, host: impl AsRef<str>) -> Self {
-        self.set(|config| match config.host(host.as_ref()) {
+        self.set(|config| match Host::read(host.as_ref(), config.encrypted) {
             Ok(host) => config.hosts.push(host),
             Err(reason) => config.mistakes.push(format!("host: {reason}")),
         })
@@ -138,7 +150,9 @@ impl RabbitMq {
     /// Sets the heartbeat interval. Default: 15 s.
     ///
     /// A peer that sends nothing for twice as long is taken for dead. Whole seconds; less than 1 s
-    /// is reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    /// is reported by [`BusBuilder::start`](bus_core::BusBuilder::start). Without heartbeats, a
+    /// connection whose peer vanished without a word (a pulled cable, a firewall that forgot it)
+    /// would be found dead by the next write at best.
     pub fn heartbeat(self, heartbeat: Duration) -> Self {
         self.set(|config| config.heartbeat = heartbeat)
     }
@@ -154,7 +168,8 @@ impl RabbitMq {
     /// Sets the waits between attempts to connect. Default: 200 ms and 2 s.
     ///
     /// They begin at about `first`, then double each time, with jitter, up to `cap`. A connection
-    /// that is made ends the waits of the transport's other one.
+    /// that is made ends the waits of the transport's other one. Attempts never end: a broker that
+    /// comes back is found within about `cap`.
     pub fn reconnect_backoff(self, first: Duration, cap: Duration) -> Self {
         self.set(|config| config.reconnect = (first, cap))
     }
@@ -174,17 +189,24 @@ impl RabbitMq {
     /// Further ones wait their turn. One exchange or queue takes at most half of the places that
     /// the others leave, so that a queue which confirms nothing does not stop them. Zero is
     /// reported by [`BusBuilder::start`](bus_core::BusBuilder::start).
+    ///
+    /// A larger window costs memory, and more messages that arrive twice after a lost connection; a
+    /// smaller one costs throughput, as a confirm takes a round trip and a write to disk.
     pub fn confirm_window(self, count: usize) -> Self {
         self.set(|config| config.confirm_window = count)
     }
 
     /// Sets the certificates, for `amqps://` addresses.
     ///
-    /// Replaces settings that were given before.
+    /// Replaces settings that were given before. Without it, the system's authorities are trusted.
+    /// For an `amqp://` address they have no effect.
     pub fn tls(self, tls: Tls) -> Self {
         self.set(|config| config.tls = tls)
     }
 
+    /// Returns the parts that exist once it is connected.
+    ///
+    /// Fails with `Closed` after `close`, and with `Unreachable` before `connect`.
     fn running(&self) -> Result<&Running, TransportError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
@@ -195,57 +217,13 @@ impl RabbitMq {
         })
     }
 
+    /// Chooses the publisher by the target of a message.
     fn publisher_of(&self, outgoing: &Outgoing) -> Result<&Publisher, TransportError> {
         let running = self.running()?;
         Ok(match &outgoing.target {
             Target::Inbox(_) => &running.replies,
             Target::Queue(_) | Target::Exchange { .. } => &running.publisher,
         })
-    }
-
-    async fn start(&self) -> Result<Running, TransportError> {
-        let config = Arc::new(self.config.clone());
-        if let Some(mistake) = config.mistakes().first() {
-            return Err(TransportError::new(
-                TransportErrorKind::Unreachable,
-                mistake,
-            ));
-        }
-        let siblings = self.siblings.clone();
-        let publishing = Link::start(
-            Arc::clone(&config),
-            "publish",
-            siblings.clone(),
-            Patience::UntilRefused,
-        );
-        publishing.up().await?;
-        let window = config.confirm_window;
-        let solitude = Arc::default();
-        Ok(Running {
-            publisher: Publisher::start(Arc::clone(&publishing), window, Arc::clone(&solitude)),
-            replies: Publisher::start(Arc::clone(&publishing), window, solitude),
-            config,
-            siblings,
-            publishing,
-            consuming: OnceCell::new(),
-        })
-    }
-}
-
-impl Running {
-    /// Returns the link to consume on, made for the first that needs it.
-    ///
-    /// The publishing link has shown that the settings are right.
-    async fn consuming(&self) -> &Arc<Link> {
-        let start = || async {
-            Link::start(
-                Arc::clone(&self.config),
-                "consume",
-                self.siblings.clone(),
-                Patience::Always,
-            )
-        };
-        self.consuming.get_or_init(start).await
     }
 }
 
@@ -262,7 +240,8 @@ impl Transport for RabbitMq {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        self.running.get_or_try_init(|| self.start()).await?;
+        let start = || Running::start(&self.config, &self.siblings);
+        self.running.get_or_try_init(start).await?;
         Ok(())
     }
 
@@ -341,13 +320,7 @@ impl Transport for RabbitMq {
         let Ok(running) = self.running() else {
             return Health::Down("not connected".to_owned());
         };
-        let consuming = running.consuming.get();
-        let consuming = consuming.map_or(Health::Up, |link| link.health());
-        match (running.publishing.health(), consuming) {
-            (Health::Up, Health::Up) => Health::Up,
-            (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
-            (Health::Up, degraded) | (degraded, _) => degraded,
-        }
+        running.health()
     }
 
     fn health_changes(&self) -> watch::Receiver<()> {
@@ -356,24 +329,9 @@ impl Transport for RabbitMq {
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let Some(running) = self.running.get() else {
-            return;
-        };
-        let publishers = (running.publisher.close(DRAIN), running.replies.close(DRAIN));
-        let (published, replied) = tokio::join!(publishers.0, publishers.1);
-        let left = published + replied;
-        if left > 0 {
-            tracing::warn!(
-                left,
-                "messages without a confirm are left behind by shutdown"
-            );
+        if let Some(running) = self.running.get() {
+            running.close().await;
         }
-        let consuming = async {
-            if let Some(consuming) = running.consuming.get() {
-                consuming.close().await;
-            }
-        };
-        tokio::join!(running.publishing.close(), consuming);
     }
 }
 

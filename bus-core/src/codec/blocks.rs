@@ -1,4 +1,8 @@
 //! Memory for encoded bytes: blocks that many of them share.
+//!
+//! A message is encoded on its own and then copied into an envelope, and both end at about the same
+//! time. So a thread writes into one buffer that it keeps, and cuts the results from blocks: an
+//! allocation for each dozen messages instead of several for each.
 
 use std::cell::Cell;
 

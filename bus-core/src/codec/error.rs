@@ -8,6 +8,8 @@ use crate::message::{Contract, MAX_HEADERS, Message};
 const MAX_TEXT: usize = 400;
 
 /// Kind of mistake in a message that came.
+///
+/// All of them are permanent: a delivery with one goes to the error queue without a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
@@ -86,6 +88,7 @@ impl DecodeError {
         )
     }
 
+    /// Distinguishes text that is no JSON from JSON that is no envelope.
     pub(super) fn of_envelope(error: &serde_json::Error) -> Self {
         if error.is_data() {
             Self::new(
@@ -111,6 +114,7 @@ impl DecodeError {
         )
     }
 
+    /// Names the member at `path` that does not fit; `.` stands for the message itself.
     pub(super) fn of_message<M: Message>(error: &serde_json::Error, path: &str) -> Self {
         let contract = Contract::of::<M>();
         let place = match path {
@@ -133,6 +137,22 @@ impl DecodeError {
 }
 
 /// Error for a message that its type cannot write as JSON.
+///
+/// The text names the contract and the Rust type; the source is the error of its `Serialize`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use bus_core::Message;
+/// use bus_core::codec::encode_message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Message)]
+/// #[message("Maps:Distances")]
+/// struct Distances(BTreeMap<(u32, u32), u32>);
+///
+/// let error = encode_message(&Distances([((1, 2), 30)].into())).unwrap_err();
+/// assert!(error.to_string().contains("Maps:Distances"), "JSON's keys are text");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("`{message_type}` ({rust_name}) cannot be written as JSON")]
 pub struct EncodeError {

@@ -102,6 +102,9 @@ impl<'de> Deserialize<'de> for HostInfo {
     }
 }
 
+/// Name of the computer: of the kernel, else of the environment.
+///
+/// A container has its own; no call of the operating system needs `unsafe` this way.
 fn machine_name() -> Option<String> {
     let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
     read_line("/proc/sys/kernel/hostname")

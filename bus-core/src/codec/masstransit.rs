@@ -1,9 +1,30 @@
 //! MassTransit's JSON envelope.
 //!
+//! ```json
+//! {
+//!   "messageId": "01000000-5ad3-7e31-0d4e-08de6a3f1c00",
+//!   "requestId": null,
+//!   "correlationId": null,
+//!   "conversationId": "01000000-5ad3-7e31-11d2-08de6a3f1c00",
+//!   "initiatorId": null,
+//!   "sourceAddress": "rabbitmq://localhost/web",
+//!   "destinationAddress": "rabbitmq://localhost/Invoicing:InvoiceCreated",
+//!   "responseAddress": null,
+//!   "faultAddress": null,
+//!   "messageType": ["urn:message:Invoicing:InvoiceCreated"],
+//!   "message": { "number": "A-7" },
+//!   "expirationTime": null,
+//!   "sentTime": "2026-02-07T14:05:09.1234567Z",
+//!   "headers": {},
+//!   "host": { "machineName": "web-1", "processId": 4312 }
+//! }
+//! ```
+//!
 //! It is written in MassTransit's member order, with `null` for what is absent. It is read in any
 //! order and case; unknown members are skipped, and of a member that comes twice the last one is
 //! taken. Unlike .NET's reader, this one accepts neither comments nor trailing commas; no
-//! serializer writes them.
+//! serializer writes them. Only `message` is required: MassTransit's Newtonsoft serializer leaves
+//! out what is `null`.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -21,6 +42,10 @@ use crate::transport::Incoming;
 
 use super::{DecodeError, Encoded, append_json, blocks, transport_headers};
 
+/// Writes an envelope; its headers are copied beside it, as MassTransit does.
+///
+/// The members are written one by one instead of by a derived `Serialize`, as message and host are
+/// JSON already and would be read once more.
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
     let Ok(body) = blocks::collect(|json| {
         write(json, envelope);
@@ -92,6 +117,7 @@ fn write_time(json: &mut Vec<u8>, time: Option<SystemTime>) {
     json.push(b'"');
 }
 
+/// Writes JSON that was encoded before; `null` for none.
 fn write_raw(json: &mut Vec<u8>, raw: Option<&Bytes>) {
     match raw {
         Some(raw) if !raw.is_empty() => json.extend_from_slice(raw),
@@ -141,6 +167,7 @@ fn read_id(member: &str, text: Option<&str>) -> Result<Option<Uuid>, DecodeError
     Ok(id.filter(|id| !id.is_nil()))
 }
 
+/// Reads an address; a blank one counts as absent.
 fn read_address(text: Option<Cow<'_, str>>) -> Option<Arc<str>> {
     text.filter(|text| !text.trim().is_empty()).map(Arc::from)
 }
@@ -210,6 +237,9 @@ impl<'de> Deserialize<'de> for Parts<'de> {
     }
 }
 
+/// Visitor that borrows what it can from the body.
+///
+/// Written by hand, as serde's derived field names know one case only.
 struct PartsVisitor;
 
 impl<'de> Visitor<'de> for PartsVisitor {
@@ -251,6 +281,7 @@ impl<'de> Visitor<'de> for PartsVisitor {
     }
 }
 
+/// Names of the members, as MassTransit writes them.
 const MEMBERS: [&str; 15] = [
     "messageId",
     "requestId",

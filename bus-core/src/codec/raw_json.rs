@@ -1,6 +1,17 @@
 //! Format with the bare message as the body and metadata in transport headers.
 //!
-//! The headers have MassTransit's names.
+//! The headers have MassTransit's names:
+//!
+//! | header | member of the envelope |
+//! |---|---|
+//! | `MessageId`, `CorrelationId`, `ConversationId`, `RequestId` | the ids of these names |
+//! | `MT-InitiatorId` | initiator id |
+//! | `MT-MessageType` | message types, separated by `;` |
+//! | `MT-Source-Address`, `MT-Response-Address`, `MT-Fault-Address` | the addresses of these names |
+//! | `MT-Host-Info` | host, as JSON |
+//!
+//! Everything else among the headers belongs to the user. It suits producers and consumers that
+//! know nothing of envelopes: a body of plain JSON without any header is a message too.
 
 use std::sync::Arc;
 
@@ -23,6 +34,7 @@ const FAULT_ADDRESS: &str = "MT-Fault-Address";
 const SOURCE_ADDRESS: &str = "MT-Source-Address";
 const HOST_INFO: &str = "MT-Host-Info";
 
+/// Names that a user's header cannot have in this format; their case is ignored.
 const METADATA: [&str; 10] = [
     MESSAGE_ID,
     CORRELATION_ID,
@@ -36,6 +48,7 @@ const METADATA: [&str; 10] = [
     HOST_INFO,
 ];
 
+/// Writes the message as it is, and its metadata to headers.
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
     let mut headers = transport_headers::carry(envelope);
     let ids = [
@@ -109,6 +122,7 @@ pub(super) fn decode(incoming: &Incoming, json: &[u8]) -> Envelope {
     envelope
 }
 
+/// Finds the request id of a message whose body cannot be read.
 pub(super) fn request_id(incoming: &Incoming) -> Option<Uuid> {
     id(&incoming.headers, REQUEST_ID)
 }
@@ -117,6 +131,7 @@ fn id(headers: &Headers, name: &str) -> Option<Uuid> {
     read_id(headers.text(name)?)
 }
 
+/// Reads an id; text that is no GUID, and zeros, count as absent.
 fn read_id(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text.trim()).ok()?;
     (!id.is_nil()).then_some(id)

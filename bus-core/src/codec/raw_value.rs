@@ -1,4 +1,7 @@
 //! JSON text that is passed on as it came.
+//!
+//! A fault contains the message that failed. Taken apart and written anew it could lose what Rust
+//! has no type for: digits of a number, members that come twice.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,10 @@
 //! Selection of headers: those that travel outside the body, those of the user.
+//!
+//! ```text
+//!                     mirror (MassTransit envelope): simple values, as a copy for brokers and tools
+//!  envelope.headers ──carry  (raw JSON): all values, as they travel nowhere else ──► transport
+//!  envelope.headers ◄─adopt  what is not noise, not metadata, and not in the envelope ── transport
+//! ```
 
 use std::borrow::Cow;
 
@@ -75,6 +81,10 @@ fn copy(headers: &Headers, spell: fn(&HeaderValue) -> Option<Cow<'_, HeaderValue
         .collect()
 }
 
+/// Spells a value as MassTransit does in AMQP headers; `None` leaves it out.
+///
+/// Texts `True` and `False` for truth values. A time before 1970 becomes text, since AMQP's
+/// timestamp has no sign.
 fn simple(value: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     match value {
         HeaderValue::Null => None,
@@ -85,6 +95,10 @@ fn simple(value: &HeaderValue) -> Option<Cow<'_, HeaderValue>> {
     }
 }
 
+/// Returns `true` for a header about one transfer, such as RabbitMQ's `x-death`.
+///
+/// It is neither shown to consumers nor sent on: RabbitMQ 3 takes a message that brings its old
+/// `x-death` along for one in a dead-letter cycle, and may drop it.
 pub(crate) fn is_noise(name: &str) -> bool {
     NOISE.iter().any(|noise| match noise.strip_suffix('*') {
         Some(prefix) => name

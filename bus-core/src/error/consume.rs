@@ -12,7 +12,8 @@ pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
 /// Maximal number of errors in a followed chain of sources.
 const MAX_CAUSES: usize = 100;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error, on the heap.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Error of a consumer or a middleware.
 ///
@@ -40,7 +41,13 @@ pub struct ConsumeError {
 
 /// Kind of a [`ConsumeError`].
 ///
-/// It decides whether the message is retried, goes to the error queue, or goes back to its queue.
+/// It decides what becomes of the message:
+///
+/// | kind | retried | then |
+/// |---|---|---|
+/// | [`Failed`](Self::Failed), [`TimedOut`](Self::TimedOut) | as the policy says | error queue, fault |
+/// | [`Permanent`](Self::Permanent), [`Panicked`](Self::Panicked) | no | error queue, fault |
+/// | [`ClaimLost`](Self::ClaimLost), [`Cancelled`](Self::Cancelled) | no | back to its queue |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -52,6 +59,16 @@ pub enum FailureKind {
     Panicked,
     /// The consumer took longer than its timeout; retries may help.
     TimedOut,
+    /// Something that the consumer needs is away, as a database is: no attempt failed.
+    ///
+    /// The delivery waits and is consumed again, without a fault, and without being counted as a
+    /// retry. After ten minutes it goes back to its queue. On an endpoint that handles messages at
+    /// most once, it fails then.
+    Unavailable,
+    /// The consumer ran into another one, as transactions do: the attempt runs again.
+    ///
+    /// It does so soon, up to ten times. Then it has failed; retries may help.
+    Conflict,
     /// The claim on the idempotency key was lost: another consumer may handle the key.
     ///
     /// Nothing was sent; the message goes back to its queue.
@@ -68,6 +85,20 @@ impl ConsumeError {
     /// The message goes there at once, without a retry.
     pub fn permanent<E: Into<BoxError>>(error: E) -> Self {
         Self::of_kind(FailureKind::Permanent, error)
+    }
+
+    /// Creates an error that says that something is away which the consumer needs.
+    ///
+    /// The message waits for it, and is no failure; see [`FailureKind::Unavailable`].
+    pub fn unavailable<E: Into<BoxError>>(error: E) -> Self {
+        Self::of_kind(FailureKind::Unavailable, error)
+    }
+
+    /// Creates an error of a consumer that ran into another one.
+    ///
+    /// It runs again soon; see [`FailureKind::Conflict`].
+    pub fn conflict<E: Into<BoxError>>(error: E) -> Self {
+        Self::of_kind(FailureKind::Conflict, error)
     }
 
     pub(crate) fn of_kind<E: Into<BoxError>>(kind: FailureKind, error: E) -> Self {
@@ -113,7 +144,16 @@ impl ConsumeError {
 
     /// The first error of type `E` in the error and its sources.
     ///
-    /// `None` if there is none of this type.
+    /// `None` if there is none of this type. It makes a retry depend on the cause:
+    ///
+    /// ```
+    /// use std::io;
+    /// use bus_core::ConsumeError;
+    ///
+    /// let error = ConsumeError::from(io::Error::from(io::ErrorKind::TimedOut));
+    /// let is_slow = error.find::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
+    /// assert!(is_slow);
+    /// ```
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|error| error.downcast_ref())
     }
@@ -127,6 +167,7 @@ impl ConsumeError {
     }
 
     /// The texts of the error and its sources, outermost first.
+    ///
     /// An error that panics in `source` ends them; one that panics in `Display` gets a placeholder.
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
         let first: &(dyn Error + 'static) = &*self.cause;
@@ -137,6 +178,7 @@ impl ConsumeError {
     }
 
     /// Returns `true` if a message that the consumer sent was refused for good.
+    ///
     /// Another attempt would send it again.
     pub(crate) fn is_refused_send(&self) -> bool {
         let is_refused =
@@ -145,7 +187,14 @@ impl ConsumeError {
         self.kind == FailureKind::Failed && caught(is_refused).unwrap_or(false)
     }
 
+    /// Returns `true` if something was away: no fault of the message.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.kind == FailureKind::Unavailable || self.is_broker_away()
+    }
+
     /// Returns `true` if the broker could not be reached: no fault of the message.
+    ///
+    /// It is not retried, and its delivery goes back to its queue instead of to the error queue.
     pub(crate) fn is_broker_away(&self) -> bool {
         let is_away = || self.find().is_some_and(SendError::is_broker_away);
         self.kind == FailureKind::Failed && caught(is_away).unwrap_or(false)

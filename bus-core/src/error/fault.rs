@@ -52,6 +52,9 @@ pub struct Fault<T> {
 }
 
 /// One error, in MassTransit's members.
+///
+/// Rust knows neither the types of an error's sources nor a stack: the type of a source is `Error`,
+/// and `stack_trace` and `source` are there in faults of .NET services only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExceptionInfo {
@@ -77,6 +80,16 @@ impl ExceptionInfo {
     /// Describes the error and its causes.
     ///
     /// Each text is cut after 2048 characters, the chain after 16 errors.
+    ///
+    /// ```
+    /// use bus_core::ConsumeError;
+    /// use bus_core::error::ExceptionInfo;
+    ///
+    /// let parsed: Result<u32, _> = "12x".parse();
+    /// let info = ExceptionInfo::of(&ConsumeError::from(parsed.unwrap_err()));
+    /// assert!(info.exception_type.ends_with("ParseIntError"));
+    /// assert_eq!(info.message, "invalid digit found in string");
+    /// ```
     pub fn of(error: &ConsumeError) -> Self {
         let mut infos: Vec<Self> = Vec::new();
         for (depth, text) in error.texts().take(MAX_CAUSES).enumerate() {
@@ -103,6 +116,7 @@ impl ExceptionInfo {
     }
 }
 
+/// Cuts a text at the length that a fault carries; headers have the same limit.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
@@ -111,6 +125,7 @@ fn fault_of(message_type: MessageType) -> MessageType {
     any_fault().with_arguments([message_type])
 }
 
+/// Type that every fault has: its consumers hear of all failures.
 fn any_fault() -> MessageType {
     MessageType::new("MassTransit:Fault")
 }

@@ -1,4 +1,8 @@
 //! Panics of users' code, caught where they must not reach what runs beside it.
+//!
+//! A consumer runs in a task of its endpoint, beside others. An observer, a propagator, and the
+//! `Display` of an error run between two steps of the bus, where a panic would lose a delivery or a
+//! publisher.
 
 use std::any::Any;
 use std::fmt;
@@ -12,7 +16,7 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| text(&*panic).to_owned())
 }
 
-/// The text of a panic.
+/// The text of a panic, if it has one: `panic!` gives `&str` or `String`.
 pub(crate) fn text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

@@ -36,6 +36,21 @@ pub enum SendErrorKind {
 /// Error of a message that was not sent, or whose confirm is missing.
 ///
 /// [`kind`](Self::kind) says what the sender can do about it.
+///
+/// ```
+/// use bus_core::SendError;
+/// use bus_core::error::SendErrorKind;
+///
+/// /// Returns `true` for a message to be kept and sent again.
+/// fn keep(error: &SendError) -> bool {
+///     match error.kind() {
+///         SendErrorKind::TimedOut => true, // It may have arrived: send it with the same message id.
+///         _ => error.is_transient(),
+///     }
+/// }
+/// assert!(keep(&SendError::new(SendErrorKind::Unreachable, "the broker is away")));
+/// assert!(!keep(&SendError::new(SendErrorKind::Unroutable, "no queue took it")));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SendError {

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::consume::BoxError;
 use crate::transport::TransportError;
 
 /// Error of the start of a bus.
+///
+/// The transport is closed; declared exchanges and queues stay. Another start, with a new builder,
+/// may follow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -18,6 +22,8 @@ pub enum StartError {
     #[error("the bus cannot connect: {0}")]
     Connect(#[from] TransportError),
     /// The broker did not come up within the start timeout.
+    ///
+    /// A broker that refuses is not waited for, one that is away is.
     #[error("no broker answered at {address} within {after:?}")]
     Timeout {
         /// Address that was tried.
@@ -32,6 +38,14 @@ pub enum StartError {
         endpoint: String,
         /// The refusal of the broker.
         source: TransportError,
+    },
+    /// A background service could not be prepared; nothing was declared.
+    #[error("background service `{service}` cannot start: {source}")]
+    Background {
+        /// Name of the service.
+        service: String,
+        /// Its error, or an error with the text of its panic.
+        source: BoxError,
     },
 }
 

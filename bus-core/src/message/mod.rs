@@ -1,4 +1,11 @@
 //! Contracts, their names, and metadata: envelope, headers, trace context.
+//!
+//! ```text
+//!  Message (a Rust type) ──► MessageType (a wire name) ──► URN in the envelope, name of an exchange
+//!         │ codec
+//!         ▼
+//!  Envelope { ids, addresses, types, times, headers, host, message: JSON }
+//! ```
 
 pub(crate) mod contract;
 #[doc(hidden)]

@@ -1,4 +1,12 @@
 //! The W3C trace context that travels with every message.
+//!
+//! ```text
+//!  00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+//!  version   trace id                   span id         flags
+//! ```
+//!
+//! MassTransit puts it into `MT-Activity-Id`, everything else reads `traceparent`; both are
+//! written.
 
 use std::fmt;
 
@@ -126,6 +134,7 @@ impl fmt::Display for TraceContext {
     }
 }
 
+/// Writes bytes as lower-case hexadecimal digits; `text` has two places for each.
 fn write_hex(text: &mut [u8], bytes: &[u8]) {
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
         digits[0] = DIGITS[usize::from(byte >> 4)];
@@ -133,6 +142,7 @@ fn write_hex(text: &mut [u8], bytes: &[u8]) {
     }
 }
 
+/// Makes eight random bytes that are not all zeros.
 fn new_span_id() -> [u8; 8] {
     // Bytes 6 and 8 of a version 4 UUID hold fixed bits; these eight are random throughout.
     let random = Uuid::new_v4().into_bytes();

@@ -6,6 +6,8 @@ use super::health::EndpointState;
 use crate::transport::Health;
 
 /// A change of the connections to the broker.
+///
+/// One health stands for all connections of a transport: the worst of theirs.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ConnectionChange<'a> {

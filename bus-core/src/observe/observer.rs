@@ -115,7 +115,8 @@ impl Observers {
         self.0.is_empty()
     }
 
-    /// Calls every observer. A panic ends here.
+    /// Calls every observer, in the order in which they were added. A panic ends here.
+    ///
     /// It would take the publisher with it, or all that its endpoint is handling.
     pub(crate) fn tell(&self, news: impl Fn(&dyn Observer)) {
         for observer in self.0.iter() {

@@ -114,6 +114,7 @@ pub(crate) fn inject(
     caught(|| propagator.inject(cause, headers)).unwrap_or_else(|panic| complain(&panic));
 }
 
+/// Logs a panic, as a lost trace is no reason to lose a message.
 fn complain(panic: &str) {
     tracing::error!(panic, "a propagator panicked; the message is not affected");
 }

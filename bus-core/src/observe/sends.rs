@@ -21,6 +21,9 @@ pub struct PreSend<'a> {
 }
 
 /// A message that the broker owns.
+///
+/// With a broker that confirms, such as RabbitMQ, that is the confirm; a queue need not have taken
+/// it unless the message was mandatory.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PostSend<'a> {

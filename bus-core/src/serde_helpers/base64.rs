@@ -8,6 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::text::{self, FromText};
 
 /// Bytes that travel as base64 text: .NET's `byte[]`.
+///
+/// The standard alphabet with padding, as .NET writes it; nothing else is read.
+///
+/// ```
+/// use bus_core::serde_helpers::Base64;
+///
+/// let photo: Base64 = serde_json::from_str(r#""AQID/w==""#)?;
+/// assert_eq!(photo.as_ref(), [1, 2, 3, 255]);
+/// assert_eq!(serde_json::to_string(&photo)?, r#""AQID/w==""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Base64(pub Vec<u8>);
 

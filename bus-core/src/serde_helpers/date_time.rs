@@ -13,6 +13,14 @@ use crate::message::iso8601;
 /// Read with `Z`, with an offset, or with neither, which counts as UTC: .NET leaves the offset out
 /// where a time's kind is not set. Written in UTC, years outside 1 to 9999 clamped; the offset that
 /// came is not kept. An unset .NET date is the year 1.
+///
+/// ```
+/// use bus_core::serde_helpers::DateTime;
+///
+/// let local: DateTime = serde_json::from_str(r#""2026-02-07T16:05:09.5+02:00""#)?;
+/// assert_eq!(local.to_string(), "2026-02-07T14:05:09.5Z");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime(pub SystemTime);
 
@@ -68,6 +76,14 @@ impl From<DateTime> for SystemTime {
     fn from(time: DateTime) -> Self {
         time.0
     }
+}
+
+/// Writes an instant as a [`DateTime`].
+pub(crate) fn serialize_instant<S: Serializer>(
+    instant: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    DateTime(*instant).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Values that are read from text.
+//!
+//! Readers with a buffer, and those without, hand text to the same visitor; a value is never kept
+//! longer than it takes to read it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,9 +13,11 @@ pub(super) trait FromText: Sized {
     /// Description of the text that was expected, for the error.
     const EXPECTED: &'static str;
 
+    /// Reads the text; `None` if it does not fit.
     fn from_text(text: &str) -> Option<Self>;
 }
 
+/// Reads a value from text; the error quotes what came, and says what was expected.
 pub(super) fn deserialize<'de, T: FromText, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -15,7 +15,8 @@ const DAY: u64 = 24 * HOUR;
 
 /// A span of time, also a negative one: .NET's `TimeSpan`.
 ///
-/// Written as `[-][d.]hh:mm:ss[.fffffff]`, in steps of 100 nanoseconds.
+/// Written as `[-][d.]hh:mm:ss[.fffffff]`, in steps of 100 nanoseconds. Its limits are those of
+/// .NET: about 29,000 years in either direction.
 ///
 /// ```
 /// use std::time::Duration;

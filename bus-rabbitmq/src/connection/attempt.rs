@@ -1,4 +1,13 @@
 //! One attempt to connect, which leaves nothing behind when it fails.
+//!
+//! The client starts a thread and several tasks before the handshake, and ends them only for a
+//! connection that came to be. So the socket is opened outside of it, and all that it starts runs
+//! on a [`ClientRuntime`] of its own:
+//!
+//! ```text
+//!  lookup ─► TCP ─► TLS ─► [ client: AMQP header ─► start-ok ─► tune-ok ─► open-ok ]
+//!  └────── dial ────────┘    └── a failure in here: shut the socket, end the tasks ──┘
+//! ```
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +22,9 @@ use super::socket::{Socket, SocketHandle};
 use crate::config::{Config, Host};
 use crate::error::{kind_of, words};
 
+/// Events of a connection, for its one listener.
+///
+/// The client gives each event to one of its listeners only, though it has a call for more.
 pub(crate) type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 
 /// Connection whose handshake is done.
@@ -23,6 +35,10 @@ pub(crate) struct Connected {
 }
 
 /// Connects to one host within the configured time.
+///
+/// The error names host, virtual host and user, and no password. Its kind says whether another
+/// attempt can help: `Unreachable` for what may pass, `AccessRefused` for a refused login, virtual
+/// host or certificate, `Protocol` for a peer that is no broker.
 pub(crate) async fn connect(
     config: &Config,
     host: &Host,
@@ -50,6 +66,7 @@ pub(crate) async fn connect(
     }
 }
 
+/// Failed attempt, before host, virtual host and user are named.
 struct Failure {
     kind: TransportErrorKind,
     text: String,
@@ -73,6 +90,11 @@ impl From<lapin::Error> for Failure {
     }
 }
 
+/// Opens the socket and runs the handshake on it.
+///
+/// RabbitMQ answers a wrong password with `connection.close` 403 only to clients that announce the
+/// capability `authentication_failure_close`, which the client does; to others it closes the
+/// socket.
 async fn attempt(config: &Config, host: &Host, role: &str) -> Result<Connected, Failure> {
     let wire = dial(config, host).await?;
     let (socket, handle) = Socket::new(wire);
@@ -105,9 +127,10 @@ async fn attempt(config: &Config, host: &Host, role: &str) -> Result<Connected, 
     })
 }
 
-/// Opens the socket outside of the client.
+/// Opens the socket outside of the client, encrypted where the address says so.
 ///
-/// The client would leave tasks behind for each socket that is refused.
+/// The client would leave tasks behind for each socket that is refused. All addresses of the name
+/// are tried in turn.
 async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
     let failed = |error: std::io::Error| Failure::from(lapin::Error::from(error));
     let addresses = tokio::net::lookup_host((host.name.as_str(), host.port)).await;
@@ -138,11 +161,15 @@ async fn dial(config: &Config, host: &Host) -> Result<Wire, Failure> {
 }
 
 /// Returns `true` if the peer answered a TLS handshake with something else.
+///
+/// The TLS library has no kind for that, so its words are read.
 fn is_plain(error: &std::io::Error) -> bool {
     error.to_string().contains("InvalidContentType")
 }
 
 /// Ends what the client has begun for an attempt that fails, or is dropped.
+///
+/// An attempt is dropped when its time is up, or when its link is closed.
 struct Cleanup {
     socket: Arc<SocketHandle>,
     runtime: ClientRuntime,
@@ -150,6 +177,7 @@ struct Cleanup {
 }
 
 impl Cleanup {
+    /// Leaves everything as it is, since the attempt succeeded.
     fn cancel(mut self) {
         self.is_needed = false;
     }
@@ -175,9 +203,12 @@ mod tests {
 
     use super::*;
 
-    fn config(port: u16) -> Config {
+    /// A time that no attempt of these tests takes.
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn config(port: u16, connect_timeout: Duration) -> Config {
         let mut config = Config::new(&format!("amqp://127.0.0.1:{port}"));
-        config.connect_timeout = Duration::from_millis(20);
+        config.connect_timeout = connect_timeout;
         config
     }
 
@@ -227,7 +258,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut config = Config::new(&format!("amqps://127.0.0.1:{port}"));
-        config.connect_timeout = Duration::from_secs(20);
+        config.connect_timeout = LONG;
         let peer = async {
             let (mut socket, _) = listener.accept().await.unwrap();
             socket.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
@@ -240,7 +271,7 @@ mod tests {
 
     async fn refused(attempts: usize) {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(free.local_addr().unwrap().port());
+        let config = config(free.local_addr().unwrap().port(), LONG);
         drop(free);
         for _ in 0..attempts {
             assert!(error(&config).await.kind().is_transient());
@@ -256,7 +287,12 @@ mod tests {
 
     async fn answered_by(peer: Peer, attempts: usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(listener.local_addr().unwrap().port());
+        // Only the silent peer is waited for in vain; the others answer, however late.
+        let connect_timeout = match peer {
+            Peer::Silent => Duration::from_millis(20),
+            Peer::Gone | Peer::Foreign => LONG,
+        };
+        let config = config(listener.local_addr().unwrap().port(), connect_timeout);
         let mut accepted = JoinSet::new();
         for _ in 0..attempts {
             let accept = async {

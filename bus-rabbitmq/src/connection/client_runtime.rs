@@ -25,11 +25,15 @@ pub(crate) type Wire = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// Runtime of one attempt to connect, and of the connection that comes of it.
 ///
-/// The client leaves tasks behind when an attempt fails; they are ended here.
+/// The client leaves tasks behind when an attempt fails; they are ended here. Its thread
+/// (`lapin-io-loop`) ends by itself once its socket is shut.
 #[derive(Clone)]
 pub(crate) struct ClientRuntime {
     tokio: Tokio,
     handle: Handle,
+    /// Handles of the tasks that the client has started.
+    ///
+    /// Those of finished tasks leave from time to time.
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
@@ -54,6 +58,10 @@ impl ClientRuntime {
         }
     }
 
+    /// Keeps the handle of a task.
+    ///
+    /// Finished tasks are dropped only when the list would grow, so the cost of a task does not
+    /// depend on the number of tasks.
     fn track<T>(&self, task: JoinHandle<T>) -> JoinHandle<T> {
         let mut tasks = self.lock();
         if tasks.len() == tasks.capacity() {
@@ -128,6 +136,9 @@ impl Reactor for ClientRuntime {
 }
 
 /// Task of the client.
+///
+/// One that was ended by us never has an output: the client has no case for that, and the future
+/// that waits for it is ended as well.
 #[derive(Debug)]
 pub(crate) struct ClientTask<T>(JoinHandle<T>);
 

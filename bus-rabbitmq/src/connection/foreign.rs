@@ -13,14 +13,17 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Follows the changes that the socket made for one subscription.
 ///
-/// Costs one look at a counter for each delivery.
+/// Costs one look at a counter for each delivery. The socket sees channels only; a subscription has
+/// a channel of its own, so the number of the channel names the queue.
 pub(crate) struct ForeignBytes {
     queue: String,
     /// Number of changes on the whole connection at the last look.
     seen: AtomicU64,
+    /// Last warning.
     said: Mutex<Said>,
 }
 
+/// Number of changes on the channel when the last warning was logged, and its time.
 #[derive(Default)]
 struct Said {
     count: u64,
@@ -28,6 +31,9 @@ struct Said {
 }
 
 impl ForeignBytes {
+    /// Begins at the present number of changes.
+    ///
+    /// Older ones came to other subscriptions of the connection.
     pub(crate) fn new(queue: &str, socket: &SocketHandle) -> Self {
         Self {
             queue: queue.to_owned(),

@@ -33,7 +33,11 @@ pub(crate) fn sanitize(frame_type: u8, payload: &mut [u8]) -> bool {
     cursor.changed
 }
 
+/// Position in a payload, for a walk without a copy.
+///
+/// Every step gives `None` where the payload ends too early.
 struct Cursor<'a> {
+    /// Bytes that were not looked at.
     rest: &'a mut [u8],
     changed: bool,
 }
@@ -68,6 +72,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    /// Walks through a short string: a byte of length, and text that is to be UTF-8.
     fn short_string(&mut self) -> Option<()> {
         let length = self.take(1)?[0];
         let text = self.take(length.into())?;
@@ -75,6 +80,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    /// Walks through a table: four bytes of length, then names and values.
     fn table(&mut self, depth: usize) -> Option<()> {
         let mut entries = self.long()?;
         while !entries.rest.is_empty() {
@@ -85,6 +91,7 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
+    /// Walks through a list: four bytes of length, then values.
     fn list(&mut self, depth: usize) -> Option<()> {
         let mut values = self.long()?;
         while !values.rest.is_empty() {
@@ -147,6 +154,7 @@ const DELIVERY_MODE: u16 = 12;
 const PRIORITY: u16 = 11;
 const TIMESTAMP: u16 = 6;
 
+/// Replaces every byte that is no part of UTF-8; returns `true` if there was one.
 fn replace_invalid(mut text: &mut [u8]) -> bool {
     let mut changed = false;
     while let Err(error) = std::str::from_utf8(text) {

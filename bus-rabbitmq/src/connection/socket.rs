@@ -1,4 +1,8 @@
 //! Socket of one connection, made parseable as it is read, and shut from outside.
+//!
+//! The client offers no way to end a connection whose peer is silent: it reads until the heartbeat
+//! fails, and closes nothing of an attempt that is dropped. So a [`SocketHandle`] outside of it
+//! makes every read and write fail, after which the client releases all that it holds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,17 +15,11 @@ use std::task::{Context, Poll, ready};
 use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::task::AtomicWaker;
 
-use super::sanitize::sanitize;
-
-/// Length of a frame's head: type, channel, and length of the payload.
-const FRAME_HEAD: usize = 7;
-
-/// Length of the longest frame that is inspected, in bytes.
-///
-/// A longer one ends the connection, regardless of its content; nothing is gathered for it.
-const MAX_INSPECTED: usize = 4 * 1024 * 1024;
+use super::frames::Frames;
 
 /// Stream of AMQP frames whose content the client can parse.
+///
+/// Reads are changed by [`sanitize`](super::sanitize) at most; writes pass as they are.
 pub(crate) struct Socket<S> {
     stream: S,
     handle: Arc<SocketHandle>,
@@ -32,14 +30,18 @@ pub(crate) struct Socket<S> {
 #[derive(Default)]
 pub(crate) struct SocketHandle {
     shut: AtomicBool,
+    /// Task of the client that waits to read.
     reader: AtomicWaker,
+    /// Task of the client that waits to write.
     writer: AtomicWaker,
+    /// Number of changed frames; read for every delivery, so kept apart from the map.
     sanitized: AtomicU64,
     /// Number of changed frames for each channel that had any.
     by_channel: Mutex<HashMap<u16, u64>>,
 }
 
 impl<S> Socket<S> {
+    /// Wraps a stream; the handle stays with the one who may shut it.
     pub(crate) fn new(stream: S) -> (Self, Arc<SocketHandle>) {
         let handle = Arc::<SocketHandle>::default();
         let socket = Self {
@@ -78,6 +80,10 @@ impl SocketHandle {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the frames that were changed in the last read.
+    ///
+    /// It is called before the client sees their bytes, so a delivery that was changed is always
+    /// counted when it is handed out.
     fn note(&self, frames: &mut Frames) {
         for channel in frames.sanitized.drain(..) {
             *self.by_channel().entry(channel).or_default() += 1;
@@ -169,146 +175,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         }
         Pin::new(&mut self.stream).poll_close(cx)
     }
-}
-
-/// Position in the stream of frames.
-///
-/// Bodies pass through; frames that are to be inspected are gathered if they come in parts.
-#[derive(Default)]
-struct Frames {
-    /// Number of bytes of the present frame that still pass through.
-    passing: usize,
-    /// Present frame, gathered from several reads.
-    gathering: Vec<u8>,
-    /// Number of gathered bytes.
-    filled: usize,
-    /// Number of gathered bytes that were handed out, once whole and inspected.
-    handed_out: usize,
-    is_whole: bool,
-    /// `true` if the stream holds no AMQP frames.
-    is_foreign: bool,
-    /// Channels of the frames that were changed and are not noted yet.
-    sanitized: Vec<u16>,
-}
-
-impl Frames {
-    /// Copies gathered and inspected bytes to the buffer; `None` if there are none.
-    fn hand_out(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        if !self.is_whole {
-            return None;
-        }
-        let rest = &self.gathering[self.handed_out..self.filled];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.handed_out += count;
-        if self.handed_out == self.filled {
-            self.gathering.clear();
-            (self.filled, self.handed_out, self.is_whole) = (0, 0, false);
-        }
-        Some(count)
-    }
-
-    /// Space for the rest of the frame that is being gathered.
-    fn missing(&mut self) -> Option<&mut [u8]> {
-        (!self.gathering.is_empty()).then(|| &mut self.gathering[self.filled..])
-    }
-
-    /// Notes the number of missing bytes that came; zero at the end of the stream.
-    fn gathered(&mut self, count: usize) {
-        self.filled += count;
-        if count == 0 {
-            self.is_whole = true;
-        } else if self.filled == self.gathering.len() {
-            self.finish_part();
-        }
-    }
-
-    /// Goes on once the head, or the whole frame, is there.
-    fn finish_part(&mut self) {
-        match Kind::of(&self.gathering) {
-            Kind::Inspected(length) if length > self.filled => self.gathering.resize(length, 0),
-            Kind::Inspected(length) => {
-                self.sanitized
-                    .extend(sanitize_frame(&mut self.gathering[..length]));
-                self.is_whole = true;
-            }
-            Kind::Passing(length) => {
-                self.passing = length - self.filled;
-                self.is_whole = true;
-            }
-            Kind::Foreign => {
-                self.is_foreign = true;
-                self.is_whole = true;
-            }
-        }
-    }
-
-    /// Inspects the bytes that were read; returns the number of bytes that can be used.
-    ///
-    /// Keeps the last frame back if it must be seen whole.
-    fn inspect(&mut self, read: &mut [u8]) -> usize {
-        let mut position = 0;
-        while position < read.len() && !self.is_foreign {
-            let rest = &mut read[position..];
-            if self.passing > 0 {
-                let count = self.passing.min(rest.len());
-                self.passing -= count;
-                position += count;
-                continue;
-            }
-            if rest.len() < FRAME_HEAD {
-                self.keep(rest, FRAME_HEAD);
-                return position;
-            }
-            match Kind::of(rest) {
-                Kind::Inspected(length) if length > rest.len() => {
-                    self.keep(rest, length);
-                    return position;
-                }
-                Kind::Inspected(length) => {
-                    self.sanitized.extend(sanitize_frame(&mut rest[..length]));
-                    position += length;
-                }
-                Kind::Passing(length) => self.passing = length,
-                Kind::Foreign => self.is_foreign = true,
-            }
-        }
-        read.len()
-    }
-
-    fn keep(&mut self, part: &[u8], length: usize) {
-        self.gathering.extend_from_slice(part);
-        self.gathering.resize(length, 0);
-        self.filled = part.len();
-    }
-}
-
-/// Treatment of a frame, with its length in bytes.
-enum Kind {
-    Inspected(usize),
-    Passing(usize),
-    Foreign,
-}
-
-impl Kind {
-    fn of(frame: &[u8]) -> Self {
-        let [kind, _, _, a, b, c, d, ..] = *frame else {
-            return Self::Foreign;
-        };
-        let payload = u32::from_be_bytes([a, b, c, d]) as usize;
-        let length = payload.saturating_add(FRAME_HEAD + 1);
-        match kind {
-            1 | 2 if length <= MAX_INSPECTED => Self::Inspected(length),
-            3 | 8 => Self::Passing(length),
-            _ => Self::Foreign,
-        }
-    }
-}
-
-/// Makes a frame parseable; returns its channel if it had to be changed.
-fn sanitize_frame(frame: &mut [u8]) -> Option<u16> {
-    let (channel, end) = (u16::from_be_bytes([frame[1], frame[2]]), frame.len() - 1);
-    sanitize(frame[0], &mut frame[FRAME_HEAD..end]).then_some(channel)
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Signals of the links of one transport.
+///
+/// A broker that one link has reached can be reached by the other, so that one stops waiting.
+/// Otherwise an endpoint could stay without a connection for the longest back-off after publishing
+/// works again.
 #[derive(Clone)]
 pub(crate) struct Siblings {
     /// Number of connections; the other links need not wait any longer after one.
@@ -48,6 +52,8 @@ impl Siblings {
     }
 
     /// Waits for the time that `backoff` gives, or until another link is connected.
+    ///
+    /// Connections from before the call do not count, as an attempt has failed since.
     pub(crate) async fn wait(&self, mine: &mut watch::Receiver<u64>, backoff: &mut Backoff) {
         mine.mark_unchanged();
         tokio::select! {
@@ -60,7 +66,7 @@ impl Siblings {
 
 /// Reasons that were logged for failed attempts to connect.
 ///
-/// Each reason is logged at once, and again every minute.
+/// Each reason is logged at once, and again every minute. Dropped with the next connection.
 #[derive(Default)]
 pub(crate) struct Complaints(HashMap<String, Instant>);
 

@@ -1,11 +1,24 @@
 //! Choice of the deliveries of a channel that are acknowledged together.
+//!
+//! ```text
+//!  tag        1   2   3   4   5   6   7
+//!  settled    ×   ×       ×   ×       ×      3 and 6 are still handled
+//!  sent       └─ up_to 2   └─ 4, 5, 7 one by one
+//! ```
 
 /// Settlements of one channel that are not sent to the broker yet.
 ///
-/// An acknowledgement of many takes in every delivery up to its tag, so it must end below the
-/// lowest delivery that is still handled; those done above that one are acknowledged one by one.
-/// The cost of a settlement depends on how many deliveries are handled at once, never on how long
-/// one of them takes.
+/// An acknowledgement of many (`basic.ack` with `multiple`) takes in every delivery up to its tag,
+/// so it must end below the lowest delivery that is still handled; those done above that one are
+/// acknowledged one by one. The cost of a settlement depends on how many deliveries are handled at
+/// once, never on how long one of them takes.
+///
+/// # Invariants
+///
+/// - A tag is sent once: RabbitMQ closes the channel of an unknown one (406,
+///   `PRECONDITION_FAILED`).
+/// - `settled` holds no two runs that touch, so it is as long as there are gaps.
+/// - Tags begin with 1 on each channel and have no gaps (AMQP 0-9-1, delivery-tag).
 #[derive(Debug, Default)]
 pub(crate) struct AckWindow {
     /// Lowest tag that may be unsettled; everything below is settled.
@@ -43,12 +56,14 @@ impl AckWindow {
         self.highest = self.highest.max(tag);
     }
 
+    /// Settles a delivery as done; nothing happens if it is settled already.
     pub(crate) fn ack(&mut self, tag: u64) {
         if self.settle(tag) {
             self.done.push(tag);
         }
     }
 
+    /// Settles a delivery as one that goes back; nothing happens if it is settled.
     pub(crate) fn requeue(&mut self, tag: u64) {
         if self.settle(tag) {
             self.requeue.push(tag);

@@ -1,4 +1,14 @@
 //! Count of a message's redeliveries, also where the queue does not count.
+//!
+//! | queue | how often it handed the message out |
+//! |---|---|
+//! | quorum | header `x-delivery-count`; from RabbitMQ 4.3 on `x-acquired-count` (that one counts all) |
+//! | stream | never: a stream is read, not consumed |
+//! | classic, durable | `redelivered` says only that it was; counted by marks in `<queue>_redelivered` |
+//! | classic, exclusive or transient | not counted: such a queue ends with its process, or its broker |
+//!
+//! Each mark is a persistent message with the key of what was redelivered. A new process reads all
+//! of them once, and leaves them there.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,17 +25,18 @@ use crate::convert::short;
 use crate::error::failed;
 use crate::topology;
 
-/// Time for which a mark is kept.
+/// Time for which a mark is kept (`x-message-ttl`).
 ///
 /// Longer than the waits of a service manager between some ten restarts.
 const KEEP_MARK: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Time for which the queue of marks outlives the last look into it.
+/// Time for which the queue of marks outlives the last look into it (`x-expires`).
 const KEEP_QUEUE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Number of marks beyond which they mean many restarts, not one message.
 const MAX_MARKS: u32 = 10_000;
 
+/// Delivery mode of a message that survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 /// Counts the redeliveries of one queue.
@@ -39,6 +50,7 @@ pub(crate) enum Redeliveries {
     Marked(Box<Marks>),
 }
 
+/// Marks of one queue.
 #[derive(Debug)]
 pub(crate) struct Marks {
     queue: Queue,
@@ -53,6 +65,10 @@ struct State {
 }
 
 impl Redeliveries {
+    /// Chooses the way to count by the kind of the queue that the endpoint declares.
+    ///
+    /// A queue that it does not declare is taken as one that counts, as no other queue is made
+    /// beside what belongs to another service.
     pub(crate) fn of(spec: &ListenSpec) -> Self {
         let mut queues = spec.topology.queues.iter();
         let queue = queues.find(|queue| queue.name == spec.queue);
@@ -95,6 +111,10 @@ impl Marks {
         }
     }
 
+    /// Marks the message and counts its marks.
+    ///
+    /// The mark is confirmed before the message is handed out: a process that dies of it has
+    /// counted it.
     async fn count(&self, live: &Live, incoming: &Incoming) -> Result<u32, TransportError> {
         let key = key(incoming);
         let mut state = self.state.lock().await;
@@ -112,6 +132,7 @@ impl Marks {
         Ok(*count)
     }
 
+    /// Declares the queue of marks, and opens a channel in confirm mode.
     async fn open(&self, live: &Live) -> Result<Channel, TransportError> {
         let marks = Topology {
             queues: vec![self.queue.clone()],
@@ -126,7 +147,9 @@ impl Marks {
 
     /// Reads every mark, and leaves them where they are.
     ///
-    /// The channel is closed without an acknowledgement.
+    /// The channel is closed without an acknowledgement, so RabbitMQ puts them back. Two processes
+    /// that read at the same time may each miss what the other one holds; a mark counts too little
+    /// then, never too much.
     async fn read(&self, live: &Live) -> Result<HashMap<String, u32>, TransportError> {
         let channel = live.channel().await?;
         let name = short("queue name", &self.queue.name)?;
@@ -146,6 +169,7 @@ impl Marks {
         Ok(counts)
     }
 
+    /// Writes a mark, and waits for its confirm.
     async fn mark(&self, channel: &Channel, key: &str) -> Result<(), TransportError> {
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
         let name = short("queue name", &self.queue.name)?;

@@ -1,4 +1,14 @@
 //! Settlements of one channel's deliveries, on their way to the broker.
+//!
+//! A settlement is a note in the [`AckWindow`]; the task of the settler sends what has gathered:
+//!
+//! ```text
+//!  settle ──► AckWindow ──► gather: until enough, idle, or 5 ms ──► basic.nack, basic.ack
+//!  flush  ──► waiter ─────────────────────────────────────────────► basic.qos ──► qos-ok ──► waiter
+//! ```
+//!
+//! AMQP answers no acknowledgement. One that is lost with its connection means that the message is
+//! delivered again.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::transport::{Acker, Incoming, Settlement};
+use bus_core::transport::{Acker, Incoming, Settlement, Tag, TransportError, TransportErrorKind};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,16 +28,22 @@ use super::stream::StreamPosition;
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Sends settlements of deliveries to the broker: many at once where that is safe.
+///
+/// One `basic.ack` with `multiple` costs the client as much as one for a single message.
 pub(crate) struct Settler {
     channel: Channel,
     state: Mutex<SettlerState>,
     wake: Notify,
     prefetch: u16,
+    /// `true` once nothing more is sent.
     gone: AtomicBool,
+    /// `true` once a stream is not to be read again.
     stopping: AtomicBool,
+    /// End of the subscription, shared with it.
     ended: Arc<watch::Sender<bool>>,
 }
 
+/// Settlements and waiters that the task has not taken yet.
 struct SettlerState {
     window: AckWindow,
     /// Waiters for the moment when the broker knows of everything settled so far.
@@ -37,6 +53,7 @@ struct SettlerState {
 }
 
 impl SettlerState {
+    /// Moves the position in the stream to the lowest offset that is not settled.
     fn advance(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.settled_below(self.window.settled_below());
@@ -117,10 +134,14 @@ impl Settler {
         usize::from(self.prefetch / 4).max(1)
     }
 
+    /// Returns `true` if no settlement can reach the broker any more.
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire) || !self.channel.status().connected()
     }
 
+    /// Sends what was settled, round by round, until the channel is gone.
+    ///
+    /// Waiters that join during a round belong to the next: only that one sends their settlements.
     async fn run(self: Arc<Self>) {
         loop {
             self.wake.notified().await;
@@ -165,6 +186,9 @@ impl Settler {
         let _ = tokio::time::timeout(PATIENCE, more).await;
     }
 
+    /// Writes a batch: first what goes back, then what is acknowledged.
+    ///
+    /// An acknowledgement of many would take in a tag that is to go back, so the order matters.
     async fn tell(&self, batch: Batch) -> Result<(), lapin::Error> {
         let requeue = BasicNackOptions {
             requeue: true,
@@ -215,7 +239,9 @@ impl Settler {
 
 #[async_trait]
 impl Acker for Settler {
-    fn settle(&self, tag: u64, settlement: Settlement) {
+    fn settle(&self, tag: Tag, settlement: Settlement) {
+        // Ours are numbers.
+        let Some(tag) = tag.number() else { return };
         let wake = {
             let mut state = self.state();
             match settlement {
@@ -232,9 +258,13 @@ impl Acker for Settler {
         }
     }
 
-    async fn acknowledge(&self, tag: u64) -> bool {
+    async fn acknowledge(&self, tag: Tag) -> Result<(), TransportError> {
         self.settle(tag, Settlement::Ack);
-        self.flush().await
+        if self.flush().await {
+            return Ok(());
+        }
+        let reason = "the channel of the delivery is gone";
+        Err(TransportError::new(TransportErrorKind::Unreachable, reason))
     }
 }
 

@@ -1,4 +1,8 @@
 //! Position in a stream, from which a new subscription goes on.
+//!
+//! A stream keeps its messages, and an acknowledgement only frees a place of the prefetch. So what
+//! was handled is remembered here, for as long as the process lives; a new process begins where its
+//! endpoint says.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,12 +17,14 @@ const OFFSET: &str = "x-stream-offset";
 /// Begin of a subscription of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
+    /// At the place that the endpoint asked for, or at an offset.
     As(StreamOffset),
     /// At the messages written since then, in whole seconds since 1970.
     Since(u64),
 }
 
 impl Begin {
+    /// Converts to the argument `x-stream-offset` of `basic.consume`.
     pub(crate) fn argument(self) -> AMQPValue {
         match self {
             Self::As(StreamOffset::First) => AMQPValue::LongString("first".into()),
@@ -35,8 +41,11 @@ impl Begin {
 /// Begins of the subscriptions of one listener.
 #[derive(Debug)]
 pub(crate) struct Bookmark {
+    /// Begin that the endpoint asked for.
     wanted: StreamOffset,
+    /// Time of the first subscription, in whole seconds since 1970.
     since: u64,
+    /// Offset from which to read on; `None` while nothing came.
     next: Option<u64>,
 }
 
@@ -80,10 +89,14 @@ fn now() -> u64 {
 }
 
 /// Offsets of the messages that one subscription has handed out.
+///
+/// A message that goes back makes the subscription end, and is read again with all that came after
+/// it: a stream takes nothing back. So messages after an open one may come twice.
 #[derive(Debug, Default)]
 pub(crate) struct StreamPosition {
     /// Offsets by delivery tag; settled ones leave when all before them have.
     open: BTreeMap<u64, u64>,
+    /// Offset behind the last one that is settled with all before it.
     next: Option<u64>,
 }
 

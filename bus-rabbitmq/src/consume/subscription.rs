@@ -1,4 +1,14 @@
 //! One subscription on one channel.
+//!
+//! ```text
+//!  open: channel.open ─► basic.qos ─► basic.consume
+//!                                         │
+//!            next ◄── deliveries ◄────────┤
+//!                                         ├─ ended: basic.cancel, channel or connection lost
+//!  stop: basic.cancel, what was not       │
+//!        pulled is requeued ──────────────┤
+//!  close: settlements written ─► channel.close; what is unsettled goes back
+//! ```
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,19 +34,24 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Channel, its consumer, and the task that acknowledges.
 ///
-/// Settlements of its deliveries reach this channel or none.
+/// Settlements of its deliveries reach this channel or none. RabbitMQ delivers at most the prefetch
+/// of unsettled messages to it, which also bounds what the client buffers.
 pub(crate) struct Subscription {
     channel: Channel,
     /// Clones of the consumer that no caller of `next` holds; all share its buffer.
     consumers: Mutex<Vec<Consumer>>,
     settler: Arc<Settler>,
     live: Arc<Live>,
+    /// `true` once nothing more is handed out; never `false` again.
     ended: Arc<watch::Sender<bool>>,
     foreign: ForeignBytes,
 }
 
 impl Subscription {
-    /// Subscribes to the queue.
+    /// Subscribes to the queue; `begin` is the position in a stream.
+    ///
+    /// The prefetch is set before the consumer exists, as the broker delivers from the moment on at
+    /// which it does.
     pub(crate) async fn open(
         live: Arc<Live>,
         spec: &ListenSpec,
@@ -92,6 +107,7 @@ impl Subscription {
         None
     }
 
+    /// Wraps a delivery, and notes that it has to be settled.
     fn hand_out(&self, delivery: lapin::message::Delivery) -> Delivery {
         let tag = delivery.delivery_tag;
         self.foreign.look(self.channel.id(), self.live.socket());
@@ -145,6 +161,9 @@ impl Subscription {
     }
 
     /// Ends the subscription and gives back the messages that were not pulled.
+    ///
+    /// They go back before the channel is closed, so that other consumers need not wait for the
+    /// deliveries that are still handled here.
     pub(crate) async fn stop(&self) {
         self.ended.send_replace(true);
         self.settler.stop();
@@ -158,13 +177,14 @@ impl Subscription {
         }
         while let Some(Some(Ok(delivery))) = borrowed.consumer().next().now_or_never() {
             self.settler
-                .settle(delivery.delivery_tag, Settlement::Requeue);
+                .settle(delivery.delivery_tag.into(), Settlement::Requeue);
         }
     }
 
     /// Waits until every settlement is written, and closes the channel.
     ///
-    /// Unsettled deliveries go back.
+    /// Unsettled deliveries go back: RabbitMQ requeues them when the channel is closed, and marks
+    /// them as redelivered.
     pub(crate) async fn close(&self) {
         self.ended.send_replace(true);
         let closed = async {
@@ -178,6 +198,10 @@ impl Subscription {
         }
     }
 
+    /// Takes a clone of the consumer for one call of `next`.
+    ///
+    /// Several callers may wait at once, and the client's stream needs `&mut`. Clones share one
+    /// buffer, so each delivery goes to one of them.
     fn borrow(&self) -> Borrowed<'_> {
         let mut idle = lock(&self.consumers);
         // The last one stays, to be cloned.
@@ -228,6 +252,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Makes the arguments of `basic.consume`.
+///
+/// `x-priority`: RabbitMQ delivers to consumers of lower priority only while the others are at
+/// their prefetch. `x-stream-offset`: the begin in a stream.
 fn arguments(spec: &ListenSpec, begin: Option<Begin>) -> FieldTable {
     let mut arguments = FieldTable::default();
     if let Some(priority) = spec.priority {

@@ -5,8 +5,14 @@ use lapin::{BasicProperties, Confirmation};
 
 use super::values::SEQUENCE;
 
-/// The report of the client when a confirm arrives.
+/// Report of the client when a confirm arrives.
+///
+/// A mandatory message that no queue took is acknowledged like any other: `basic.return` says it,
+/// and comes before the `basic.ack`.
 pub(crate) struct Confirmed {
+    /// `false` for `basic.nack`.
+    ///
+    /// Some of the message's queues may have taken it all the same.
     pub(crate) acked: bool,
     /// A returned message, not necessarily the confirmed one.
     ///
@@ -15,13 +21,15 @@ pub(crate) struct Confirmed {
     pub(crate) returned: Option<Returned>,
 }
 
-/// A message that the broker returned, identified by its mark.
+/// Message that the broker returned, identified by its mark.
 pub(crate) struct Returned {
     pub(crate) mark: u64,
     pub(crate) reason: String,
 }
 
 /// Converts the client's report on a published message.
+///
+/// A returned message without a mark is none of ours, and is dropped.
 pub(crate) fn confirmed(confirmation: Confirmation) -> Confirmed {
     let acked = confirmation.is_ack();
     let returned = confirmation.take_message().and_then(|message| {

@@ -1,4 +1,18 @@
 //! Conversion between the messages of `bus_core::transport` and those of AMQP.
+//!
+//! | ours | AMQP (class `basic`) |
+//! |---|---|
+//! | content type, message id, correlation id | the properties of these names, short strings |
+//! | headers | property `headers`, a table |
+//! | durable | `delivery-mode` 2, else 1 |
+//! | ttl | `expiration`: milliseconds, as text |
+//! | priority | `priority` |
+//! | mandatory | flag of `basic.publish`, and a private header that marks the message |
+//! | redelivered | flag of `basic.deliver` |
+//! | delivery count | headers `x-delivery-count` and `x-acquired-count` of quorum queues |
+//!
+//! A short string holds 255 bytes; a longer one is refused, never cut. What AMQP has beyond that is
+//! kept aside, for a move to another queue.
 
 mod confirmation;
 mod original;
@@ -22,7 +36,13 @@ pub(crate) use confirmation::{Confirmed, Returned, confirmed};
 pub(crate) use size::{fits_frame, most_headers};
 pub(crate) use values::{MAX_DEPTH, short, to_value};
 
+/// Header of quorum queues with the number of earlier deliveries.
+///
+/// From RabbitMQ 4.3 on, only those that failed count.
 const DELIVERY_COUNT: &str = "x-delivery-count";
+/// Header of quorum queues with the number of earlier deliveries of any end.
+///
+/// Written from RabbitMQ 4.3 on.
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 /// The longest time to live that RabbitMQ takes: ten years.
@@ -30,7 +50,9 @@ const ACQUIRED_COUNT: &str = "x-acquired-count";
 /// It closes the channel of a message with a longer one.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// Delivery mode of a message that is lost when the broker restarts.
 const TRANSIENT: u8 = 1;
+/// Delivery mode of a message that a durable queue keeps.
 const PERSISTENT: u8 = 2;
 
 /// Refuses messages that AMQP or the broker could never carry.
@@ -140,6 +162,7 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
     incoming
 }
 
+/// Headers of a delivery, without those that are not the sender's.
 struct ReadHeaders {
     headers: Headers,
     /// Number of headers that were read.

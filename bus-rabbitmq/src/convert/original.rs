@@ -23,6 +23,7 @@ pub(crate) fn says_more(properties: &BasicProperties) -> bool {
         || has_kinds_of_its_own(properties)
 }
 
+/// Returns `true` if a header would be written with another type than it came with.
 fn has_kinds_of_its_own(properties: &BasicProperties) -> bool {
     let Some(headers) = properties.headers() else {
         return false;

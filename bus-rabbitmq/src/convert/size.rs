@@ -1,19 +1,30 @@
-//! The size of headers in a frame.
+//! Size of headers in a frame.
+//!
+//! The properties of a message travel in one content header frame, which AMQP does not split.
+//! RabbitMQ closes the connection of a frame above `frame_max` (501, `FRAME_ERROR`), with all of
+//! its channels. Bodies are split into frames, so only their total size is bounded
+//! (`max_message_size`, 406).
 
 use bus_core::Headers;
 use bus_core::message::HeaderValue;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// The maximum size of headers, in bytes, where the broker's limit is the default.
+/// Maximum size of headers, in bytes, where the broker's limit is the default.
 ///
 /// Headers travel in one frame, which the broker limits to 128 KiB by default; a larger one ends
 /// the connection.
 pub(super) const MAX_HEADERS: usize = 120 * 1024;
 
-/// The room for other properties in the frame of the headers, in bytes.
+/// Room for other properties in the frame of the headers, in bytes.
+///
+/// Ten of them are short strings, of at most 256 bytes each.
 const OTHER_PROPERTIES: usize = 8 * 1024;
 
+/// Refuses headers that can fit no frame of a broker with default settings.
+///
+/// Estimates, as it runs for each message before the properties are made; the exact size is checked
+/// when they are.
 pub(super) fn check_size(headers: &Headers) -> Result<(), TransportError> {
     let sizes = headers
         .iter()
@@ -50,6 +61,7 @@ pub(super) fn table_size(table: &FieldTable) -> usize {
     4 + sizes.sum::<usize>()
 }
 
+/// Number of bytes of a value, without its type.
 fn value_size(value: &AMQPValue) -> usize {
     match value {
         AMQPValue::Void => 0,

@@ -1,20 +1,25 @@
 //! Header values as AMQP writes them.
+//!
+//! RabbitMQ and its clients agree on more types than the specification has, and on other letters
+//! for some: what .NET writes is what MassTransit's services read, so that is what is written here.
+//! All types that RabbitMQ passes on are read.
 
 use bus_core::message::HeaderValue;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 
-/// The depth to which nested lists and tables of headers are read.
+/// Depth to which nested lists and tables of headers are read.
 ///
-/// Deeper ones become null.
+/// Deeper ones become null: nothing bounds what a foreign message nests, and each level takes
+/// stack.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// The header that identifies a returned message of ours.
+/// Header that identifies a returned message of ours.
 ///
 /// It means nothing to other applications, and is removed on receipt.
 pub(super) const SEQUENCE: &str = "x-bus-pub-seq-no";
 
-/// The header with the publisher's own numbering in the .NET client.
+/// Header with the publisher's own numbering in the .NET client.
 ///
 /// It is removed on receipt as well.
 const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
@@ -38,6 +43,7 @@ pub(crate) fn is_private(name: &str) -> bool {
     matches!(name, SEQUENCE | DOTNET_SEQUENCE)
 }
 
+/// Converts headers to a table; fails for a name above 255 bytes.
 pub(super) fn table<'a>(
     values: impl Iterator<Item = (&'a str, &'a HeaderValue)>,
 ) -> Result<FieldTable, TransportError> {
@@ -78,6 +84,9 @@ pub(crate) fn to_value(value: &HeaderValue) -> Result<AMQPValue, TransportError>
     })
 }
 
+/// Converts a value that was read, at a depth of nesting.
+///
+/// Widths of numbers are lost, as ours has one; a move to another queue keeps the original.
 pub(crate) fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
     match value {
         AMQPValue::Void => HeaderValue::Null,
@@ -121,6 +130,9 @@ pub(crate) fn from_value(value: &AMQPValue, depth: usize) -> HeaderValue {
     }
 }
 
+/// Reads bytes as text if they are UTF-8.
+///
+/// AMQP's long strings say nothing about their encoding.
 fn text_or_bytes(bytes: &[u8]) -> HeaderValue {
     match std::str::from_utf8(bytes) {
         Ok(text) => HeaderValue::Text(text.to_owned()),

@@ -1,4 +1,8 @@
-//! Background tasks of a publisher: declarations, pauses, questions to the broker.
+//! Background tasks of a publisher: declarations, pauses, waits for the broker.
+//!
+//! They run beside the writing, so that a target that is slow to declare holds up its own messages
+//! only. Those of a connection end with it: the schedule forgets that it asked for them, and asks
+//! again on the next one.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -16,19 +20,22 @@ use crate::connection::Live;
 use crate::error::no_exchange;
 use crate::topology;
 
-/// The number of targets that are declared at once, each on its own channel.
+/// Number of targets that are declared at once, each on its own channel.
+///
+/// After a reconnect every target is declared again; without a bound, a process with thousands of
+/// them would open as many channels.
 const DECLARING: usize = 16;
 
-/// The time for which a deleted queue is left to its owner, who knows its kind.
+/// Time for which a deleted queue is left to its owner, who knows its kind.
 ///
-/// It is a little longer than an endpoint takes to declare its queue again without a report of
-/// the loss.
+/// It is a little longer than an endpoint takes to declare its queue again without a report of the
+/// loss.
 const OWNER: Duration = Duration::from_secs(6);
 
-/// The interval at which the queue is looked for meanwhile.
+/// Interval at which the queue is looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The background tasks of one connection.
+/// Background tasks of one connection.
 pub(crate) struct Background {
     live: Arc<Live>,
     declaring: Arc<Semaphore>,
@@ -40,14 +47,17 @@ pub(crate) struct Background {
 /// Names of the queues that were declared or found before, on any connection.
 pub(crate) type KnownQueues = Arc<std::sync::Mutex<HashSet<String>>>;
 
-/// The outcome of a background task.
+/// Outcome of a background task.
 pub(crate) enum Done {
+    /// Outcome of a declaration; a transient error is tried again after a rest.
     Declared(RouteId, Result<(), TransportError>),
+    /// End of a pause, with the back-off for the next one.
     Rested(RouteId, Backoff),
-    /// The number of an unconfirmed message that was read, with all before it.
+    /// Number of an unconfirmed message that was read, with all before it.
     Read(u64),
-    /// The right to send messages that may make the broker close the connection.
+    /// Right to send messages that may make the broker close the connection.
     Alone(OwnedMutexGuard<()>),
+    /// End of a wait for the reading of a message that was confirmed, or lost, first.
     Nothing,
 }
 
@@ -66,6 +76,7 @@ impl Background {
         &self.live
     }
 
+    /// Starts a task; its outcome comes from [`next`](Self::next).
     pub(crate) fn begin(&self, background_task: BackgroundTask) {
         let queues = Arc::clone(&self.queues);
         let (live, declaring) = (Arc::clone(&self.live), Arc::clone(&self.declaring));
@@ -135,6 +146,10 @@ async fn leave_to_owner(live: &Live, name: &str) -> Result<(), TransportError> {
 }
 
 /// Declares the target of a message, or checks that it exists.
+///
+/// An exchange without topology belongs to another service and is looked for with a passive
+/// `exchange.declare`. An inbox is a reply queue, which its owner has declared: the default
+/// exchange always exists.
 async fn declare(live: &Live, target: &Target) -> Result<(), TransportError> {
     match target {
         Target::Inbox(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! A pool of running futures whose memory is used again.
+//! Pool of running futures whose memory is used again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,10 +12,20 @@ use futures_util::stream::FuturesUnordered;
 /// Futures of one type, polled together, in memory that is kept for later ones.
 ///
 /// One publish of the client takes more than a kilobyte, and allocating that much for each message
-/// was a good part of the cost of a message.
+/// was a good part of the cost of a message. The pool keeps as many places as were needed at once,
+/// so at most the window of unconfirmed messages.
+///
+/// # Invariants
+///
+/// - A future is first polled in the order of [`push`](Self::push). The client queues the frames of
+///   a message at that poll, so the order of the messages rests on it.
+/// - A dropped pool drops its futures. The client then keeps a record of each unconfirmed message
+///   until its channel ends, so a pool lives as long as its channel.
 pub(crate) struct FuturePool<F> {
     running: FuturesUnordered<Slot<F>>,
+    /// Places of futures that are done, each to be overwritten by a later one.
     spare: Vec<Pin<Box<F>>>,
+    /// Waker of [`take_ready`](Self::take_ready), made once.
     wish: Arc<Woken>,
 }
 
@@ -76,7 +86,7 @@ impl<F: Future> FuturePool<F> {
     }
 }
 
-/// A flag that is set when the stream asks to be polled again.
+/// Flag that is set when the stream asks to be polled again.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -86,7 +96,7 @@ impl Wake for Woken {
     }
 }
 
-/// A future that gives its memory back together with its output.
+/// Future that gives its memory back together with its output.
 struct Slot<F>(Option<Pin<Box<F>>>);
 
 impl<F: Future> Future for Slot<F> {

@@ -1,4 +1,24 @@
 //! Separation of messages into batches after the broker refused one.
+//!
+//! The broker names no message when it closes a channel. So after a refusal, those that may be the
+//! cause go out in batches, and the next batch waits until the last one is confirmed:
+//!
+//! ```text
+//!  batch 0      messages that nothing is known of: no wait among them
+//!  batch n      those that were read before, together
+//!  batch n + 1  a suspect, alone
+//!  batch n + 2  another suspect, alone
+//! ```
+//!
+//! If a channel is closed while a suspect is alone on it, that one is the cause. Where the whole
+//! connection was closed, the other channels of the connection have to be silent as well:
+//!
+//! ```text
+//!  No ──► Wanted ──► AskedFor ──► Yes ──► No
+//!  a suspect waits   the task     the lock   no suspect is left
+//!                    asks for     is held
+//!                    the lock
+//! ```
 
 use std::time::Duration;
 
@@ -7,7 +27,10 @@ use tokio::time::Instant;
 use super::pending::{PendingPublish, Scope, Standing};
 use super::unconfirmed::Unconfirmed;
 
-/// The time after a refusal for which a batch waits for the confirms of the last.
+/// Time after a refusal for which a batch waits for the confirms of the last.
+///
+/// A quorum queue without its majority confirms nothing for as long as that lasts; other targets
+/// must not wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Lets batches of messages through one after the other.
@@ -22,6 +45,7 @@ pub(crate) struct Gate {
     batch: u64,
     /// Number of the last batch that was given out.
     batches: u64,
+    /// End of the waits between batches; `None` before the first refusal.
     patience: Option<Instant>,
     solitude: Solitude,
 }
@@ -38,6 +62,9 @@ enum Solitude {
 
 impl Gate {
     /// Returns `true` if a message may be written now.
+    ///
+    /// A suspect that was not confirmed within [`PATIENCE`] still holds up the next batch, unless
+    /// the broker is known to have read it: only then is it innocent of what comes next.
     pub(crate) fn lets(&mut self, pending: &PendingPublish, unconfirmed: &Unconfirmed) -> bool {
         if pending.standing == Standing::Suspect(Scope::Connection)
             && self.solitude != Solitude::Yes

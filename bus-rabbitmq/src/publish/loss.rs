@@ -1,9 +1,22 @@
 //! Treatment of the messages that were on their way on a lost channel.
 //!
-//! The broker reads a channel in order, and closes it at the first message that it cannot take:
-//! what was written before that one has been read, what was written after it has not. If the
-//! broker's words fit a message, that one is the culprit. If they fit none, each message that may
-//! be the cause is sent again alone, until it is confirmed or proves to be the cause.
+//! The broker reads a channel in order, and closes it at the first message that it cannot take
+//! (`channel.close`, or `connection.close` for a frame that it cannot read): what was written
+//! before that one has been read, what was written after it is discarded. If the broker's words fit
+//! a message, that one is the culprit. If they fit none, each message that may be the cause is sent
+//! again alone, until it is confirmed or proves to be the cause.
+//!
+//! ```text
+//!  order of writing:     1        2        3        4        5
+//!  words fit:                              ×
+//!  lasting reason:     Cleared  Cleared  Culprit  Unread   Unread
+//!  words fit:                     ×                 ×
+//!  missing exchange:   Cleared  Culprit  Unsure   Culprit  Unread
+//!  words fit none:     Suspect  Suspect  Suspect  Suspect  Suspect
+//! ```
+//!
+//! Without a reason of the broker (the connection was cut) every message may have arrived, and all
+//! are sent again in order.
 
 use bus_core::transport::Target;
 
@@ -12,13 +25,14 @@ use super::pending::{PendingPublish, PendingPublishes, Scope, Standing};
 use super::refusal::Refusal;
 use super::unconfirmed::Lost;
 
-/// The number of closings of a connection that prove a lone message the cause.
+/// Number of closings of a connection that prove a lone message the cause.
 ///
 /// It was alone on its channel, but other channels share the connection.
 const MAX_STRIKES: u32 = 3;
 
-/// The outcome of the loss of a channel.
+/// Outcome of the loss of a channel.
 pub(crate) struct Settled {
+    /// Messages to send again, each with its batch.
     pub(crate) again: PendingPublishes,
     /// Targets of the messages that the broker refused.
     pub(crate) refused: Vec<Target>,
@@ -26,20 +40,22 @@ pub(crate) struct Settled {
     pub(crate) found: bool,
 }
 
-/// The finding about one message after a loss.
+/// Finding about one message after a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// A message that the broker refused, or would have refused.
     ///
     /// Of several, an earlier one may have been taken.
     Culprit { perhaps_taken: bool },
-    /// A message that the broker has read without closing the channel.
+    /// Message that the broker has read without closing the channel.
     Cleared,
-    /// A message that the broker may have read.
+    /// Message that the broker may have read.
     Unsure,
     /// The cause, or one of several candidates.
     Suspect,
-    /// A message that the broker has not read.
+    /// Message that the broker has not read.
+    ///
+    /// Sending it again cannot make a duplicate, unless an earlier write did.
     Unread,
 }
 
@@ -102,6 +118,9 @@ impl Settled {
         }
     }
 
+    /// Keeps a message for another write, unless its sender has its outcome already.
+    ///
+    /// A message whose deadline has passed was reported as one that may have arrived.
     fn send_again(&mut self, pending: Box<PendingPublish>) {
         if !pending.is_expired() {
             self.again.push_back(pending);
@@ -110,6 +129,9 @@ impl Settled {
 }
 
 impl Fate {
+    /// Returns `true` if the message may be in a queue.
+    ///
+    /// Another write of it may make a duplicate then.
     fn may_have_arrived(self) -> bool {
         match self {
             Self::Culprit { perhaps_taken } => perhaps_taken,
@@ -119,6 +141,9 @@ impl Fate {
     }
 }
 
+/// Makes a message a suspect, alone in its batch.
+///
+/// One that once made the broker close a connection is suspected of that from then on.
 fn suspect(pending: &mut PendingPublish, scope: Scope, gate: &mut Gate) {
     let scope = match pending.standing {
         Standing::Suspect(before) => scope.max(before),
@@ -129,6 +154,8 @@ fn suspect(pending: &mut PendingPublish, scope: Scope, gate: &mut Gate) {
 }
 
 /// Judges messages by the broker's words; `None` if they fit none.
+///
+/// Several messages may fit, such as all those to a missing exchange.
 fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>> {
     let fits: Vec<bool> = messages
         .iter()
@@ -150,6 +177,8 @@ fn by_words(messages: &PendingPublishes, refusal: &Refusal) -> Option<Vec<Fate>>
 }
 
 /// Judges messages by eliminating those that the broker is known to have read.
+///
+/// If it is known to have read all of them, that rules none out, and all are suspects again.
 fn by_elimination(messages: &mut PendingPublishes, refusal: &Refusal) -> Vec<Fate> {
     let is_candidate = |pending: &PendingPublish| pending.standing != Standing::Cleared;
     let candidates = messages

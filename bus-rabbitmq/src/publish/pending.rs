@@ -1,4 +1,16 @@
-//! One message on its way through a publisher.
+//! One message on its way through a publisher, and the errors that it may end with.
+//!
+//! | error kind | outcome of the message |
+//! |---|---|
+//! | `Unreachable` | never written; no connection, or no place, before its deadline |
+//! | `TimedOut` | written, and not confirmed before its deadline; it may have arrived |
+//! | `Nacked` | refused for now (`basic.nack`) until its deadline; other queues may have taken it |
+//! | `Unroutable` | returned (`basic.return`), or its exchange does not exist |
+//! | `AccessRefused`, `TooLarge`, `Protocol` | refused for good; another try cannot help |
+//! | `Closed` | the transport was closed first |
+//!
+//! A sender may send the same message again after each of them, as the id stays. After
+//! `Unreachable` that cannot make a duplicate.
 
 use std::collections::VecDeque;
 
@@ -11,30 +23,38 @@ use tokio::time::Instant;
 use crate::convert::{properties, short};
 use crate::error::closed;
 
-/// The index of a route.
+/// Index of a route.
 ///
 /// Valid as long as messages are held at the route or on their way there.
 pub(crate) type RouteId = usize;
 
-/// The usual reasons for a negative acknowledgement.
+/// Usual reasons for a negative acknowledgement.
+///
+/// RabbitMQ sends `basic.nack` without a reason: if a queue with `x-overflow: reject-publish` is at
+/// its limit, or the process of a queue failed.
 pub(crate) const FULL: &str = "a queue is full or failed";
 
-/// A list of pending messages; its owner defines the order.
+/// List of pending messages; its owner defines the order.
 pub(crate) type PendingPublishes = VecDeque<Box<PendingPublish>>;
 
-/// A message with its waiting sender and the state of its delivery.
+/// Message with its waiting sender and the state of its delivery.
+///
+/// Boxed wherever it is kept, as it moves between lists for each step of its way.
 pub(crate) struct PendingPublish {
     pub(crate) outgoing: Outgoing,
     /// Arguments of the client's publish, made in the caller's task.
     ///
     /// They are taken for a write, and made again for another one.
     parts: Option<Box<Parts>>,
+    /// Sender of the outcome; `None` once the outcome is reported.
     done: Option<oneshot::Sender<Result<(), TransportError>>>,
     /// Number that identifies the message if it is returned; mandatory messages only.
     pub(crate) mark: Option<u64>,
     /// Reason of its return, if the broker returned it.
     pub(crate) returned: Option<String>,
-    /// Position among all messages that were handed over.
+    /// Position among all messages that were handed over, from 1.
+    ///
+    /// The order of writing, also for messages that are written again.
     pub(crate) number: u64,
     /// Route in its schedule; valid once the message is on its way.
     pub(crate) route: RouteId,
@@ -51,26 +71,32 @@ pub(crate) struct PendingPublish {
     pub(crate) strikes: u32,
 }
 
-/// The role of a message in the closing of a channel by the broker.
+/// Role of a message in the closing of a channel by the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// Message that nothing is known of.
     #[default]
     Plain,
-    /// The cause, or one of several candidates; sent alone until that is known.
+    /// Cause, or one of several candidates; sent alone until that is known.
     Suspect(Scope),
-    /// A message that the broker has read without closing the channel.
+    /// Message that the broker has read without closing the channel.
     Cleared,
 }
 
-/// The part of a connection that the broker closes because of a message.
+/// Part of a connection that the broker closes because of a message.
+///
+/// Ordered by the number of channels that suffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
+    /// The one channel that the message was written to (a soft error of AMQP).
     Channel,
-    /// The connection with all of its channels.
+    /// The connection with all of its channels (a hard error of AMQP).
     Connection,
 }
 
-/// The arguments of the client's publish, except for the body.
+/// Arguments of the client's publish, except for the body.
+///
+/// Made in the task of the sender, so that the one task of the channel has less to do.
 pub(crate) struct Parts {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
@@ -80,6 +106,11 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Makes the arguments; fails for a name or key above 255 bytes, or large headers.
+    ///
+    /// A queue is sent to through the exchange of its name, as MassTransit does, so that the
+    /// bindings of that exchange apply. An inbox has no exchange: the default exchange routes by
+    /// the name of the queue.
     fn of(outgoing: &Outgoing, mark: Option<u64>) -> Result<Box<Self>, TransportError> {
         let (exchange, routing_key) = match &outgoing.target {
             Target::Exchange { name, .. } => (
@@ -109,7 +140,7 @@ impl PendingPublish {
         mark: u64,
         done: oneshot::Sender<Result<(), TransportError>>,
     ) -> Result<Self, TransportError> {
-        if outgoing.delay.is_some() {
+        if outgoing.deliver_at.is_some() {
             return Err(TransportError::new(
                 TransportErrorKind::Unsupported,
                 format!(
@@ -153,6 +184,7 @@ impl PendingPublish {
         }
     }
 
+    /// Returns the routing key as the broker sees it.
     pub(crate) fn routing_key(&self) -> &str {
         match &self.outgoing.target {
             Target::Exchange { .. } | Target::Queue(_) => &self.outgoing.routing_key,
@@ -176,6 +208,8 @@ impl PendingPublish {
     }
 
     /// Returns `true` if a sender still waits for its outcome.
+    ///
+    /// A message that is not wanted is dropped instead of written.
     pub(crate) fn is_wanted(&self) -> bool {
         self.done.as_ref().is_some_and(|done| !done.is_closed())
     }
@@ -185,6 +219,7 @@ impl PendingPublish {
         self.done.is_none()
     }
 
+    /// Returns `true` if its deadline has passed and its sender does not know yet.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.done.is_some()
             && self
@@ -214,6 +249,9 @@ impl PendingPublish {
     }
 
     /// Takes over the sender and the deadline of another copy of the message.
+    ///
+    /// The copy on its way has the outcome of both: written once more, the message would arrive
+    /// twice.
     pub(crate) fn rejoin(&mut self, other: Self) {
         self.done = other.done;
         self.outgoing.deadline = other.outgoing.deadline;
@@ -307,6 +345,9 @@ impl PendingPublish {
         }
     }
 
+    /// Ends it with its outcome.
+    ///
+    /// Nothing happens if the outcome was reported before, as for a message that expired.
     pub(crate) fn finish(mut self: Box<Self>, outcome: Result<(), TransportError>) {
         if let Some(done) = self.done.take() {
             // The sender may have stopped waiting.

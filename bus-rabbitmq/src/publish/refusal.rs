@@ -1,4 +1,15 @@
 //! The broker's reason for closing a channel, and the messages it applies to.
+//!
+//! | reply code | name | closes | fits a message by |
+//! |---|---|---|---|
+//! | 403 | `ACCESS_REFUSED` | channel | exchange, or exchange and routing key (topic permissions) |
+//! | 404 | `NOT_FOUND` | channel | exchange |
+//! | 406 | `PRECONDITION_FAILED` | channel | size of the body, or expiration |
+//! | 501, 502 | `FRAME_ERROR`, `SYNTAX_ERROR` | connection | nothing |
+//! | 540, 541 | `NOT_IMPLEMENTED`, `INTERNAL_ERROR` | connection | nothing |
+//!
+//! Other codes refuse no message: 320 is an operator or a shutdown, 504 and 505 a mistake of a
+//! client.
 
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
@@ -7,7 +18,9 @@ use lapin::{Error, ErrorKind};
 use super::pending::{PendingPublish, Scope};
 use crate::error::{kind_of, words};
 
+/// Words before the size of a message that is larger than `max_message_size`.
 const SIZE: &str = "message size ";
+/// Words of a refusal by a topic permission, which depends on the routing key.
 const TOPIC: &str = "access to topic '";
 
 /// The broker's reason for closing a channel because of one message.
@@ -104,12 +117,16 @@ impl Refusal {
             .is_some_and(|expiration| pending.expiration().as_deref() == Some(expiration))
     }
 
+    /// Text between two others in the broker's words.
     fn between(&self, start: &str, end: &str) -> Option<&str> {
         let (_, rest) = self.words.split_once(start)?;
         Some(rest.split_once(end)?.0)
     }
 
     /// Makes the error for the sender of the refused message.
+    ///
+    /// A lasting reason is reported as it is. For a missing exchange, an earlier write of the
+    /// message may have arrived.
     pub(crate) fn error(&self, pending: &PendingPublish) -> TransportError {
         let kind = match self.kind {
             TransportErrorKind::Mismatch if self.words.contains(SIZE) => {

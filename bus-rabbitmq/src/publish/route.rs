@@ -1,4 +1,15 @@
 //! One exchange or queue that messages go to: its state and its waiting messages.
+//!
+//! ```text
+//!  Unknown ──► being declared ──► Found ──► refusing for now ──► Found
+//!     ▲              │ transient    │        (basic.nack)
+//!     │              ▼              │         one message at a time,
+//!     │            rests            │         then two, three, … up to the window
+//!     └─────────────────────────────┘
+//!       exchange gone, message returned, or connection lost
+//! ```
+//!
+//! A target that is busy, refusing or over its share holds up its own messages only.
 
 use std::mem;
 use std::time::Duration;
@@ -9,32 +20,38 @@ use tokio::time::Instant;
 use super::pending::{FULL, PendingPublish, PendingPublishes};
 use super::refusal::Refusal;
 
-/// The reason for the wait of a message that lacks nothing but a place.
+/// Reason for the wait of a message that lacks nothing but a place.
 pub(crate) const NO_PLACE: &str = "too many messages wait for their confirm";
 
-/// The time for which an exchange that we may not write to is not tried again.
+/// Time for which an exchange that we may not write to is not tried again.
+///
+/// Each try costs the channel, and with it a new write of all that is on its way there.
 const DENIED: Duration = Duration::from_secs(5);
 
-/// The number of messages that test whether the broker takes messages again.
+/// Number of messages that test whether the broker takes messages again.
 const ONE_FIRST: usize = 1;
 
-/// The time after a declaration in vain for which a return causes no other one.
+/// Time after a declaration in vain for which a return causes no other one.
 const FRUITLESS: Duration = Duration::from_secs(1);
 
-/// The route to one exchange or queue.
+/// Route to one exchange or queue.
 pub(crate) struct Route {
     pub(crate) knowledge: Knowledge,
     /// `true` while it is being declared, or rests until it is tried again.
     pub(crate) is_busy: bool,
     /// `true` if the schedule looks at it when there is a place.
     pub(crate) is_listed: bool,
+    /// Number of its messages that are written and not confirmed.
     pub(crate) in_flight: usize,
     /// Limit of messages on their way; low while the broker refuses messages there.
+    ///
+    /// `usize::MAX` means no limit but the window.
     limit: usize,
     /// Messages that wait, in the order in which they were handed over.
     held: PendingPublishes,
     /// Reason of the last declaration's failure, if it failed for now.
     pub(crate) trouble: Option<String>,
+    /// Back-off of its rests, kept until the broker takes a message or a declaration.
     pub(crate) backoff: Option<Backoff>,
     /// Time and reason of the broker's refusal of every message to the exchange.
     denied: Option<(Instant, Refusal)>,
@@ -42,13 +59,17 @@ pub(crate) struct Route {
     fruitless: Option<Instant>,
 }
 
-/// The state of an exchange on the broker, as far as it is known.
+/// State of an exchange on the broker, as far as it is known.
+///
+/// Nothing reports the deletion of an exchange or queue to a publisher, so knowledge is held until
+/// a message shows otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Knowledge {
-    /// The default exchange, which always exists and routes to existing queues.
+    /// Default exchange, which always exists and routes to existing queues.
     Given,
+    /// Exchange that is declared, or looked for, before anything is written to it.
     Unknown,
-    /// An exchange that was declared, or found.
+    /// Exchange that was declared, or found.
     Found,
 }
 
@@ -73,6 +94,7 @@ impl Route {
         self.is_known() && !self.is_busy
     }
 
+    /// Returns `true` if its exchange is believed to exist.
     pub(crate) fn is_known(&self) -> bool {
         self.knowledge != Knowledge::Unknown
     }
@@ -94,15 +116,20 @@ impl Route {
         self.in_flight == 0 || self.in_flight < self.limit && self.in_flight + 1 < free
     }
 
+    /// Returns `true` if nothing is lost when the route is forgotten.
     pub(crate) fn is_idle(&self) -> bool {
         self.held.is_empty() && self.in_flight == 0 && !self.is_busy && !self.is_listed
     }
 
+    /// Returns the message that goes next.
     pub(crate) fn first(&self) -> Option<&PendingPublish> {
         self.held.front().map(|pending| &**pending)
     }
 
     /// Keeps a message until it can be written.
+    ///
+    /// Held messages stay in the order of their numbers: one that was refused comes back before
+    /// those that were handed over after it.
     pub(crate) fn hold(&mut self, pending: Box<PendingPublish>) {
         let is_last = self
             .held
@@ -118,6 +145,7 @@ impl Route {
         }
     }
 
+    /// Takes the message that goes next.
     pub(crate) fn release(&mut self) -> Option<Box<PendingPublish>> {
         self.held.pop_front()
     }
@@ -180,6 +208,7 @@ impl Route {
         before - self.held.len()
     }
 
+    /// Iterates over the held messages, in order.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &PendingPublish> {
         self.held.iter().map(|pending| &**pending)
     }
@@ -196,11 +225,15 @@ impl Route {
     }
 
     /// Notes that the broker refused a message for now; the next one is sent alone.
+    ///
+    /// More of them at once would be refused as well, and overtake each other in their next try.
     pub(crate) fn slow_down(&mut self) {
         self.limit = ONE_FIRST;
     }
 
     /// Notes that the broker took a message; more may go at once, up to `window`.
+    ///
+    /// Each confirm allows one more, so the number doubles with each round.
     pub(crate) fn speed_up(&mut self, window: usize) {
         if self.limit == usize::MAX {
             return;

@@ -1,4 +1,7 @@
 //! Routes by the names of their targets.
+//!
+//! An exchange, the queue of a send and a reply queue of one name are three targets: they are
+//! written to different exchanges, and declared in different ways.
 
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
@@ -8,15 +11,18 @@ use bus_core::transport::Target;
 use super::pending::RouteId;
 use super::route::{Knowledge, Route};
 
-/// The number of targets at which unused ones are forgotten.
+/// Number of targets at which unused ones are forgotten.
 const MANY: usize = 1000;
 
-/// The routes to all targets.
+/// Routes to all targets.
+///
+/// Identified by index, so that messages on their way need no name.
 pub(crate) struct Targets {
     exchanges: HashMap<Box<str>, RouteId>,
     queues: HashMap<Box<str>, RouteId>,
     inboxes: HashMap<Box<str>, RouteId>,
     routes: Vec<Route>,
+    /// Indexes of forgotten routes, to be used again.
     spare: Vec<RouteId>,
     /// Number of routes at which unused ones are looked for next.
     many: usize,
@@ -83,6 +89,7 @@ impl Targets {
         self.many = MANY.max(2 * (self.routes.len() - self.spare.len()));
     }
 
+    /// Iterates over all routes, forgotten ones included; those hold nothing.
     pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Route> {
         self.routes.iter_mut()
     }

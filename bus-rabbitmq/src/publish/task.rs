@@ -1,51 +1,69 @@
 //! The task that owns a confirm channel.
+//!
+//! It joins what decides ([`Schedule`], plain data without a clock of its own) and what acts (the
+//! client's channel, and [`Background`]).
+//!
+//! ```text
+//!  run ──► wait for a connection ◄───────────────────────────┐
+//!               │ up                                         │ connection lost
+//!               ▼                                            │
+//!         serve: open a confirm channel ◄─────────┐          │
+//!               │ confirm.select-ok               │ channel  │
+//!               ▼                                 │ closed   │
+//!         publish_on: write · confirm · expire ───┴──► last_words ──► Schedule::recover
+//! ```
+//!
+//! In each of these states messages are taken and deadlines are kept: a sender never waits longer
+//! than its deadline, be the broker away, silent or blocked (`connection.blocked`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_core::transport::{Backoff, TransportError};
-use futures_util::future::{Either, select};
+use bus_core::transport::Backoff;
 use futures_util::{FutureExt, TryFutureExt};
-use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation, Error, PublisherConfirm};
+use lapin::options::BasicPublishOptions;
+use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::background::{Background, Done, KnownQueues};
+use super::confirm_channel::{open, watched};
 use super::future_pool::FuturePool;
 use super::pending::{Parts, PendingPublish, Standing};
 use super::refusal::Refusal;
 use super::schedule::Schedule;
 use crate::connection::{Link, Live};
 use crate::convert::{confirmed, fits_frame};
-use crate::error::failed;
 
-/// The precision with which deadlines are kept.
+/// Precision with which deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The client's time to release what was on its way on a lost channel.
+/// Client's time to release what was on its way on a lost channel.
+///
+/// The confirms that it still has count, as each is one message that need not be sent twice.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A request of the task's callers.
+/// Request of the task's callers.
 pub(crate) enum Command {
     Publish(Box<PendingPublish>),
     Close(Closing),
 }
 
-/// The end of a task, once every message has its outcome, or at a time.
+/// End of a task, once every message has its outcome, or at a time.
 pub(crate) struct Closing {
     pub(crate) until: Instant,
     /// Sender for the number of messages without an outcome.
     pub(crate) left: oneshot::Sender<usize>,
 }
 
-/// The task behind a [`Publisher`](crate::publish::Publisher).
+/// Task behind a [`Publisher`](crate::publish::Publisher).
 pub(crate) struct PublishTask {
     link: Arc<Link>,
     orders: mpsc::UnboundedReceiver<Command>,
     schedule: Schedule,
     /// Lock of the one channel of the connection whose suspects may be sent.
     solitude: Arc<Mutex<()>>,
+    /// Held lock, from the first suspect that may be sent until none is left.
     alone: Option<OwnedMutexGuard<()>>,
     /// Outlives the connections, as a queue may be deleted while there is none.
     queues: KnownQueues,
@@ -70,6 +88,10 @@ impl PublishTask {
         }
     }
 
+    /// Publishes until the publisher is closed or dropped, or the link is closed.
+    ///
+    /// Messages without an outcome end with an error then, among them those that are still in the
+    /// queue.
     pub(crate) async fn run(mut self) {
         let link = Arc::clone(&self.link);
         while let Some(Ok(live)) = self.meanwhile(None, link.up()).await {
@@ -96,6 +118,10 @@ impl PublishTask {
     }
 
     /// Publishes on one connection until it is lost; `None` when the task is over.
+    ///
+    /// A channel that the broker closes because of a message (404, 403, 406: a channel exception of
+    /// AMQP) costs its messages a new channel only. If the culprit was found, that one is opened at
+    /// once. Else the next ones come with growing waits, from 20 ms to 2 s, as the cause may last.
     async fn serve(&mut self, live: &Arc<Live>) -> Option<()> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         let (solitude, queues) = (Arc::clone(&self.solitude), Arc::clone(&self.queues));
@@ -125,7 +151,8 @@ impl PublishTask {
 
     /// Waits for another future; `None` when the task is over.
     ///
-    /// Meanwhile, messages are taken and deadlines kept.
+    /// Meanwhile, messages are taken and deadlines kept. A task that is closing waits for no
+    /// connection that is down: nothing could be confirmed any more.
     async fn meanwhile<T>(
         &mut self,
         live: Option<&Live>,
@@ -155,7 +182,10 @@ impl PublishTask {
 
     /// Publishes until the channel is lost; `None` when the task is over.
     ///
-    /// Returns the broker's reason for the loss, if there is one.
+    /// Returns the broker's reason for the loss, if there is one. While the broker blocks the
+    /// connection (`connection.blocked`, an alarm of memory or disk space) nothing is written:
+    /// RabbitMQ would read none of it, and what was written could not be taken back at its
+    /// deadline.
     async fn publish_on(
         &mut self,
         channel: &Channel,
@@ -201,6 +231,7 @@ impl PublishTask {
         }
     }
 
+    /// Starts what the schedule asks for, and gives up a lock that it needs no longer.
     fn start_background_tasks(&mut self, background: &Background) {
         for background_task in self.schedule.background_tasks() {
             background.begin(background_task);
@@ -226,9 +257,12 @@ impl PublishTask {
         }
     }
 
-    /// Hands a message to the client.
+    /// Hands a message to the client; `None` if this connection cannot carry it.
     ///
-    /// Its bytes are queued at the first poll of the future, so in the order of the calls.
+    /// The bytes are queued at the first poll of the future, so in the order of the calls. The
+    /// headers of a message travel in one frame: RabbitMQ closes the connection of a frame that is
+    /// longer than the negotiated `frame_max` (501, `FRAME_ERROR`), so such a message ends here
+    /// with `TooLarge`.
     fn write<'a>(
         &mut self,
         channel: &'a Channel,
@@ -290,6 +324,10 @@ impl PublishTask {
         cause
     }
 
+    /// Takes the outcome of one publish, or the reason for which its channel is lost.
+    ///
+    /// Of several errors the one that says why the broker refused a message is kept: the client
+    /// reports the loss of the connection for the others.
     fn take_confirm(
         &mut self,
         order: u64,
@@ -331,42 +369,12 @@ impl PublishTask {
         Some(cause)
     }
 
+    /// Ends the messages whose deadline has passed, with the reason for the wait.
     fn expire(&mut self, live: Option<&Live>) {
         let blocked = live.and_then(|live| live.blocked().borrow().clone());
         let blocked = blocked.map(|reason| format!("RabbitMQ takes no messages: {reason}"));
         let why = blocked.or_else(|| self.link.down());
         self.schedule.expire(why.as_deref());
-    }
-}
-
-async fn open(live: &Live) -> Result<Channel, TransportError> {
-    let channel = live.channel().await?;
-    let confirming = channel
-        .confirm_select(ConfirmSelectOptions::default())
-        .await;
-    confirming.map_err(|error| failed("publisher confirms cannot be switched on", error))?;
-    Ok(channel)
-}
-
-/// Waits for a confirm, and reports when the broker has read the message.
-///
-/// The broker has read it once it answers a later request.
-async fn watched(
-    channel: &Channel,
-    confirm: PublisherConfirm,
-    read: oneshot::Sender<()>,
-) -> Result<Confirmation, Error> {
-    let asked = channel.basic_qos(0, BasicQosOptions::default());
-    tokio::pin!(asked);
-    match select(confirm, asked).await {
-        Either::Left((confirmation, _)) => confirmation,
-        Either::Right((answer, confirm)) => {
-            if answer.is_ok() {
-                // The publisher may be gone.
-                let _ = read.send(());
-            }
-            confirm.await
-        }
     }
 }
 

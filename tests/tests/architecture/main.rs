@@ -166,7 +166,7 @@ fn one_file_of_the_rabbitmq_transport_declares() {
     let rabbitmq = Sources::of("bus-rabbitmq");
     let declaring =
         rabbitmq.matching(|_, code| code.contains("_declare(") || code.contains("_bind("));
-    assert_eq!(declaring, ["topology.rs"]);
+    assert_eq!(declaring, ["topology/declarer.rs"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Headers: the metadata that users and the framework attach to a message.
 
 mod json;
+pub(crate) mod typed;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -15,6 +16,15 @@ use uuid::Uuid;
 pub(crate) const MAX_HEADERS: usize = 1000;
 
 /// One header value: any JSON value, and the two kinds that only AMQP has.
+///
+/// ```
+/// use bus_core::Headers;
+/// use bus_core::message::HeaderValue;
+///
+/// let headers: Headers = [("Tries", "3"), ("Urgent", "True")].into_iter().collect();
+/// assert_eq!(headers.get("tries").and_then(HeaderValue::as_i64), Some(3));
+/// assert_eq!(headers.get("urgent").and_then(HeaderValue::as_bool), Some(true));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum HeaderValue {
     /// JSON `null`.

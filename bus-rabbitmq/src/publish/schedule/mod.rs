@@ -1,4 +1,30 @@
-//! The order in which messages are written, as plain data without a channel.
+//! Order in which messages are written, as plain data without a channel.
+//!
+//! The task feeds it with what happens and asks it what to do; it never waits, so that every course
+//! of events can be replayed in a test.
+//!
+//! ```text
+//!             take                 next
+//!  senders ─────────► waiting ──────────────► depart ──► unconfirmed ──► confirm
+//!                        │  target not ready     ▲                          │
+//!                        ▼                       │ next_held                │ refused,
+//!                     route ───► ready ──────────┘                          │ returned
+//!                        ▲  nudge: declare, rest                            │
+//!                        └──────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! - Messages to one target are written in the order in which they were handed over; after a
+//!   refusal, what was on its way with the refused message may overtake it.
+//! - Messages to several targets are written in that order too, as long as each target can take
+//!   them and is declared within [`GRACE`].
+//! - At most `window` messages wait for their confirm, those that their senders gave up not
+//!   counted.
+//! - A route is busy for as long as a background task of it runs: one declaration or rest at a
+//!   time.
+
+mod recovery;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,24 +35,25 @@ use tokio::time::Instant;
 
 use crate::convert::Confirmed;
 use crate::publish::gate::Gate;
-use crate::publish::pending::{PendingPublish, PendingPublishes, RouteId, Standing};
-use crate::publish::refusal::Refusal;
-use crate::publish::route::{self, Knowledge, Route};
+use crate::publish::pending::{PendingPublish, PendingPublishes, RouteId};
+use crate::publish::route::Knowledge;
 use crate::publish::targets::Targets;
 use crate::publish::unconfirmed::Unconfirmed;
 
-/// The time for which a declaration may hold up messages handed over later.
+/// Time for which a declaration may hold up messages handed over later.
+///
+/// A declaration takes a few milliseconds, so the order across targets is kept in the usual case,
+/// and a slow one costs the others no more than this.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// The first pause of a target that cannot take messages.
+/// First pause of a target that cannot take messages.
 const FIRST_REST: Duration = Duration::from_millis(100);
-/// The longest pause of such a target.
+/// Longest pause of such a target.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// The messages of one confirm channel, from their handing over to their outcome.
-///
-/// They are written in the order in which they were handed over.
+/// Messages of one confirm channel, from their handing over to their outcome.
 pub(crate) struct Schedule {
+    /// Bound of the number of messages that wait for their confirm.
     window: usize,
     /// Number of messages that were handed over.
     count: u64,
@@ -44,13 +71,13 @@ pub(crate) struct Schedule {
     background_tasks: Vec<BackgroundTask>,
 }
 
-/// A task to be done beside the writing.
+/// Task to be done beside the writing.
 pub(crate) enum BackgroundTask {
-    /// A declaration, to be answered by [`declared`](Schedule::declared).
+    /// Declaration, to be answered by [`declared`](Schedule::declared).
     Declare(RouteId, Target),
-    /// A pause, to be answered by [`rested`](Schedule::rested).
+    /// Pause, to be answered by [`rested`](Schedule::rested).
     Rest(RouteId, Backoff),
-    /// A wait until no other channel of the connection may have a suspect.
+    /// Wait until no other channel of the connection may have a suspect.
     ///
     /// To be answered by [`is_alone`](Gate::is_alone).
     Solitude,
@@ -72,10 +99,14 @@ impl Schedule {
         }
     }
 
+    /// Returns `true` if every message has its outcome.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.held == 0 && self.unconfirmed.is_empty()
     }
 
+    /// Takes a message that was handed over.
+    ///
+    /// A message that is sent again while its first write is not decided joins that one.
     pub(crate) fn take(&mut self, pending: Box<PendingPublish>) {
         if let Some(mut pending) = self.unconfirmed.rejoin(pending) {
             self.count += 1;
@@ -93,6 +124,9 @@ impl Schedule {
     }
 
     /// Takes the next message to write, if there is one that may be written.
+    ///
+    /// Held messages come first, as they were handed over before. The caller writes it and calls
+    /// [`depart`](Self::depart); a message that is taken and not written would have no outcome.
     pub(crate) fn next(&mut self) -> Option<Box<PendingPublish>> {
         while self.free() > 0 {
             if let Some(pending) = self.next_held() {
@@ -146,6 +180,7 @@ impl Schedule {
         None
     }
 
+    /// Returns `true` while a declaration holds up all other writes.
     fn is_declaring_first(&self) -> bool {
         self.first.is_some_and(|(_, end)| Instant::now() < end)
     }
@@ -169,6 +204,7 @@ impl Schedule {
         None
     }
 
+    /// Keeps a message at its route, and begins what the route needs.
     fn hold(&mut self, id: RouteId, pending: Box<PendingPublish>) {
         self.targets[id].hold(pending);
         self.held += 1;
@@ -221,6 +257,7 @@ impl Schedule {
         self.nudge(id);
     }
 
+    /// Pauses a route; its messages are held until the pause is over.
     fn rest(&mut self, id: RouteId) {
         let route = &mut self.targets[id];
         let backoff = route
@@ -253,6 +290,9 @@ impl Schedule {
     }
 
     /// Takes a confirm.
+    ///
+    /// The place of the message is free for another one, and a target that takes messages gets more
+    /// of them. A refused or returned message is treated at the end of the round.
     pub(crate) fn confirm(&mut self, order: u64, confirmed: Confirmed) {
         let acked = confirmed.acked;
         if let Some(id) = self.unconfirmed.confirm(order, confirmed) {
@@ -305,113 +345,6 @@ impl Schedule {
             return;
         }
         pending.unroutable();
-    }
-
-    /// Notes that the channel is lost; returns `true` if the cause was found.
-    ///
-    /// Everything else that was on its way is sent again.
-    pub(crate) fn recover(&mut self, refusal: Option<&Refusal>) -> bool {
-        let settled = self.unconfirmed.drain().settle(refusal, &mut self.gate);
-        self.targets.all().for_each(|route| route.in_flight = 0);
-        for target in settled.refused {
-            match refusal {
-                Some(refusal) if refusal.is_missing() => self.forget(&target),
-                Some(refusal) if refusal.is_of_exchange() => {
-                    let id = self.targets.find(&target);
-                    self.held -= self.targets[id].deny(refusal);
-                }
-                _ => {}
-            }
-        }
-        self.waiting.extend(settled.again);
-        self.gather();
-        settled.found
-    }
-
-    /// Puts all waiting messages in the order in which they were handed over.
-    ///
-    /// So those that were on their way come before those that their routes hold.
-    fn gather(&mut self) {
-        self.waiting
-            .extend(self.targets.all().flat_map(Route::drain));
-        self.held = 0;
-        let waiting = self.waiting.make_contiguous();
-        waiting.sort_by_key(|pending| pending.number);
-    }
-
-    /// Notes that an exchange no longer exists.
-    fn forget(&mut self, target: &Target) {
-        let id = self.targets.find(target);
-        let was_known = self.targets[id].forget();
-        let is_ours = !matches!(target, Target::Exchange { topology: None, .. });
-        if was_known && is_ours {
-            tracing::warn!(
-                exchange = target.name(),
-                "the exchange was deleted, and is declared again; queues that were bound to it get nothing until their \
-                 subscribers bind them again"
-            );
-        }
-    }
-
-    /// Notes that the connection is lost, and with it every background task.
-    pub(crate) fn disconnect(&mut self) {
-        self.background_tasks.clear();
-        self.ready.clear();
-        self.first = None;
-        self.gate.disconnect();
-        // A broker that was unreachable may have come back with fewer exchanges and queues.
-        for route in self.targets.all() {
-            route.forget();
-            (route.is_busy, route.is_listed) = (false, false);
-        }
-        self.gather();
-    }
-
-    /// Ends the messages whose deadline has passed.
-    ///
-    /// `why` is the reason why the broker cannot be reached, if it cannot.
-    pub(crate) fn expire(&mut self, why: Option<&str>) {
-        let now = Instant::now();
-        self.unconfirmed.expire(now, why);
-        if self.waiting.iter().any(|pending| pending.is_due(now)) {
-            for pending in mem::take(&mut self.waiting) {
-                if pending.is_due(now) {
-                    let error = pending.not_sent(why.unwrap_or(route::NO_PLACE));
-                    pending.finish(Err(error));
-                } else {
-                    self.waiting.push_back(pending);
-                }
-            }
-        }
-        if self.held > 0 {
-            for route in self.targets.all() {
-                self.held -= route.expire(now, why);
-            }
-        }
-        if self.gate.needs_solitude() && !self.has_suspects() {
-            self.gate.leave_solitude();
-        }
-    }
-
-    fn has_suspects(&mut self) -> bool {
-        let is_suspect =
-            |pending: &PendingPublish| matches!(pending.standing, Standing::Suspect(_));
-        self.unconfirmed.has_suspect()
-            || self.waiting.iter().any(|pending| is_suspect(pending))
-            || self
-                .targets
-                .all()
-                .any(|route| route.messages().any(is_suspect))
-    }
-
-    /// Ends all messages without an outcome, as time is up; returns their number.
-    pub(crate) fn close(&mut self) -> usize {
-        self.recover(None);
-        let ended = self.waiting.drain(..).map(|pending| {
-            let error = pending.closed();
-            pending.finish(Err(error));
-        });
-        ended.count()
     }
 }
 

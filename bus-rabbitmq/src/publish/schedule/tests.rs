@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::convert::Returned;
 use crate::publish::gate::PATIENCE;
+use crate::publish::refusal::Refusal;
 
 const NOTHING: [u8; 0] = [];
 

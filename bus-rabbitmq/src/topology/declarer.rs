@@ -1,78 +1,21 @@
-//! Exchanges, queues and bindings: the only place that names them to the broker.
+//! Declarations, one after the other, on one channel.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
-use bus_core::topology::{
-    Binding, Exchange, ExchangeKind, Node, Overflow, Presence, Queue, QueueKind, Topology,
-};
+use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, QueueKind, Topology};
 use bus_core::transport::{TransportError, TransportErrorKind};
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::FieldTable;
 use lapin::{Channel, Error};
 
+use super::arguments::{arguments, kind, shown, text};
 use crate::connection::Live;
 use crate::convert::{short, to_value};
-use crate::error::{failed, is_not_found, is_present_otherwise, is_refused, kind_of, words};
-
-/// Declares everything, in order, on a channel of its own.
-///
-/// The channel is thrown away: one refusal closes it, and nothing else may suffer.
-pub(crate) async fn declare(live: &Live, topology: &Topology) -> Result<(), TransportError> {
-    let mut declarer = Declarer::new(live);
-    declarer.declare(topology).await?;
-    declarer.close().await;
-    Ok(())
-}
-
-/// Ensures that the queue and the exchange for a sender to `queue:name` exist.
-///
-/// An existing entity stays as it is, with any arguments; a missing one becomes durable and
-/// classic, as MassTransit makes it.
-pub(crate) async fn ensure_queue(live: &Live, name: &str) -> Result<(), TransportError> {
-    let mut declarer = Declarer::new(live);
-    let exchange = Exchange {
-        presence: Presence::IfMissing,
-        ..Exchange::fanout(name)
-    };
-    let queue = Queue {
-        presence: Presence::IfMissing,
-        ..Queue::classic(name)
-    };
-    declarer.exchange(&exchange).await?;
-    declarer.queue(&queue).await?;
-    // Bound again also where both are there: a broker that crashed may have lost a young binding.
-    let binding = Binding::new(name, Node::Queue(name.to_owned()));
-    match declarer.bind(&binding).await {
-        // A queue of another service, which has bound it.
-        Err(error) if is_refused(&error) => {
-            tracing::debug!(queue = name, %error, "the queue is used as it is");
-        }
-        outcome => outcome?,
-    }
-    declarer.close().await;
-    Ok(())
-}
-
-/// Returns whether a queue exists.
-pub(crate) async fn queue_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
-    let mut declarer = Declarer::new(live);
-    let exists = declarer.finds_queue(&Queue::classic(name)).await?;
-    declarer.close().await;
-    Ok(exists)
-}
-
-/// Returns whether an exchange exists.
-pub(crate) async fn exchange_exists(live: &Live, name: &str) -> Result<bool, TransportError> {
-    let mut declarer = Declarer::new(live);
-    let exists = declarer.finds_exchange(&Exchange::fanout(name)).await?;
-    declarer.close().await;
-    Ok(exists)
-}
+use crate::error::{failed, is_not_found, is_present_otherwise, kind_of, words};
 
 /// Declares on a channel of its own, which is kept until a refusal closes it.
+///
+/// Kept over many declarations, it saves the two round trips of opening and closing a channel.
 pub(crate) struct Declarer<'a> {
     live: &'a Live,
     channel: Option<Channel>,
@@ -112,14 +55,18 @@ impl<'a> Declarer<'a> {
         }
     }
 
-    async fn close(self) {
+    /// Closes the channel, so that it does not count against `channel_max` any longer.
+    pub(super) async fn close(self) {
         if let Some(channel) = self.channel {
             // Nothing depends on it any more.
             let _ = channel.close(200, "declared".into()).await;
         }
     }
 
-    async fn exchange(&mut self, exchange: &Exchange) -> Result<(), TransportError> {
+    /// Declares an exchange as its presence says.
+    ///
+    /// The text of a mismatch names our settings, as the broker names only the first that differs.
+    pub(super) async fn exchange(&mut self, exchange: &Exchange) -> Result<(), TransportError> {
         if exchange.presence == Presence::Existing {
             let found = self.finds_exchange(exchange).await?;
             return found
@@ -180,7 +127,11 @@ impl<'a> Declarer<'a> {
         }
     }
 
-    async fn finds_exchange(&mut self, exchange: &Exchange) -> Result<bool, TransportError> {
+    /// Looks for an exchange without creating it; its settings are not compared.
+    pub(super) async fn finds_exchange(
+        &mut self,
+        exchange: &Exchange,
+    ) -> Result<bool, TransportError> {
         let options = ExchangeDeclareOptions {
             passive: true,
             ..ExchangeDeclareOptions::default()
@@ -193,7 +144,8 @@ impl<'a> Declarer<'a> {
         presence("exchange", &exchange.name, found)
     }
 
-    async fn queue(&mut self, queue: &Queue) -> Result<(), TransportError> {
+    /// Declares a queue as its presence says.
+    pub(super) async fn queue(&mut self, queue: &Queue) -> Result<(), TransportError> {
         if queue.presence == Presence::Existing {
             let found = self.finds_queue(queue).await?;
             return found
@@ -234,7 +186,8 @@ impl<'a> Declarer<'a> {
         }
     }
 
-    async fn finds_queue(&mut self, queue: &Queue) -> Result<bool, TransportError> {
+    /// Looks for a queue without creating it; its settings are not compared.
+    pub(super) async fn finds_queue(&mut self, queue: &Queue) -> Result<bool, TransportError> {
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
@@ -247,7 +200,11 @@ impl<'a> Declarer<'a> {
         presence("queue", &queue.name, found.map(drop))
     }
 
-    async fn bind(&mut self, binding: &Binding) -> Result<(), TransportError> {
+    /// Binds a queue or an exchange to an exchange.
+    ///
+    /// Repeating a binding changes nothing. A binding to what does not exist closes the channel
+    /// (404).
+    pub(super) async fn bind(&mut self, binding: &Binding) -> Result<(), TransportError> {
         let source = short("exchange name", &binding.source)?;
         let key = short("routing key", &binding.routing_key)?;
         let mut arguments = FieldTable::default();
@@ -289,12 +246,16 @@ impl<'a> Declarer<'a> {
     }
 }
 
+/// Entity that could not be declared.
 #[derive(Clone, Copy)]
 enum Entity<'a> {
     Exchange(&'a Exchange),
     Queue(&'a Queue),
 }
 
+/// Reads the answer to a passive declaration.
+///
+/// 404 means missing; 405 (another connection owns it) and 406 mean that it exists.
 fn presence(what: &str, name: &str, found: Result<(), Error>) -> Result<bool, TransportError> {
     match found {
         Ok(()) => Ok(true),
@@ -307,6 +268,7 @@ fn presence(what: &str, name: &str, found: Result<(), Error>) -> Result<bool, Tr
     }
 }
 
+/// Creates the error for an entity that only another service declares.
 fn missing(what: &str, name: &str) -> TransportError {
     TransportError::new(
         TransportErrorKind::Unroutable,
@@ -316,6 +278,9 @@ fn missing(what: &str, name: &str) -> TransportError {
     )
 }
 
+/// Creates the error for a declaration in vain.
+///
+/// Of a mismatch it names our arguments, the broker's words, and the way out.
 fn refused(what: &str, name: &str, ours: &str, advice: &str, error: Error) -> TransportError {
     let kind = kind_of(&error);
     if kind != TransportErrorKind::Mismatch {
@@ -327,126 +292,4 @@ fn refused(what: &str, name: &str, ours: &str, advice: &str, error: Error) -> Tr
         words(&error)
     );
     TransportError::new(kind, text).with_source(error)
-}
-
-fn kind(kind: ExchangeKind) -> lapin::ExchangeKind {
-    match kind {
-        ExchangeKind::Fanout => lapin::ExchangeKind::Fanout,
-        ExchangeKind::Direct => lapin::ExchangeKind::Direct,
-        ExchangeKind::Topic => lapin::ExchangeKind::Topic,
-        ExchangeKind::Headers => lapin::ExchangeKind::Headers,
-    }
-}
-
-fn arguments(queue: &Queue) -> Result<FieldTable, TransportError> {
-    let mut arguments = FieldTable::default();
-    for (name, value) in &queue.arguments {
-        arguments.insert(short("queue argument", name)?, to_value(value)?);
-    }
-    let mut set = |name: &'static str, value: Option<AMQPValue>| {
-        if let Some(value) = value {
-            arguments.insert(name.into(), value);
-        }
-    };
-    let queue_type = match queue.kind {
-        QueueKind::Classic => None,
-        QueueKind::Quorum => Some(text("quorum")),
-        QueueKind::Stream => Some(text("stream")),
-    };
-    set("x-queue-type", queue_type);
-    set("x-expires", queue.expires.map(millis));
-    set("x-message-ttl", queue.message_ttl.map(millis));
-    set("x-max-length", queue.max_length.map(number));
-    let overflow = queue.overflow.map(|overflow| match overflow {
-        Overflow::DropHead => text("drop-head"),
-        Overflow::RejectPublish => text("reject-publish"),
-    });
-    set("x-overflow", overflow);
-    set(
-        "x-max-priority",
-        queue.max_priority.map(|highest| number(highest.into())),
-    );
-    let single = queue
-        .single_active_consumer
-        .then_some(AMQPValue::Boolean(true));
-    set("x-single-active-consumer", single);
-    set(
-        "x-delivery-limit",
-        queue.delivery_limit.map(|limit| number(limit.into())),
-    );
-    if let Some(dead_letter) = &queue.dead_letter {
-        set("x-dead-letter-exchange", Some(text(&dead_letter.exchange)));
-        let key = dead_letter.routing_key.as_deref().map(text);
-        set("x-dead-letter-routing-key", key);
-    }
-    Ok(arguments)
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn number(value: u64) -> AMQPValue {
-    AMQPValue::LongLongInt(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-fn millis(duration: Duration) -> AMQPValue {
-    AMQPValue::LongLongInt(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// Formats arguments as people write them.
-fn shown(arguments: &FieldTable) -> String {
-    let mut text = String::from("{");
-    for (index, (name, value)) in arguments.inner().iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        let shown = match value {
-            AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
-            AMQPValue::LongLongInt(number) => number.to_string(),
-            AMQPValue::LongInt(number) => number.to_string(),
-            AMQPValue::Boolean(value) => value.to_string(),
-            other => format!("{other:?}"),
-        };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{}={shown}", ShortString::as_str(name));
-    }
-    text.push('}');
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use bus_core::topology::DeadLetter;
-
-    use super::*;
-
-    #[test]
-    fn a_plain_queue_has_no_arguments() {
-        assert_eq!(shown(&arguments(&Queue::classic("q")).unwrap()), "{}");
-    }
-
-    #[test]
-    fn every_setting_becomes_an_argument() {
-        let queue = Queue {
-            kind: QueueKind::Quorum,
-            expires: Some(Duration::from_secs(60)),
-            message_ttl: Some(Duration::from_millis(1500)),
-            max_length: Some(7),
-            overflow: Some(Overflow::RejectPublish),
-            max_priority: Some(9),
-            single_active_consumer: true,
-            delivery_limit: Some(1000),
-            dead_letter: Some(DeadLetter {
-                exchange: String::new(),
-                routing_key: Some("q_error".to_owned()),
-            }),
-            arguments: [("x-own".to_owned(), 5.into())].into(),
-            ..Queue::classic("q")
-        };
-        assert_eq!(
-            shown(&arguments(&queue).unwrap()),
-            "{x-dead-letter-exchange=, x-dead-letter-routing-key=q_error, x-delivery-limit=1000, x-expires=60000, \
-             x-max-length=7, x-max-priority=9, x-message-ttl=1500, x-overflow=reject-publish, x-own=5, \
-             x-queue-type=quorum, x-single-active-consumer=true}"
-        );
-    }
 }
