@@ -40,6 +40,8 @@ pub(crate) struct EndpointRunner {
 
 #[derive(Clone)]
 enum Phase {
+    /// Not begun yet.
+    New,
     Paused,
     /// Starting, by the start of this number.
     Starting(u64),
@@ -73,7 +75,7 @@ impl EndpointRunner {
             receiver,
             transport,
             spec,
-            phase: watch::Sender::new(Phase::Paused),
+            phase: watch::Sender::new(Phase::New),
             starts: AtomicU64::new(0),
             setback: Mutex::default(),
         }
@@ -97,14 +99,14 @@ impl EndpointRunner {
         let phase = self.phase.borrow().clone();
         match (phase, self.control().wish()) {
             (Phase::On(_) | Phase::Leaving(_), Wish::Pause(pause)) => State::pausing(&pause),
-            (Phase::Paused, Wish::Pause(pause)) => State::paused(&pause),
+            (Phase::New | Phase::Paused, Wish::Pause(pause)) => State::paused(&pause),
             (Phase::Paused, Wish::Resume) => {
                 let setback = self.setback().clone();
                 let why = setback.unwrap_or_else(|| "it is being resumed".to_owned());
                 State::new(EndpointState::Unavailable, Some(why))
             }
             (Phase::On(lanes), _) => self.state_of(lanes.listener()),
-            (Phase::Starting(_), _) => {
+            (Phase::New | Phase::Starting(_), _) => {
                 State::because(EndpointState::Starting, "it is not consumed yet")
             }
             (Phase::Leaving(_), _) => State::because(EndpointState::Pausing, "it is being paused"),
@@ -174,10 +176,11 @@ impl EndpointRunner {
     ) -> Result<(), TransportError> {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         loop {
-            let begin =
-                |phase: &Phase| matches!(phase, Phase::Paused).then_some(Phase::Starting(start));
+            let begin = |phase: &Phase| {
+                matches!(phase, Phase::New | Phase::Paused).then_some(Phase::Starting(start))
+            };
             match self.change(begin) {
-                Phase::Paused => break,
+                Phase::New | Phase::Paused => break,
                 // A pause was asked for and taken back before it began.
                 Phase::On(_) if self.control().slots().is_leaving() => self.leave(|| true).await,
                 Phase::On(_) => return Ok(()),
