@@ -13,7 +13,7 @@ macro_rules! conformance {
         $crate::conformance! { @ $transport, $stage;
             bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
             faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
-            panics propagation publishing queues refusals requests retrying routing sending
+            panics propagation publishing queues refusals request_faults requests retry_waits retrying routing sending
             sent_ids shutdown skipping stopping taps times unanswered
         }
     };

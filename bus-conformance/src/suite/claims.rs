@@ -2,13 +2,10 @@
 //! while it is away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bus_core::idempotency::{
-    Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
-};
+use bus_core::idempotency::{Begin, IdempotencyStore, MemoryIdempotencyStore};
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 use bus_core::{ConsumeContext, Endpoint, Idempotency, Policy};
 use futures_util::future::join_all;
@@ -17,6 +14,7 @@ use uuid::Uuid;
 use super::idempotency::{Sender, once};
 use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
+use crate::support::counting_store::CountingStore;
 use crate::support::scene::{in_order, place, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 
@@ -122,7 +120,7 @@ async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
 /// A claim is prolonged while its consumer runs, however much longer than the lease
 /// that takes.
 async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
     let short = Idempotency::shared(Arc::clone(&store) as _).lease(Duration::from_millis(1500));
@@ -158,7 +156,7 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
 /// While the store fails nothing is handled and nothing is lost; when it heals the
 /// message is handled.
 async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     store.broken.store(true, Ordering::SeqCst);
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -181,7 +179,7 @@ async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
 
 /// A store that is late, or never answers, does not make its consumer stand still.
 async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     store.mute.store(true, Ordering::SeqCst);
     let lease = Duration::from_millis(60);
     let short = Idempotency::shared(Arc::clone(&store) as _).lease(lease);
@@ -208,7 +206,7 @@ async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage
 /// A consumer whose claim was lost has sent nothing: its message goes back, without
 /// a fault, and is handled again.
 async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     store.lost.store(1, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
     let (seen, events) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
@@ -239,7 +237,7 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
 
 /// The key of a consumer that is cut off after its messages left is not given up.
 async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     store.forgetful.store(true, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
     let events = Recorder::<Ordered>::new();
@@ -301,7 +299,7 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
 /// With a concurrency of 1 a message keeps its place while its key is held
 /// elsewhere.
 async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+    let store = Arc::new(CountingStore::default());
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
     let sender = Sender::start(stage, |endpoint| {
@@ -327,71 +325,6 @@ async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     let order = in_order(&seen.take(2).await);
     assert_eq!(order, [1, 2]);
     sender.stop_clean(stage).await
-}
-
-/// A store that counts, and that can be broken.
-#[derive(Debug, Default)]
-struct Counting {
-    inner: MemoryIdempotencyStore,
-    broken: AtomicBool,
-    /// Never answers when a claim is to be prolonged.
-    mute: AtomicBool,
-    /// Cannot mark anything as done.
-    forgetful: AtomicBool,
-    /// So many claims are lost before they are prolonged.
-    lost: AtomicU32,
-    begun: AtomicU32,
-    extended: AtomicU32,
-    released: AtomicU32,
-}
-
-#[async_trait]
-impl IdempotencyStore for Counting {
-    async fn begin(
-        &self,
-        key: &str,
-        fingerprint: Uuid,
-        lease: Duration,
-    ) -> Result<Begin, StoreError> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        if self.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::new("out of order"));
-        }
-        self.inner.begin(key, fingerprint, lease).await
-    }
-
-    async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError> {
-        self.extended.fetch_add(1, Ordering::SeqCst);
-        if self.mute.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        let one_less = |lost: u32| lost.checked_sub(1);
-        if self
-            .lost
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
-        {
-            self.inner.release(token).await?;
-        }
-        self.inner.extend(token, lease).await
-    }
-
-    async fn complete(
-        &self,
-        token: &Token,
-        replies: Vec<StoredReply>,
-        keep: Duration,
-    ) -> Result<bool, StoreError> {
-        if self.forgetful.load(Ordering::SeqCst) {
-            return Err(StoreError::new("out of paper"));
-        }
-        self.inner.complete(token, replies, keep).await
-    }
-
-    async fn release(&self, token: &Token) -> Result<(), StoreError> {
-        self.released.fetch_add(1, Ordering::SeqCst);
-        self.inner.release(token).await
-    }
 }
 
 behaviours! { claims:

@@ -3,71 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bus_core::error::SendErrorKind;
-use bus_core::{ConsumeContext, Endpoint, Policy, RequestError, Retry, middleware};
+use bus_core::{ConsumeContext, Endpoint, RequestError};
 
 use super::requests::{PATIENCE, responder, tell};
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, LAST};
 use crate::support::scene::{reason, serial};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
-
-/// A failing responder gives the requester type, text and message types of the
-/// failure, before its timeout.
-async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let endpoint =
-        Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
-            Err("12x".parse::<u32>().expect_err("no number").into())
-        }));
-    let bus = stage.start(endpoint).await?;
-    let error = bus
-        .request::<Answered>(&Ask { number: 1 })
-        .deadline(PATIENCE)
-        .await;
-    let Err(RequestError::Fault(fault)) = error else {
-        panic!("the request must end with a fault, not {error:?}");
-    };
-    assert_eq!(fault.exceptions[0].message, "invalid digit found in string");
-    assert!(
-        fault.exceptions[0]
-            .exception_type
-            .ends_with("ParseIntError")
-    );
-    assert_eq!(
-        fault.fault_message_types.as_deref(),
-        Some(&["urn:message:Conformance:Ask".to_owned()][..])
-    );
-    assert_eq!(bus.pending_requests(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A responder that is retried and still fails answers once.
-async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::failing();
-    let queue = stage.name("responder");
-    let endpoint = Endpoint::new(&queue)
-        .retry(Retry::immediate(4))
-        .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
-    let replies = stage.name("replies");
-    let reader = wire.read(&replies).await;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Ask { number })
-            .response_address(format!("queue:{replies}"))
-            .request_id(uuid::Uuid::now_v7())
-            .await?;
-        // The second reply is the sentinel: between them there is room for no other.
-        let reply = reader.next().await;
-        let body: serde_json::Value = serde_json::from_slice(&reply.body)?;
-        assert_eq!(body["message"]["message"]["number"], number, "{body}");
-    }
-    assert_eq!(seen.calls(), 10);
-    assert_eq!(stage.depth(&replies).await, Some(0));
-    bus.shutdown().await?;
-    wire.close().await;
-    Ok(())
-}
 
 /// A request without an answer ends at about its timeout, with an error that says
 /// so.
@@ -170,58 +112,6 @@ async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A request that cannot be decoded is answered with a fault that says why.
-async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    /// The contract of an older requester, under the same name.
-    #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
-    #[message("Conformance:Ask")]
-    struct AskByName {
-        number: String,
-    }
-    let queue = stage.name("responder");
-    let seen = Recorder::<Ask>::new();
-    let bus = stage
-        .start(Endpoint::new(&queue).consumer(seen.clone()))
-        .await?;
-    let request = AskByName {
-        number: "seven".to_owned(),
-    };
-    let outcome = bus
-        .request::<Answered>(&request)
-        .to(format!("queue:{queue}"))
-        .deadline(PATIENCE)
-        .await;
-    let Err(RequestError::Fault(fault)) = outcome else {
-        panic!("the request must end with a fault, not {outcome:?}");
-    };
-    assert!(fault.exceptions[0].message.contains("u32"), "{fault}");
-    assert_eq!(seen.calls(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A request that a middleware refuses is answered with a fault.
-async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(stage.name("responder"))
-        .policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
-            Err("not today".into())
-        })))
-        .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 1 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.exceptions[0].message == "not today"),
-        "{outcome:?}"
-    );
-    assert_eq!(seen.calls(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
 /// The answer to a requester that is gone is dropped; others are answered.
 async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("responder");
@@ -315,43 +205,6 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A responder that panics answers with a fault.
-async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 7 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("out of paper")),
-        "{outcome:?}"
-    );
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A requester gets a fault also where nothing failed is kept or published.
-async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
-    let endpoint = Endpoint::new(&queue)
-        .at_most_once()
-        .consumer(Recorder::<Ask>::failing());
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 7 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("broken")),
-        "{outcome:?}"
-    );
-    bus.shutdown().await?;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, None);
-    Ok(())
-}
-
 /// A request that was not consumed in time leaves its queue.
 async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     let queue = stage.name("silent");
@@ -421,19 +274,13 @@ async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Out
 
 behaviours! { unanswered:
     an_address_that_is_not_allowed_gets_no_answer,
-    a_failing_responder_answers_with_a_fault,
-    a_retried_request_is_answered_with_one_fault,
     a_request_without_an_answer_times_out,
     an_unexpected_reply_is_an_error,
     a_reply_of_a_failed_attempt_never_leaves,
     shutdown_releases_who_waits_for_a_reply,
-    a_request_that_cannot_be_read_is_answered_with_a_fault,
-    a_request_that_middleware_refuses_is_answered_with_a_fault,
     a_requester_who_is_gone_costs_outcome,
     a_request_that_cannot_be_sent_fails_at_once,
     a_stopped_bus_refuses_to_ask,
     a_reply_that_cannot_be_read_is_an_error,
-    a_panicking_responder_answers_with_a_fault,
-    a_request_that_fails_at_most_once_is_answered_with_a_fault,
     a_request_expires_with_its_timeout needs MessageTtl,
 }

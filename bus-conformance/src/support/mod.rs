@@ -1,6 +1,7 @@
 //! Helpers of the suite, for a transport's own tests too.
 
 pub mod contracts;
+pub(crate) mod counting_store;
 mod gate;
 mod id;
 mod outcome;
