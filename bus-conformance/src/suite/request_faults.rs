@@ -2,10 +2,10 @@
 
 use bus_core::{Endpoint, Policy, RequestError, Retry, middleware};
 
-use super::requests::{PATIENCE, responder};
+use super::requests::PATIENCE;
 use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask};
-use crate::support::{Outcome, Recorder, with};
+use crate::support::{Outcome, Recorder};
 
 /// A failing responder gives the requester type, text and message types of the
 /// failure, before its timeout.

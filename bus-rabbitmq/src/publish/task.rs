@@ -1,7 +1,7 @@
 //! The task that owns a confirm channel.
 //!
-//! It joins what decides ([`Schedule`], plain data without a clock of its own) and what acts (the
-//! client's channel, and [`Background`]).
+//! It joins what decides ([`Schedule`], plain data) and what acts (the client's channel, and
+//! [`Background`]).
 //!
 //! ```text
 //!  run ──► wait for a connection ◄───────────────────────────┐

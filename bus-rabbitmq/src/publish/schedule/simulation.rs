@@ -8,6 +8,7 @@ use lapin::protocol::{AMQPError, AMQPSoftError};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::publish::refusal::Refusal;
 
 /// The size of the first message; each is one byte longer, so that a size names it.
 const FIRST: usize = 1000;
