@@ -17,12 +17,15 @@ demo: ## the sample services in one process; needs Rust alone
 # The tests wait for brokers more than they compute: three at once for each processor.
 export RUST_TEST_THREADS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
 
-# Every test. The broker is the first of AMQP_URL, an installed rabbitmq-server, Docker.
-test: ## every test; finds or installs RabbitMQ
+# Every test. The broker is the first of AMQP_URL, an installed rabbitmq-server, Docker; PostgreSQL and Redis those of
+# POSTGRES_URL and REDIS_URL, or installed ones.
+test: ## every test; finds or installs RabbitMQ, PostgreSQL and Redis
+	scripts/find-stores
 	features="$$(scripts/find-broker)" && $(CARGO) test --workspace --no-fail-fast $$features
 
 # The tests that need a broker, with every one in Docker, also where rabbitmq-server is installed.
 test-containers: ## the tests that need a broker, with RabbitMQ in Docker
+	scripts/find-stores
 	BUS_TEST_CONTAINERS=1 AMQP_URL= $(CARGO) test --package bus-tests --package samples --no-fail-fast --features bus-tests/containers
 
 # Minutes of load under faults, on a broker of its own: what is lost, doubled or leaked? For long: make soak HOURS=8

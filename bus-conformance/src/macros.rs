@@ -11,10 +11,11 @@
 macro_rules! conformance {
     ($transport:ident, $stage:expr) => {
         $crate::conformance! { @ $transport, $stage;
-            bad_input blanks capabilities claims codecs concurrency configuration error_queue evolution
-            faults health foreign_replies idempotency inheritance instances observing outbox outbox_order
-            panics propagation publishing queues refusals request_faults requests retry_waits retrying routing sending
-            sent_ids shutdown skipping stopping taps times unanswered
+            background bad_input blanks capabilities claims codecs concurrency configuration
+            error_queue evolution faults foreign_replies health idempotency inheritance instances
+            names observing outbox outbox_order panics propagation publishing queues refusals
+            repeats request_faults requests retry_waits retrying routing scheduling senders sending
+            sent_ids settling shutdown skipping stopping taps times unanswered units_of_work
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

@@ -51,6 +51,8 @@
 //! | [`Consumer`], [`ConsumeContext`] | what a user writes, and one message being consumed |
 //! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
 //! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
+//! | [`Sender`](send::Sender) | a handle that sends outside of a consumer |
+//! | [`BackgroundService`](background::BackgroundService) | work beside the endpoints |
 //! | [`Fault`] | what is left when consuming failed |
 //! | [`Observer`](observe::Observer) | callbacks around sends, consumers and deliveries |
 //! | [`transport`] | the seam to a broker |
@@ -69,7 +71,8 @@
 //! - A message may come twice: after a crash, a lost connection, or a confirm that was lost.
 //!   Exactly once is an effect of idempotent consumers, never a delivery.
 //! - Order is that of the queue at a concurrency of 1 only.
-//! - The outbox is in memory: it knows nothing of database transactions.
+//! - The outbox is in memory. What a transaction of a database has committed stays when the message
+//!   comes again, unless its [unit of work](consume::UnitOfWork) recognizes it.
 //!
 //! | feature | brings | default |
 //! |---|---|---|
@@ -80,6 +83,7 @@
 // The derive writes `::bus_core`, also for the messages of this crate.
 extern crate self as bus_core;
 
+pub mod background;
 mod bus;
 pub mod codec;
 pub mod consume;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus_core::transport::{
-    Acker, Delivery, ListenSpec, Listener, Receipt, Settlement, TransportError,
+    Acker, Delivery, ListenSpec, Listener, Receipt, Settlement, Tag, TransportError,
 };
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
@@ -123,13 +123,17 @@ impl Drop for MemoryListener {
 }
 
 impl Acker for Channel {
-    fn settle(&self, tag: u64, settlement: Settlement) {
+    fn settle(&self, tag: Tag, settlement: Settlement) {
+        // Ours are numbers.
+        let Some(tag) = tag.number() else { return };
         self.broker.with(|state| {
-            let settled = state.change(&self.queue, |queue, flow| {
+            let entry = state.change(&self.queue, |queue, flow| {
                 queue.settle(self.consumer, tag, settlement, flow)
             });
-            if let Some(acknowledged) = settled.flatten() {
-                state.repeat(&self.queue, acknowledged);
+            match (settlement, entry.flatten()) {
+                (Settlement::Ack, Some(entry)) => state.repeat(&self.queue, entry),
+                (Settlement::Defer(time), Some(entry)) => state.defer(&self.queue, entry, time),
+                _ => {}
             }
         });
     }

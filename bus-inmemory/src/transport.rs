@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Capability, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
+    Capabilities, Capability, Health, ListenSpec, Listener, Outgoing, ScheduleToken, Transport,
+    TransportError,
 };
 use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
@@ -19,7 +20,9 @@ use crate::listener::MemoryListener;
 /// Features that it has beyond the common contract.
 const CLAIMED: Capabilities = Capabilities::of(&[
     Capability::AlternateExchanges,
+    Capability::CancelScheduled,
     Capability::ConsumerPriorities,
+    Capability::DeferredRedelivery,
     Capability::DelayedDelivery,
     Capability::ExclusiveConsumers,
     Capability::HeadersExchanges,
@@ -160,6 +163,13 @@ impl Transport for InMemory {
             is_there
                 .then_some(())
                 .ok_or_else(|| errors::no_exchange(name))
+        })
+    }
+
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        self.broker.with(|state| {
+            state.connection(self.connection)?;
+            Ok(state.schedule.cancel(token))
         })
     }
 

@@ -1,7 +1,7 @@
 //! A broker that is away while messages are consumed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus_core::observe::EndpointState;
@@ -10,9 +10,10 @@ use bus_core::transport::{
     Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError,
     TransportErrorKind,
 };
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message, async_trait};
+use bus_core::{Bus, ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message, async_trait};
 use bus_inmemory::InMemory;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 #[derive(Serialize, Deserialize, Message)]
 #[message("Away:Work")]
@@ -100,4 +101,38 @@ async fn a_delivery_is_held_until_the_broker_is_there() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     assert!(bus.health().is_healthy(), "{:?}", bus.health());
     bus.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_goes_back_after_ten_minutes_without_what_it_needs() {
+    let calls = Arc::<Mutex<Vec<(Instant, bool)>>>::default();
+    let noted = Arc::clone(&calls);
+    let needs = move |ctx: ConsumeContext<Work>| {
+        let call = (Instant::now(), ctx.redelivered());
+        noted.lock().unwrap().push(call);
+        async { ConsumeResult::Err(ConsumeError::unavailable("no database")) }
+    };
+    let endpoint = Endpoint::new("work").consumer(needs);
+    let bus = Bus::builder(InMemory::new()).endpoint(endpoint);
+    let bus = bus.start().await.unwrap();
+    bus.publish(&Work {}).await.unwrap();
+    let came_back = || {
+        calls
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|(_, redelivered)| *redelivered)
+    };
+    while !came_back() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    bus.shutdown().await.unwrap();
+    let calls = calls.lock().unwrap();
+    let waited = calls[calls.len() - 1].0 - calls[0].0;
+    let minutes = Duration::from_secs(60);
+    assert!(
+        waited >= 10 * minutes && waited < 12 * minutes,
+        "{waited:?}"
+    );
+    assert!(calls.len() > 15, "it was tried all the time");
 }

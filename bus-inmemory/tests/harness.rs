@@ -187,7 +187,7 @@ async fn deliveries_that_are_acknowledged_first_are_work_too() -> Outcome {
 async fn delayed_messages_are_not_in_flight_until_they_are_due() -> Outcome {
     let harness = Harness::start(|bus| bus.endpoint(chain())).await?;
     let step = harness.publish(&Step { left: 0 });
-    step.delay(HOUR).await?;
+    step.deliver_in(HOUR).await?;
     harness.quiescent().await;
     assert!(harness.consumed::<Step>().none());
     assert_eq!(harness.delayed(), 1);

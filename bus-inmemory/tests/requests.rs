@@ -54,7 +54,7 @@ async fn a_request_carries_the_ids_that_it_is_given() -> Outcome {
     asked
         .message_id(message)
         .correlation_id(correlation)
-        .delay(Duration::from_secs(1))
+        .deliver_in(Duration::from_secs(1))
         .await?;
     harness.quiescent().await;
     let consumed = harness.consumed::<Ask>().all();

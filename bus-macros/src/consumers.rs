@@ -11,6 +11,9 @@ use syn::{
 /// Form of a consumer, for errors.
 const USAGE: &str = "async fn name(&self, ctx: ConsumeContext<Message>) -> ConsumeResult";
 
+/// Name of the method that returns the unit of work of all consumers of a block.
+const UNIT_OF_WORK: &str = "unit_of_work";
+
 /// Method that consumes a message.
 struct Method<'a> {
     name: &'a Ident,
@@ -33,6 +36,7 @@ pub(crate) fn consumers(options: &TokenStream, item: TokenStream) -> syn::Result
 
 fn expand(block: &ItemImpl) -> syn::Result<TokenStream> {
     let methods = methods(block)?;
+    let unit_of_work = unit_of_work(block);
     let (generics, _, bounds) = block.generics.split_for_impl();
     let owner = &block.self_ty;
     let consumers = methods.iter().map(|method| {
@@ -51,6 +55,8 @@ fn expand(block: &ItemImpl) -> syn::Result<TokenStream> {
                 ) -> ::bus_core::ConsumeResult {
                     self.#name(ctx).await.map_err(::core::convert::Into::into)
                 }
+
+                #unit_of_work
             }
         }
     });
@@ -82,6 +88,22 @@ fn expand(block: &ItemImpl) -> syn::Result<TokenStream> {
     })
 }
 
+/// Returns the method of the trait that calls that of the block, if there is one.
+fn unit_of_work(block: &ItemImpl) -> Option<TokenStream> {
+    let method = block.items.iter().find_map(|item| match item {
+        ImplItem::Fn(function) if function.sig.ident == UNIT_OF_WORK => Some(&function.sig.ident),
+        _ => None,
+    })?;
+    // The method of the type itself comes before that of the trait.
+    Some(quote_spanned! {method.span()=>
+        fn unit_of_work(
+            &self,
+        ) -> ::core::option::Option<::std::sync::Arc<dyn ::bus_core::consume::UnitOfWork>> {
+            Self::unit_of_work(self)
+        }
+    })
+}
+
 /// Reads the methods, and collects the errors of all of them.
 fn methods(block: &ItemImpl) -> syn::Result<Vec<Method<'_>>> {
     if let Some((_, path, _)) = &block.trait_ {
@@ -94,6 +116,9 @@ fn methods(block: &ItemImpl) -> syn::Result<Vec<Method<'_>>> {
         let ImplItem::Fn(function) = item else {
             continue;
         };
+        if function.sig.ident == UNIT_OF_WORK {
+            continue;
+        }
         let read = method(function).and_then(|method| {
             refuse_second(&found, &method)?;
             Ok(method)

@@ -115,8 +115,9 @@ pub fn derive_reply(input: TokenStream) -> TokenStream {
 /// Makes each method of an `impl` block the consumer of the message that it takes.
 ///
 /// One instance is shared by all of them: `Endpoint::consumers` takes it. Each method is a
-/// `Consumer` of its message, and may return any error that becomes a `ConsumeError`. Methods that
-/// are no consumers belong in another `impl` block.
+/// `Consumer` of its message, and may return any error that becomes a `ConsumeError`. A method
+/// `fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>>` is that of all of them. Other methods
+/// belong in another `impl` block.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -8,7 +8,7 @@ use bus_core::{Bus, BusBuilder};
 use bus_inmemory::InMemory;
 
 use bus_conformance::Stage;
-use bus_conformance::support::unique_id;
+use bus_conformance::support::{renamed, unique_id};
 
 /// A broker in the process, of its own for each stage.
 #[derive(Debug)]
@@ -50,5 +50,30 @@ impl Stage for InMemoryStage {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+/// A broker in the process that names things otherwise than RabbitMQ.
+///
+/// Names have no `:` and at most 80 characters, and replies take another way.
+#[derive(Debug, Default)]
+pub struct RenamedStage(InMemoryStage);
+
+#[async_trait]
+impl Stage for RenamedStage {
+    fn builder(&self) -> BusBuilder {
+        Bus::builder(renamed(self.0.transport()))
+    }
+
+    fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(renamed(self.0.transport()))
+    }
+
+    async fn depth(&self, queue: &str) -> Option<u32> {
+        self.0.depth(queue).await
+    }
+
+    fn id(&self) -> &str {
+        self.0.id()
     }
 }

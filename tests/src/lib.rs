@@ -1,4 +1,4 @@
-//! Brokers, proxies and raw clients for the tests, and the transports on which the suite runs.
+//! Brokers, databases, proxies and raw clients for the tests, and the transports on which the suite runs.
 //!
 //! The suite itself and the helpers of its tests are in `bus-conformance`.
 
@@ -15,6 +15,7 @@ mod probe;
 mod proxy;
 mod rabbitmq;
 pub mod raw_amqp;
+mod servers;
 
 pub use broker::{Broker, Setup};
 pub use bus_conformance::Stage;
@@ -22,11 +23,12 @@ pub use bus_conformance::support::{
     Gate, Reader, Recorder, Rig, Wire, contracts, envelope, eventually, numbers, raw, until, with,
     within,
 };
-pub use in_memory::InMemoryStage;
+pub use in_memory::{InMemoryStage, RenamedStage};
 pub use log::Log;
 pub use peer::Peer;
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMqStage;
+pub use servers::{Database, PostgresServer, RedisServer};
 
 /// The examples of the documents are tests too.
 #[cfg(doctest)]

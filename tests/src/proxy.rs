@@ -60,6 +60,11 @@ impl Proxy {
         format!("amqp://guest:guest@{}", self.address)
     }
 
+    /// Its host and port.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
     /// Cuts every connection that is open now. How many were cut in all is [`cuts`](Self::cuts).
     pub fn cut(&self) {
         self.state

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 5] = [
+const CRATES: [&str; 6] = [
     "bus-core",
     "bus-macros",
     "bus-inmemory",
     "bus-rabbitmq",
+    "bus-redis",
     "bus-conformance",
 ];
 

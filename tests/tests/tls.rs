@@ -1,12 +1,13 @@
-//! Whom a bus trusts, and as whom it appears, with a broker that speaks TLS.
+//! Whom a bus trusts, and as whom it appears, with a broker that speaks TLS; and whom a store trusts.
 
 use std::path::{Path, PathBuf};
 
 use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, StartError};
 use bus_rabbitmq::{RabbitMq, Tls};
+use bus_redis::RedisIdempotencyStore;
 use bus_tests::contracts::Ordered;
-use bus_tests::{Broker, Setup, within};
+use bus_tests::{Broker, RedisServer, Setup, within};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// A certificate authority and what it has signed, as PEM files of one folder.
@@ -156,4 +157,39 @@ async fn a_missing_file_is_told_before_anything_is_connected() {
     let mistakes: Vec<_> = mistakes.iter().collect();
     assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     assert!(mistakes[0].contains("/does/not/exist.pem"), "{mistakes:?}");
+}
+
+#[tokio::test]
+async fn a_store_talks_only_to_a_redis_that_it_trusts() {
+    let folder = std::env::temp_dir().join(format!("bus-store-tls-{}", std::process::id()));
+    let _cleared = Folder(folder.clone());
+    let ours = Authority::new(&folder.join("ours"));
+    let theirs = Authority::new(&folder.join("theirs"));
+    ours.sign("localhost");
+    let port = Broker::free_port();
+    let files = ["ca.pem", "localhost.pem", "localhost.key"].map(|name| ours.path(name));
+    let [ca, certificate, key] = files.each_ref().map(|path| path.display());
+    let settings = format!(
+        "tls-port {port}\ntls-ca-cert-file {ca}\ntls-cert-file {certificate}\ntls-key-file {key}\n\
+         tls-auth-clients no",
+    );
+    let server = RedisServer::configured(&settings).await;
+    let store = |host: &str, authority: &Authority| {
+        let address = server.url().replace("redis://", "rediss://");
+        let address = address.replace(server.host(), &format!("{host}:{port}"));
+        let store = RedisIdempotencyStore::new(&address).expect("an address");
+        store.ca_file(authority.path("ca.pem")).expect("a file")
+    };
+    store("localhost", &ours).connect().await.expect("trusted");
+    for untrusted in [store("localhost", &theirs), store("127.0.0.1", &ours)] {
+        let error = untrusted.connect().await.expect_err("not trusted");
+        let source = std::error::Error::source(&error).expect("the client's words");
+        assert!(source.to_string().contains("certificate"), "{source}");
+    }
+    let plain = RedisIdempotencyStore::new(server.url()).expect("an address");
+    plain.ca_file(ours.path("ca.pem")).expect_err("no TLS");
+    let store = RedisIdempotencyStore::new("rediss://localhost").expect("an address");
+    let missing = store.ca_file(ours.path("none.pem")).expect_err("no file");
+    let source = std::error::Error::source(&missing).expect("what is missing");
+    assert!(source.to_string().contains("none.pem"), "{source}");
 }

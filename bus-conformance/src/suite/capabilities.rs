@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
 use bus_core::topology::{Overflow, PublishTopology, Queue};
-use bus_core::transport::{Capabilities, Capability};
+use bus_core::transport::{Capabilities, Capability, ScheduleToken};
 use bus_core::{Endpoint, StartError};
 
 use crate::stage::Stage;
@@ -98,10 +98,11 @@ async fn a_message_that_needs_more_is_refused_at_the_call(stage: &dyn Stage) -> 
     let bus = bus.start().await?;
     let to = format!("queue:{queue}");
     let send = |number| bus.send_to(to.as_str(), &Place { number });
-    let second = Duration::from_secs(1);
+    let (second, token) = (Duration::from_secs(1), ScheduleToken::new());
     for (sending, need) in [
         (send(1).ttl(second), Capability::MessageTtl),
-        (send(2).delay(second), Capability::DelayedDelivery),
+        (send(2).deliver_in(second), Capability::DelayedDelivery),
+        (send(2).schedule_token(token), Capability::CancelScheduled),
     ] {
         let error = sending.await.expect_err("it is not claimed");
         assert_eq!(error.kind(), SendErrorKind::Unsupported, "{error}");

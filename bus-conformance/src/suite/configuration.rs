@@ -244,7 +244,7 @@ async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> 
         .await;
     let expected = [
         ("Conformance:Place", "routed twice"),
-        ("Conformance:Cancelled", "blank"),
+        ("Conformance:Cancelled", "letters, digits"),
         ("`narrow`", "prefetch is 5"),
         ("`backwards`", "longer than its cap"),
         ("`empty`", "no intervals"),

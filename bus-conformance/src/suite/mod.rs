@@ -1,5 +1,6 @@
 //! The behaviours, a file for each theme.
 
+pub mod background;
 pub mod bad_input;
 pub mod blanks;
 pub mod capabilities;
@@ -15,6 +16,7 @@ pub mod health;
 pub mod idempotency;
 pub mod inheritance;
 pub mod instances;
+pub mod names;
 pub mod observing;
 pub mod outbox;
 pub mod outbox_order;
@@ -23,16 +25,21 @@ pub mod propagation;
 pub mod publishing;
 pub mod queues;
 pub mod refusals;
+pub mod repeats;
 pub mod request_faults;
 pub mod requests;
 pub mod retry_waits;
 pub mod retrying;
 pub mod routing;
+pub mod scheduling;
+pub mod senders;
 pub mod sending;
 pub mod sent_ids;
+pub mod settling;
 pub mod shutdown;
 pub mod skipping;
 pub mod stopping;
 pub mod taps;
 pub mod times;
 pub mod unanswered;
+pub mod units_of_work;

@@ -366,7 +366,7 @@ async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
             (lost, SendErrorKind::NoRoute),
         ];
         if !delays {
-            let delayed = ctx.publish(&event).delay(Duration::from_secs(1));
+            let delayed = ctx.publish(&event).deliver_in(Duration::from_secs(1));
             sends.push((delayed, SendErrorKind::Unsupported));
         }
         for (sending, kind) in sends {

@@ -131,7 +131,7 @@ async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -> Ou
         .has(Capability::DelayedDelivery);
     let bus = stage.bus().start().await?;
     let sent = bus.publish(&Ordered { number: 1 });
-    let outcome = sent.delay(Duration::from_millis(1)).await;
+    let outcome = sent.deliver_in(Duration::from_millis(1)).await;
     let refused = outcome.err().map(|error| error.kind());
     let expected = (!can_delay).then_some(SendErrorKind::Unsupported);
     assert_eq!(refused, expected);

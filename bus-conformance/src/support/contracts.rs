@@ -61,7 +61,8 @@ pub struct Shipped {
 /// contracts are static.
 pub(crate) fn apart(builder: BusBuilder, id: &str) -> BusBuilder {
     fn exchange<M: Message>(id: &str) -> PublishTopology<M> {
-        let name = M::message_type().entity_name();
+        // Without the `:` that not every transport takes.
+        let name = M::message_type().entity_name().replace(':', "_");
         PublishTopology::fanout().entity_name(format!("{name}-{id}"))
     }
     builder

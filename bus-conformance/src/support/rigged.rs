@@ -1,13 +1,15 @@
 //! A transport on which things go wrong as a test says.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bus_core::message::MessageType;
 use bus_core::topology::Topology;
 use bus_core::transport::{
-    Capabilities, Delivery, Health, Incoming, ListenSpec, Listener, Outgoing, Transport,
-    TransportError,
+    Capabilities, Delivery, Health, Incoming, InvalidName, ListenSpec, Listener, Outgoing,
+    ReplyInbox, ScheduleToken, Transport, TransportError,
 };
 use tokio::sync::watch;
 
@@ -37,6 +39,22 @@ pub trait Rig: Send + Sync + 'static {
     /// Returns what the transport claims of what it has.
     fn capabilities(&self, claimed: Capabilities) -> Capabilities {
         claimed
+    }
+
+    /// Returns the name of a type's exchange, `given` by the transport.
+    fn entity_name(&self, given: String) -> String {
+        given
+    }
+
+    /// Before a name is checked; an error is the outcome.
+    fn check_name(&self, name: &str) -> Result<(), InvalidName> {
+        let _ = name;
+        Ok(())
+    }
+
+    /// Returns the queue for replies, `given` by the transport.
+    fn reply_inbox(&self, given: ReplyInbox) -> ReplyInbox {
+        given
     }
 
     /// Returns the health of a queue's listener.
@@ -89,6 +107,10 @@ impl<R: Rig> Transport for Rigged<R> {
         self.inner.find_exchange(name).await
     }
 
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        self.inner.cancel(token).await
+    }
+
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
         let queue = spec.queue.clone();
         self.rig.listen(&queue).await?;
@@ -105,6 +127,20 @@ impl<R: Rig> Transport for Rigged<R> {
 
     fn capabilities(&self) -> Capabilities {
         self.rig.capabilities(self.inner.capabilities())
+    }
+
+    fn entity_name(&self, message_type: &MessageType) -> Cow<'_, str> {
+        let given = self.inner.entity_name(message_type);
+        Cow::Owned(self.rig.entity_name(given.into_owned()))
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), InvalidName> {
+        self.rig.check_name(name)?;
+        self.inner.check_name(name)
+    }
+
+    fn reply_inbox(&self, name: &str) -> ReplyInbox {
+        self.rig.reply_inbox(self.inner.reply_inbox(name))
     }
 
     fn mistakes(&self) -> Vec<String> {

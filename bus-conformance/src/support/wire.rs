@@ -6,7 +6,7 @@ use bus_core::Message;
 use bus_core::codec::Codec;
 use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
 use bus_core::transport::{
-    Incoming, ListenSpec, Listener, Outgoing, Settlement, Target, Transport,
+    Delivery, Incoming, ListenSpec, Listener, Outgoing, Settlement, Target, Transport,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -117,13 +117,17 @@ pub struct Reader {
 impl Reader {
     /// Takes the next message out of the queue.
     pub async fn next(&self) -> Incoming {
+        let Delivery { incoming, receipt } = self.delivery().await;
+        receipt.settle(Settlement::Ack);
+        incoming
+    }
+
+    /// Returns the next delivery, to be settled by the caller.
+    pub async fn delivery(&self) -> Delivery {
         let what = format!("a message in `{}`", self.queue);
         loop {
             match within(&what, self.listener.next()).await {
-                Some(Ok(delivery)) => {
-                    delivery.receipt.settle(Settlement::Ack);
-                    return delivery.incoming;
-                }
+                Some(Ok(delivery)) => return delivery,
                 Some(Err(_)) => {}
                 None => panic!("the reader of `{}` has ended", self.queue),
             }

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{Bus, validation};
+use crate::background::BackgroundService;
+use crate::bus::{Bus, refused_names};
 use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
 use crate::observe::{Observer, Propagator, TraceHeaders};
@@ -41,6 +42,7 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct BusBuilder {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) background: Vec<Arc<dyn BackgroundService>>,
     pub(super) policy: Policy,
     pub(super) queue_kind: QueueKind,
     pub(super) routes: HashMap<TypeId, Address>,
@@ -66,13 +68,16 @@ impl Bus {
 
 impl BusBuilder {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        let names = Arc::clone(&transport);
+        let topologies = PublishTopologies::new(move |named| names.entity_name(named).into_owned());
         Self {
             transport,
             endpoints: Vec::new(),
+            background: Vec::new(),
             policy: Policy::new(),
             queue_kind: QueueKind::Classic,
             routes: HashMap::new(),
-            topologies: PublishTopologies::default(),
+            topologies,
             filters: Vec::new(),
             reply_addresses: None,
             observers: Vec::new(),
@@ -93,6 +98,29 @@ impl BusBuilder {
         self
     }
 
+    /// Adds a background service.
+    ///
+    /// Its name must be unique within the bus; a second service of the same name is a configuration
+    /// mistake. Services start in the order of these calls and stop in the reverse one: one that
+    /// needs another is added after it.
+    ///
+    /// ```no_run
+    /// # use bus_core::transport::Transport;
+    /// # use bus_core::{Bus, Endpoint, StartError};
+    /// # use bus_core::background::BackgroundService;
+    /// # async fn run(transport: impl Transport, relay: impl BackgroundService, endpoint: Endpoint) -> Result<(), StartError> {
+    /// let bus = Bus::builder(transport).background(relay).endpoint(endpoint).start().await?;
+    /// let health = bus.health();
+    /// for service in health.background.iter().filter(|service| !service.is_healthy()) {
+    ///     eprintln!("{}: {:?}, {:?}", service.name, service.state, service.reason);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn background(mut self, service: impl BackgroundService) -> Self {
+        self.background.push(Arc::new(service));
+        self
+    }
+
     /// Sets the address of commands and requests of type `C`.
     ///
     /// Without a route, a send fails with [`NoRoute`](crate::error::SendErrorKind::NoRoute), and a
@@ -105,9 +133,9 @@ impl BusBuilder {
         match address.try_into().map_err(Into::into) {
             Ok(address) => {
                 let contract = Contract::of::<C>();
-                if let Some(reason) = validation::route_mistake(&address) {
+                if let Some(error) = refused_names::of_route(&address, &*self.transport) {
                     self.mistakes
-                        .push(format!("route of {}: {reason}", contract.message_type));
+                        .push(format!("route of {}: {error}", contract.message_type));
                 }
                 let other = self.routes.insert(TypeId::of::<C>(), address.clone());
                 if let Some(other) = other.filter(|other| *other != address) {
@@ -130,8 +158,8 @@ impl BusBuilder {
     /// Default: a durable fanout exchange. Publishers and consumers of `M` must agree on its
     /// exchange: give both buses the same setting.
     pub fn publish_topology<M: Message>(mut self, topology: PublishTopology<M>) -> Self {
-        let (type_id, settings) = topology.into_settings();
-        self.topologies.set(type_id, Contract::of::<M>(), settings);
+        let message_type = Contract::of::<M>().message_type.clone();
+        self.topologies.set(message_type, topology.into_settings());
         self
     }
 
@@ -232,9 +260,11 @@ impl BusBuilder {
         self
     }
 
-    /// Sets the time that [`Bus::shutdown`] waits for running consumers.
+    /// Sets the time that [`Bus::shutdown`] waits for what runs.
     ///
     /// Default: 30 s. Past it, consumers are cancelled, and their messages go back to the queues.
+    /// Background services have what the consumers have left of it, a second each at least, and
+    /// are aborted then.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
@@ -246,6 +276,7 @@ impl fmt::Debug for BusBuilder {
         f.debug_struct("BusBuilder")
             .field("transport", &self.transport)
             .field("endpoints", &self.endpoints)
+            .field("background", &self.background)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod connection;
+mod refused_names;
 mod requirements;
 mod start;
 pub(crate) mod stop;
@@ -15,20 +16,22 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::background::Services;
 use crate::error::{SendError, StopTimeout};
 use crate::message::Message;
 use crate::observe::health::worse;
 use crate::observe::{BusHealth, EndpointHealth};
 use crate::receive::{EndpointRunner, GOODBYE};
 use crate::request::{Asked, Reply, Requesting, Requests};
-use crate::send::{Outbound, Sending, Sent};
-use crate::transport::{Address, Health, InvalidAddress, TransportError};
+use crate::send::{Outbound, Sender, Sending};
+use crate::transport::backoff::from_now;
+use crate::transport::{Address, Health, InvalidAddress, ScheduleToken, TransportError};
 use stop::{Ending, Stop};
 
 /// A handle to a running bus.
 ///
 /// Clones share the bus. Dropping the last one without [`shutdown`](Self::shutdown) stops its
-/// endpoints, and their messages go back to the queues.
+/// endpoints, and their messages go back to the queues; its background services are aborted.
 ///
 /// ```
 /// use bus_core::{Bus, Message, SendError};
@@ -48,8 +51,10 @@ pub struct Bus {
 
 pub(crate) struct Inner {
     pub(crate) outbound: Arc<Outbound>,
+    pub(crate) sender: Sender,
     pub(crate) requests: Arc<Requests>,
     pub(crate) runners: Vec<Arc<EndpointRunner>>,
+    pub(crate) background: Services,
     pub(crate) cancel: watch::Sender<bool>,
     pub(crate) stop_timeout: Duration,
     pub(crate) stop: Stop,
@@ -72,7 +77,7 @@ impl Bus {
     /// Nothing is sent before it is awaited. Without any subscriber, the event is dropped and the
     /// outcome is `Ok`.
     pub fn publish<E: Message>(&self, event: &E) -> Sending {
-        self.sending(self.inner.outbound.publish(event, None))
+        self.inner.sender.publish(event)
     }
 
     /// Publishes many events, pipelined.
@@ -82,12 +87,7 @@ impl Bus {
         &self,
         events: impl IntoIterator<Item = &'a E>,
     ) -> Vec<Result<(), SendError>> {
-        join_all(
-            events
-                .into_iter()
-                .map(|event| self.publish(event).into_future()),
-        )
-        .await
+        self.inner.sender.publish_all(events).await
     }
 
     /// Sends a command to the address of its [`route`](crate::BusBuilder::route).
@@ -95,12 +95,7 @@ impl Bus {
     /// Nothing is sent before it is awaited. Without a route, it fails with
     /// [`NoRoute`](crate::error::SendErrorKind::NoRoute).
     pub fn send<C: Message>(&self, command: &C) -> Sending {
-        let outbound = &self.inner.outbound;
-        self.sending(
-            outbound
-                .route::<C>()
-                .and_then(|address| outbound.send_to(Ok(address), command, None)),
-        )
+        self.inner.sender.send(command)
     }
 
     /// Sends a command to an address: `queue:name`, `exchange:name` or a full one.
@@ -113,11 +108,47 @@ impl Bus {
         address: A,
         command: &C,
     ) -> Sending {
-        self.sending(self.inner.outbound.send_to(
-            address.try_into().map_err(Into::into),
-            command,
-            None,
-        ))
+        self.inner.sender.send_to(address, command)
+    }
+
+    /// Returns a handle for code that only sends.
+    ///
+    /// Unlike a clone of the bus, it does not keep the endpoints of the bus alive.
+    pub fn sender(&self) -> Sender {
+        self.inner.sender.clone()
+    }
+
+    /// Cancels the messages with this token that wait to be delivered.
+    ///
+    /// Returns `true` if one was removed; `false` if none waits: it was delivered, is being
+    /// delivered now, or is unknown. A message that an outbox holds still is unknown.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::error::SendErrorKind::Unsupported) where the transport cannot cancel;
+    /// after an error of the connection, the message may wait still.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bus_core::transport::ScheduleToken;
+    /// use bus_core::{Bus, Message, SendError};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize, Message)]
+    /// #[message("Invoicing:RemindCustomer")]
+    /// struct RemindCustomer { number: String }
+    ///
+    /// async fn remind(bus: &Bus, reminder: &RemindCustomer) -> Result<ScheduleToken, SendError> {
+    ///     let token = ScheduleToken::new();
+    ///     let week = Duration::from_secs(7 * 24 * 3600);
+    ///     bus.publish(reminder).deliver_in(week).schedule_token(token).await?;
+    ///     Ok(token)
+    /// }
+    ///
+    /// async fn paid(bus: &Bus, reminder: ScheduleToken) -> Result<bool, SendError> {
+    ///     bus.cancel(reminder).await
+    /// }
+    /// ```
+    pub async fn cancel(&self, token: ScheduleToken) -> Result<bool, SendError> {
+        Ok(self.inner.outbound.transport.cancel(token).await?)
     }
 
     /// Sends a request and awaits its reply.
@@ -153,7 +184,7 @@ impl Bus {
         self.inner.requests.pending()
     }
 
-    /// Returns the health of the bus and of its endpoints, as currently known.
+    /// Returns the health of the bus and of its parts, as currently known.
     pub fn health(&self) -> BusHealth {
         let transport = if self.inner.stop.is_over() {
             Health::Down("the bus is shut down".into())
@@ -166,15 +197,17 @@ impl Bus {
         };
         let runners = self.inner.runners.iter();
         let endpoints = runners.map(|runner| runner.health()).collect();
-        BusHealth::new(transport, endpoints, self.inner.stop.is_over())
+        let background = self.inner.background.health();
+        BusHealth::new(transport, endpoints, background, self.inner.stop.is_over())
     }
 
     /// Stops the bus, and waits until it has stopped.
     ///
     /// Endpoints take no more messages, running consumers finish and may still publish and respond,
-    /// then the reply queue is closed, then the connections. All of it takes the stop timeout and
-    /// some seconds at most, also when a consumer blocks its thread or the broker does not answer;
-    /// only where the runtime lost its timers with that thread, it waits for the consumer (see
+    /// then the background services end, the last one first, then the reply queue is closed, then
+    /// the connections. All of it takes the stop timeout and some seconds at most, also when a
+    /// consumer blocks its thread or the broker does not answer; only where the runtime lost its
+    /// timers with that thread, it waits for the consumer (see
     /// [`Consumer::consume`](crate::Consumer::consume)).
     ///
     /// May be called several times, also at once: each call awaits the one outcome. A caller that
@@ -182,32 +215,24 @@ impl Bus {
     /// the call; one that awaits it waits for itself, until the stop timeout cuts it off.
     ///
     /// # Errors
-    /// [`StopTimeout`] if consumers were still running after the stop timeout (default 30 s); they
-    /// were cancelled, and their messages are back in the queues.
+    /// [`StopTimeout`] if consumers or background services were still running after the stop
+    /// timeout (default 30 s). Consumers were cancelled, and their messages are back in the queues;
+    /// background services were aborted.
     pub async fn shutdown(&self) -> Result<(), StopTimeout> {
         let inner = &self.inner;
         if inner.stop.begin() {
             let inner = Arc::clone(inner);
             tokio::spawn(async move {
-                let ending = Ending(&inner.stop);
-                let in_time = inner.end().await;
-                inner.stop.end(in_time);
+                let ending = Ending {
+                    stop: &inner.stop,
+                    stop_timeout: inner.stop_timeout,
+                };
+                let outcome = inner.end().await;
+                inner.stop.end(outcome);
                 drop(ending);
             });
         }
-        if inner.stop.outcome().await {
-            Ok(())
-        } else {
-            Err(StopTimeout {
-                after: inner.stop_timeout,
-            })
-        }
-    }
-
-    fn sending(&self, context: Result<crate::send::SendContext, SendError>) -> Sending {
-        let outbound = &self.inner.outbound;
-        let sent = Sent::through(outbound.direct());
-        Sending::new(context, Arc::clone(outbound), sent)
+        inner.stop.outcome().await
     }
 }
 
@@ -227,19 +252,34 @@ impl fmt::Debug for Bus {
 }
 
 impl Inner {
-    /// Stops everything, in order; returns `true` if consumers were done in time.
-    async fn end(&self) -> bool {
-        let stops = self
-            .runners
-            .iter()
-            .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
-        let in_time = join_all(stops).await.into_iter().all(|in_time| in_time);
-        let _ = timeout(GOODBYE, self.requests.close()).await;
+    /// Stops everything, in order.
+    async fn end(&self) -> Result<(), StopTimeout> {
+        let outcome = self.end_work().await;
         let closed = timeout(DISCONNECT, self.outbound.transport.close());
         if closed.await.is_err() {
             tracing::warn!("the broker does not answer; its connections are left behind");
         }
-        in_time
+        outcome
+    }
+
+    /// Stops all that runs on the connections, in order.
+    async fn end_work(&self) -> Result<(), StopTimeout> {
+        let deadline = from_now(self.stop_timeout);
+        let stops = self
+            .runners
+            .iter()
+            .map(|runner| runner.stop(self.stop_timeout, &self.cancel));
+        let consumers_ended = join_all(stops).await.into_iter().all(|in_time| in_time);
+        let services = self.background.stop(deadline).await;
+        let _ = timeout(GOODBYE, self.requests.close()).await;
+        if consumers_ended && services.is_empty() {
+            return Ok(());
+        }
+        Err(StopTimeout {
+            after: self.stop_timeout,
+            consumers: !consumers_ended,
+            services,
+        })
     }
 }
 
@@ -247,7 +287,8 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if !self.stop.has_begun() {
             tracing::warn!(
-                "a bus is dropped without shutdown; messages that are being consumed go back to their queues"
+                "a bus is dropped without shutdown; messages that are being consumed go back to their queues, and background \
+                 services are aborted"
             );
         }
         // A pause under way would keep them.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::builder::BusBuilder;
-use super::requirements;
 use super::stop::Stop;
+use super::{refused_names, requirements};
+use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
-use crate::consume::EndpointContext;
+use crate::consume::{EndpointContext, Registration};
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
 use crate::error::{Mistakes, StartError};
 use crate::middleware::{
@@ -18,18 +19,21 @@ use crate::middleware::{
 use crate::observe::Observers;
 use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver};
 use crate::request::Requests;
-use crate::send::{Outbound, OutboundSettings};
+use crate::send::{Outbound, OutboundSettings, Sender};
 use crate::topology::Topology;
-use crate::transport::{Address, ListenSpec};
+use crate::transport::{Address, ListenSpec, ReplyInbox};
 
 impl BusBuilder {
     /// Connects, declares the topology, and starts to consume.
     ///
     /// A broker that is not up is waited for, up to the [`start_timeout`](Self::start_timeout).
+    /// [Background services](Self::background) are prepared before anything is declared, and run
+    /// before anything is consumed.
     ///
     /// # Errors
-    /// [`StartError`]: all configuration mistakes together, before anything is connected; a refusal
-    /// of the broker; or the end of the start timeout.
+    /// [`StartError`]: all configuration mistakes together, before anything is connected; a
+    /// background service that cannot be prepared; a refusal of the broker; or the end of the start
+    /// timeout. Nothing runs on: what was begun is stopped as [`Bus::shutdown`] would.
     pub async fn start(self) -> Result<Bus, StartError> {
         self.check()?;
         self.connect().await?;
@@ -45,8 +49,8 @@ impl BusBuilder {
 
     /// Connects, declares the topology of all endpoints, and disconnects.
     ///
-    /// Consumes nothing. Includes the error and skipped queues, which a running bus declares with
-    /// the first message that needs them.
+    /// Consumes nothing, and prepares no background service. Includes the error and skipped queues,
+    /// which a running bus declares with the first message that needs them.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -72,6 +76,11 @@ impl BusBuilder {
         let mut mistakes = self.transport.mistakes();
         mistakes.extend(self.mistakes.iter().cloned());
         mistakes.extend(validation::mistakes(&self.endpoints, &self.policy));
+        mistakes.extend(refused_names::mistakes(
+            &self.endpoints,
+            &self.topologies,
+            &*self.transport,
+        ));
         let claimed = self.transport.capabilities();
         let endpoints = self.endpoints.iter();
         mistakes.extend(
@@ -83,6 +92,7 @@ impl BusBuilder {
         mistakes.extend(
             published.filter_map(|exchange| requirements::of_published(&exchange, claimed)),
         );
+        mistakes.extend(validation::background_mistakes(&self.background));
         mistakes.extend(validation::time_mistakes(self.deadline, self.start_timeout));
         if mistakes.is_empty() {
             Ok(())
@@ -106,13 +116,39 @@ impl BusBuilder {
     }
 
     async fn run(mut self) -> Result<Bus, StartError> {
+        background::prepare(&self.background).await?;
         let (cancel, cancelled) = watch::channel(false);
+        let inbox = self.transport.reply_inbox(&names::temporary("bus"));
+        let outbound = Arc::new(self.outbound(&inbox));
+        let requests = Arc::new(Requests::new(Arc::clone(&outbound), inbox));
+        let shared = Shared {
+            outbound: Arc::clone(&outbound),
+            requests: Arc::clone(&requests),
+            cancelled,
+        };
+        let runners = self.runners(&shared).await?;
+        let sender = Sender::new(Arc::clone(&outbound));
+        let inner = Inner {
+            outbound,
+            requests,
+            runners,
+            background: Services::start(std::mem::take(&mut self.background), &sender),
+            sender,
+            cancel,
+            stop_timeout: self.stop_timeout,
+            stop: Stop::new(),
+        };
+        if let Err(error) = inner.consume().await {
+            inner.abandon_start().await;
+            return Err(error);
+        }
+        Ok(Bus::new(inner))
+    }
+
+    fn outbound(&mut self, inbox: &ReplyInbox) -> Outbound {
         let observers = Observers::new(std::mem::take(&mut self.observers));
-        let reply_queue = names::temporary("bus");
         let settings = OutboundSettings {
-            source: Address::temporary(reply_queue.clone())
-                .to_uri(&self.transport.base_address())
-                .into(),
+            source: inbox.address.to_uri(&self.transport.base_address()).into(),
             codec: self.policy.codec.unwrap_or_default(),
             deadline: self.deadline,
             routes: std::mem::take(&mut self.routes),
@@ -120,44 +156,23 @@ impl BusBuilder {
             reply_addresses: self.reply_addresses.take(),
             propagator: Arc::clone(&self.propagator),
         };
-        let outbound = Arc::new(Outbound::new(
+        Outbound::new(
             Arc::clone(&self.transport),
             self.topologies.clone(),
             observers,
             settings,
-        ));
-        let requests = Arc::new(Requests::new(Arc::clone(&outbound), reply_queue));
+        )
+    }
+
+    /// Declares the topology of the endpoints, and makes their runners.
+    async fn runners(&mut self, shared: &Shared) -> Result<Vec<Arc<EndpointRunner>>, StartError> {
         let mut runners = Vec::new();
         for endpoint in std::mem::take(&mut self.endpoints) {
             let topology = self.topology_of(&endpoint);
             self.declare(&endpoint.name, &topology.main).await?;
-            let (outbound, requests) = (Arc::clone(&outbound), Arc::clone(&requests));
-            runners.push(Arc::new(self.runner(
-                endpoint,
-                topology,
-                Shared {
-                    outbound,
-                    requests,
-                    cancelled: cancelled.clone(),
-                },
-            )));
+            runners.push(Arc::new(self.runner(endpoint, topology, shared.clone())));
         }
-        let inner = Inner {
-            outbound,
-            requests,
-            runners,
-            cancel,
-            stop_timeout: self.stop_timeout,
-            stop: Stop::new(),
-        };
-        for runner in &inner.runners {
-            let started = runner.start().await;
-            started.map_err(|source| StartError::Endpoint {
-                endpoint: runner.name().to_owned(),
-                source,
-            })?;
-        }
-        Ok(Bus::new(inner))
+        Ok(runners)
     }
 
     async fn declare(&self, endpoint: &str, topology: &Topology) -> Result<(), StartError> {
@@ -206,7 +221,7 @@ impl BusBuilder {
         let receiver = Receiver {
             crash_guard: CrashGuard::new(max_deliveries),
             endpoint: context,
-            chain: chain(policy, endpoint.guarantee),
+            chain: chain(policy, endpoint.guarantee, &endpoint.registrations),
             consumers: Consumers::new(&endpoint.registrations),
             topology,
             guarantee: endpoint.guarantee,
@@ -221,7 +236,30 @@ impl BusBuilder {
     }
 }
 
+impl Inner {
+    /// Starts to consume.
+    async fn consume(&self) -> Result<(), StartError> {
+        for runner in &self.runners {
+            let started = runner.start().await;
+            started.map_err(|source| StartError::Endpoint {
+                endpoint: runner.name().to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stops what a start has begun that failed.
+    async fn abandon_start(&self) {
+        self.stop.begin();
+        if let Err(late) = self.end_work().await {
+            tracing::warn!(%late, "a start that failed had to cut off what it had begun");
+        }
+    }
+}
+
 /// State that all endpoints of a bus share.
+#[derive(Clone)]
 struct Shared {
     outbound: Arc<Outbound>,
     requests: Arc<Requests>,
@@ -229,7 +267,7 @@ struct Shared {
 }
 
 /// Builds the middleware chain, in an order independent of the order of calls.
-fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
+fn chain(policy: Policy, guarantee: Guarantee, consumers: &[Registration]) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);
     let mut chain = policy.middleware;
@@ -238,7 +276,7 @@ fn chain(policy: Policy, guarantee: Guarantee) -> Chain {
     if let Some(idempotency) = &idempotency {
         chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
     }
-    if outbox {
+    if outbox || consumers.iter().any(Registration::has_unit_of_work) {
         chain.push(Arc::new(Flush { keep_replies }));
         chain.extend(idempotency.map(|claims| Arc::new(ConfirmClaim(claims)) as _));
     }

@@ -1,15 +1,18 @@
 //! The end of a bus: runs once, in a task of its own; all callers await it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::error::StopTimeout;
 
 /// State of the stop of a bus: requested or not, and its outcome.
 #[derive(Debug)]
 pub(crate) struct Stop {
     begun: AtomicBool,
-    /// `true` if consumers were done in time; `None` until the stop is over.
-    outcome: watch::Sender<Option<bool>>,
+    /// `None` until the stop is over.
+    outcome: watch::Sender<Option<Result<(), StopTimeout>>>,
 }
 
 impl Stop {
@@ -33,28 +36,35 @@ impl Stop {
         self.outcome.borrow().is_some()
     }
 
-    pub(crate) fn end(&self, in_time: bool) {
-        self.outcome.send_replace(Some(in_time));
+    pub(crate) fn end(&self, outcome: Result<(), StopTimeout>) {
+        self.outcome.send_replace(Some(outcome));
     }
 
-    /// Waits for the outcome; returns `true` if consumers were done in time.
-    pub(crate) async fn outcome(&self) -> bool {
+    /// Waits for the outcome.
+    pub(crate) async fn outcome(&self) -> Result<(), StopTimeout> {
         let mut outcome = self.outcome.subscribe();
         // The sender lives as long as `self`.
-        let over = outcome.wait_for(Option::is_some).await;
-        over.is_ok_and(|in_time| *in_time == Some(true))
+        let over = outcome.wait_for(Option::is_some).await.ok();
+        over.and_then(|outcome| outcome.clone()).unwrap_or(Ok(()))
     }
 }
 
 /// Ends a stop that is dropped with its runtime, or that panics.
 ///
 /// Its callers would otherwise wait without end.
-pub(crate) struct Ending<'a>(pub(crate) &'a Stop);
+pub(crate) struct Ending<'a> {
+    pub(crate) stop: &'a Stop,
+    pub(crate) stop_timeout: Duration,
+}
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        if !self.0.is_over() {
-            self.0.end(false);
+        if !self.stop.is_over() {
+            self.stop.end(Err(StopTimeout {
+                after: self.stop_timeout,
+                consumers: true,
+                services: Vec::new(),
+            }));
         }
     }
 }

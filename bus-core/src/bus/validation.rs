@@ -1,13 +1,13 @@
 //! Mistakes of a configuration that are found before anything is connected.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::BackgroundService;
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
-use crate::message::MAX_NAME;
 use crate::middleware::{Idempotency, Retry};
-use crate::topology::{QueueKind, skipped_queue_name};
-use crate::transport::Address;
+use crate::topology::QueueKind;
 
 /// Returns all mistakes in the endpoints of a bus.
 pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
@@ -22,10 +22,24 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
         }
         let mut say =
             |mistake: &str| mistakes.push(format!("endpoint `{}`: {mistake}", endpoint.name));
-        check_name(endpoint, &mut say);
         check_consumers(endpoint, &mut say);
         check_numbers(endpoint, bus, &mut say);
         check_queue(endpoint, &mut say);
+    }
+    mistakes
+}
+
+/// Returns all mistakes in the background services of a bus.
+pub(crate) fn background_mistakes(services: &[Arc<dyn BackgroundService>]) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut names = HashSet::new();
+    for service in services {
+        let name = service.name();
+        if !names.insert(name) {
+            mistakes.push(format!(
+                "background service `{name}` is there twice; give one of them another name"
+            ));
+        }
     }
     mistakes
 }
@@ -39,34 +53,6 @@ pub(crate) fn time_mistakes(deadline: Duration, start_timeout: Option<Duration>)
         .filter(|(_, duration)| duration.is_some_and(|duration| duration.is_zero()))
         .map(|(setting, _)| format!("{setting} is zero, so nothing could ever be in time"))
         .collect()
-}
-
-/// Returns the mistake, if any, in a route whose address could be read.
-pub(crate) fn route_mistake(address: &Address) -> Option<String> {
-    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
-    (!address.name().chars().all(is_plain)).then(|| {
-        format!(
-            "`{}` has a blank in its name, which no endpoint can have",
-            address.name()
-        )
-    })
-}
-
-fn check_name(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
-    let name = &endpoint.name;
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|c| c.is_alphanumeric() || "-_.:".contains(c))
-    {
-        say("the name must be letters, digits, `-`, `_`, `.` or `:`");
-    }
-    if skipped_queue_name(name).len() > MAX_NAME {
-        say("the name is too long: with `_skipped` it must fit in 255 bytes");
-    }
-    if name.starts_with("amq.") {
-        say("names that begin with `amq.` belong to the broker");
-    }
 }
 
 fn check_consumers(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {

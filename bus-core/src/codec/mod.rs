@@ -19,6 +19,7 @@ mod host;
 mod masstransit;
 mod raw_json;
 mod raw_value;
+pub(crate) mod stored;
 mod transport_headers;
 
 use bytes::Bytes;

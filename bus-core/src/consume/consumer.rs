@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::context::{AnyMessage, ConsumeContext};
+use super::unit_of_work::UnitOfWork;
 use crate::codec::{Codec, DecodeError, decode_message};
 use crate::error::{ConsumeError, ConsumeResult};
 use crate::message::{Contract, Envelope, Message, MessageType};
@@ -62,6 +63,14 @@ pub trait Consumer<M>: Send + Sync + 'static {
     /// dropped, and the worker thread that it takes may be the one that serves every timer and
     /// socket of the runtime, so that the service stands still, its shutdown included.
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send;
+
+    /// Returns the unit of work in which each attempt runs.
+    ///
+    /// Asked once, when the consumer is added to its endpoint. Default: `None`; what a successful
+    /// attempt has sent leaves, and nothing of others.
+    fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
+        None
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -86,6 +95,10 @@ where
 {
     fn consume(&self, ctx: ConsumeContext<M>) -> impl Future<Output = ConsumeResult> + Send {
         (**self).consume(ctx)
+    }
+
+    fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
+        (**self).unit_of_work()
     }
 }
 
@@ -126,6 +139,8 @@ pub(crate) trait Handler: Send + Sync {
     fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError>;
 
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult>;
+
+    fn unit_of_work(&self) -> Option<&dyn UnitOfWork>;
 }
 
 /// A consumer as it was registered on an endpoint.
@@ -154,6 +169,7 @@ impl fmt::Debug for Registration {
 
 struct Typed<M, C> {
     consumer: C,
+    unit: Option<Arc<dyn UnitOfWork>>,
     message: PhantomData<fn(M)>,
 }
 
@@ -169,6 +185,7 @@ impl Registration {
                 .collect(),
             consumer_type: type_name::<C>(),
             handler: Arc::new(Typed {
+                unit: consumer.unit_of_work(),
                 consumer,
                 message: PhantomData,
             }),
@@ -181,8 +198,16 @@ impl Registration {
             type_id: std::any::TypeId::of::<RawMessage>(),
             fault_types: Vec::new(),
             consumer_type: type_name::<C>(),
-            handler: Arc::new(Untyped(consumer)),
+            handler: Arc::new(Untyped {
+                unit: consumer.unit_of_work(),
+                consumer,
+            }),
         }
+    }
+
+    /// Returns `true` if what the consumer sends waits for a unit of work.
+    pub(crate) fn has_unit_of_work(&self) -> bool {
+        self.handler.unit_of_work().is_some()
     }
 }
 
@@ -194,9 +219,16 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
         run(&self.consumer, ctx)
     }
+
+    fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
+        self.unit.as_deref()
+    }
 }
 
-struct Untyped<C>(C);
+struct Untyped<C> {
+    consumer: C,
+    unit: Option<Arc<dyn UnitOfWork>>,
+}
 
 impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
     fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError> {
@@ -204,7 +236,11 @@ impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
     }
 
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
-        run(&self.0, ctx)
+        run(&self.consumer, ctx)
+    }
+
+    fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
+        self.unit.as_deref()
     }
 }
 

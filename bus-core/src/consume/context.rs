@@ -152,7 +152,8 @@ impl<M: ?Sized> ConsumeContext<M> {
 
     /// Returns the number of the attempt, from 1.
     ///
-    /// It is 0 in middleware around all attempts.
+    /// It is 0 in middleware around all attempts. An attempt that runs again, as something was away
+    /// or it met a [conflict](crate::error::FailureKind::Conflict), keeps its number.
     pub fn attempt(&self) -> u32 {
         self.attempt.number
     }
@@ -226,9 +227,9 @@ impl<M: ?Sized> ConsumeContext<M> {
 
     /// Returns this context with another receiver of what is sent through it.
     ///
-    /// For middleware around an attempt, such as one that keeps messages in the transaction of the
-    /// consumer. Ids are derived as without it. Around all attempts it has no effect on them, as
-    /// each attempt has an outbox of its own.
+    /// For middleware around an attempt, and [`Work`](super::Work) that takes each message at once.
+    /// Ids are derived as without it. Around all attempts it has no effect on them, as each attempt
+    /// has an outbox of its own.
     #[must_use]
     pub fn with_dispatch(&self, dispatch: Arc<dyn Dispatch>) -> Self {
         self.inner(dispatch, self.attempt.extensions.clone())

@@ -8,6 +8,7 @@ pub(crate) mod progress;
 pub(crate) mod receive_context;
 pub(crate) mod slots;
 pub(crate) mod troubles;
+pub(crate) mod unit_of_work;
 pub(crate) mod waits;
 
 #[cfg(feature = "macros")]
@@ -20,4 +21,5 @@ pub(crate) use progress::Progress;
 pub(crate) use receive_context::{EndpointContext, ReceiveContext};
 pub(crate) use slots::{Slot, Slots};
 pub(crate) use troubles::Trouble;
+pub use unit_of_work::{Begun, UnitOfWork, Work};
 pub(crate) use waits::{Stopped, Waits};

@@ -26,6 +26,11 @@ impl Progress {
         self.attempts.store(number, Ordering::Relaxed);
     }
 
+    /// Records that the attempt was not made, as there was nothing to do.
+    pub(crate) fn forgo_attempt(&self) {
+        self.attempts.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Returns the number of attempts so far.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)

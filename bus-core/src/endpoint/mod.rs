@@ -73,8 +73,9 @@ pub struct Endpoint {
 impl Endpoint {
     /// Creates an endpoint on the queue `name`, of the kind that the bus uses.
     ///
-    /// A name consists of letters, digits, `-`, `_`, `.` and `:`, does not begin with `amq.`, and
-    /// fits in 255 bytes with `_skipped`. Any other name is a configuration mistake.
+    /// The transport has the rules for names, also with `_error` and `_skipped` behind it; on
+    /// RabbitMQ and in memory these are letters, digits, `-`, `_`, `.` and `:`, not beginning with
+    /// `amq.`, 255 bytes. Any other name is a configuration mistake.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             kind_of_bus: true,

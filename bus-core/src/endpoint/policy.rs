@@ -114,7 +114,8 @@ impl Policy {
     /// Lets messages of consumers leave at once, even if the consumer fails later.
     ///
     /// Default: the outbox holds them until the consumer succeeds. Without it, replies to
-    /// duplicates are not stored.
+    /// duplicates are not stored. Consumers that bring a
+    /// [unit of work](crate::consume::UnitOfWork) have their messages held all the same.
     pub fn without_outbox(mut self) -> Self {
         self.outbox = Some(false);
         self

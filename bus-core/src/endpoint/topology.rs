@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
 use crate::topology::{
-    Binding, Exchange, ExchangeKind, Node, Presence, PublishTopologies, Queue, QueueKind, Settings,
-    Topology, error_queue_name, skipped_queue_name,
+    Binding, Exchange, Node, Presence, PublishTopologies, Queue, QueueKind, Topology, all_keys,
+    declared, error_queue_name, skipped_queue_name,
 };
 
 /// Delivery limit of an error queue, past which the broker drops a message.
@@ -52,20 +52,8 @@ impl EndpointTopology {
                 .contracts()
                 .filter(|(id, _)| !endpoint.unsubscribed.contains(id))
             {
-                let settings = topologies.settings_of(type_id, contract);
-                main.merge(PublishTopologies::exchange(&settings));
-                main.merge(subscriptions(
-                    endpoint,
-                    type_id,
-                    &settings,
-                    &settings.entity,
-                ));
-                for alias in &contract.alias_entities {
-                    main.merge(Topology {
-                        exchanges: vec![Exchange::fanout(alias)],
-                        ..Topology::default()
-                    });
-                    main.merge(subscriptions(endpoint, type_id, &settings, alias));
+                for name in std::iter::once(&contract.message_type).chain(&contract.aliases) {
+                    main.merge(subscribed(endpoint, type_id, &topologies.exchange_of(name)));
                 }
             }
         }
@@ -121,32 +109,23 @@ fn kept(name: String, of: &Queue) -> Topology {
     }
 }
 
-fn subscriptions(
-    endpoint: &Endpoint,
-    type_id: TypeId,
-    settings: &Settings,
-    source: &str,
-) -> Topology {
-    let destination = Node::Exchange(endpoint.name.clone());
+/// Builds an exchange, and its bindings to the endpoint's own.
+fn subscribed(endpoint: &Endpoint, type_id: TypeId, exchange: &Exchange) -> Topology {
+    let bound = || Binding::new(exchange.name.clone(), Node::Exchange(endpoint.name.clone()));
     let mut bindings: Vec<_> = endpoint
         .subscriptions
         .iter()
         .filter(|subscription| subscription.type_id == type_id)
         .map(|subscription| Binding {
             arguments: subscription.arguments.clone(),
-            ..Binding::new(source, destination.clone()).routing_key(subscription.key.clone())
+            ..bound().routing_key(subscription.key.clone())
         })
         .collect();
     if bindings.is_empty() {
-        let key = if settings.kind == ExchangeKind::Topic {
-            "#"
-        } else {
-            ""
-        };
-        bindings.push(Binding::new(source, destination).routing_key(key));
+        bindings.push(bound().routing_key(all_keys(exchange.kind)));
     }
     Topology {
         bindings,
-        ..Topology::default()
+        ..declared(exchange)
     }
 }

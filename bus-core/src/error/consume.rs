@@ -12,7 +12,8 @@ pub type ConsumeResult<T = ()> = Result<T, ConsumeError>;
 /// Maximal number of errors in a followed chain of sources.
 const MAX_CAUSES: usize = 100;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error, on the heap.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Error of a consumer or a middleware.
 ///
@@ -58,6 +59,16 @@ pub enum FailureKind {
     Panicked,
     /// The consumer took longer than its timeout; retries may help.
     TimedOut,
+    /// Something that the consumer needs is away, as a database is: no attempt failed.
+    ///
+    /// The delivery waits and is consumed again, without a fault, and without being counted as a
+    /// retry. After ten minutes it goes back to its queue. On an endpoint that handles messages at
+    /// most once, it fails then.
+    Unavailable,
+    /// The consumer ran into another one, as transactions do: the attempt runs again.
+    ///
+    /// It does so soon, up to ten times. Then it has failed; retries may help.
+    Conflict,
     /// The claim on the idempotency key was lost: another consumer may handle the key.
     ///
     /// Nothing was sent; the message goes back to its queue.
@@ -74,6 +85,20 @@ impl ConsumeError {
     /// The message goes there at once, without a retry.
     pub fn permanent<E: Into<BoxError>>(error: E) -> Self {
         Self::of_kind(FailureKind::Permanent, error)
+    }
+
+    /// Creates an error that says that something is away which the consumer needs.
+    ///
+    /// The message waits for it, and is no failure; see [`FailureKind::Unavailable`].
+    pub fn unavailable<E: Into<BoxError>>(error: E) -> Self {
+        Self::of_kind(FailureKind::Unavailable, error)
+    }
+
+    /// Creates an error of a consumer that ran into another one.
+    ///
+    /// It runs again soon; see [`FailureKind::Conflict`].
+    pub fn conflict<E: Into<BoxError>>(error: E) -> Self {
+        Self::of_kind(FailureKind::Conflict, error)
     }
 
     pub(crate) fn of_kind<E: Into<BoxError>>(kind: FailureKind, error: E) -> Self {
@@ -160,6 +185,11 @@ impl ConsumeError {
             |error: &SendError| !error.is_transient() && error.kind() != SendErrorKind::Closed;
         let is_refused = || self.find().is_some_and(is_refused);
         self.kind == FailureKind::Failed && caught(is_refused).unwrap_or(false)
+    }
+
+    /// Returns `true` if something was away: no fault of the message.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.kind == FailureKind::Unavailable || self.is_broker_away()
     }
 
     /// Returns `true` if the broker could not be reached: no fault of the message.

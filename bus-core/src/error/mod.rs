@@ -20,7 +20,7 @@ pub(crate) mod send;
 pub(crate) mod start;
 pub(crate) mod stop;
 
-pub use consume::FailureKind;
+pub use consume::{BoxError, FailureKind};
 pub(crate) use consume::{ConsumeError, ConsumeResult};
 pub(crate) use fault::Fault;
 pub use fault::{ExceptionInfo, ReceiveFault};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::consume::BoxError;
 use crate::transport::TransportError;
 
 /// Error of the start of a bus.
@@ -37,6 +38,14 @@ pub enum StartError {
         endpoint: String,
         /// The refusal of the broker.
         source: TransportError,
+    },
+    /// A background service could not be prepared; nothing was declared.
+    #[error("background service `{service}` cannot start: {source}")]
+    Background {
+        /// Name of the service.
+        service: String,
+        /// Its error, or an error with the text of its panic.
+        source: BoxError,
     },
 }
 

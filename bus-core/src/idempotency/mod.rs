@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use memory::MemoryIdempotencyStore;
 
 use crate::message::Headers;
+use crate::message::headers::typed;
 
 /// Header that names the idempotency key of a message, where its sender sets one.
 pub(crate) const KEY_HEADER: &str = "Idempotency-Key";
@@ -115,14 +117,38 @@ impl Token {
 }
 
 /// Reply of a consumer, kept for the requester of a duplicate.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Stores keep it as JSON, in which the message is base64 text, and headers keep their kinds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredReply {
     /// URNs of the reply.
     pub message_types: Vec<String>,
     /// Message part of the reply, encoded.
+    #[serde(with = "encoded")]
     pub message: Bytes,
     /// Headers of the reply.
+    #[serde(default, with = "typed", skip_serializing_if = "Headers::is_empty")]
     pub headers: Headers,
+}
+
+/// Bytes as base64 text, for `#[serde(with = "…")]`.
+mod encoded {
+    use base64::display::Base64Display;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::serde_helpers::Base64;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(bytes, &STANDARD))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
+        Base64::deserialize(deserializer).map(|bytes| bytes.0.into())
+    }
 }
 
 /// Error of a store that could not answer.

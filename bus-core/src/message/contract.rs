@@ -71,14 +71,12 @@ pub struct Contract {
     pub message_type: MessageType,
     /// URNs of the `messageType` list: the type itself, then its base contracts.
     pub urns: Vec<Cow<'static, str>>,
-    /// Name of the type's exchange.
-    pub entity: String,
-    /// Exchanges of the base contracts.
-    pub base_entities: Vec<String>,
+    /// Names of the base contracts.
+    pub bases: Vec<MessageType>,
     /// URNs that a consumer of the type matches: its own and its aliases'.
     pub accepted_urns: Vec<String>,
-    /// Exchanges of the aliases.
-    pub alias_entities: Vec<String>,
+    /// Old names of the type.
+    pub aliases: Vec<MessageType>,
     /// Name of the Rust type, for texts that people read.
     pub rust_name: &'static str,
 }
@@ -118,13 +116,12 @@ impl Contract {
                 .chain(&bases)
                 .map(|t| Cow::Owned(t.urn()))
                 .collect(),
-            entity: message_type.entity_name(),
-            base_entities: bases.iter().map(MessageType::entity_name).collect(),
             accepted_urns: std::iter::once(&message_type)
                 .chain(&aliases)
                 .map(MessageType::urn)
                 .collect(),
-            alias_entities: aliases.iter().map(MessageType::entity_name).collect(),
+            bases,
+            aliases,
             rust_name: std::any::type_name::<M>(),
             message_type,
         }

@@ -86,7 +86,10 @@ impl MessageType {
 
     /// Returns the same name with type arguments, as for `Fault<T>`.
     ///
-    /// They replace those that it has. The length of the exchange name is not checked again.
+    /// They replace those that it has. The name may become longer than [`parse`](Self::parse)
+    /// allows: as every name of an exchange, it is checked by the
+    /// [transport](crate::transport::Transport::check_name). One that is refused is a
+    /// configuration mistake of the endpoint that needs it, and an error of the publisher's call.
     #[must_use]
     pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = MessageType>) -> Self {
         self.arguments = arguments.into_iter().collect();
@@ -116,10 +119,11 @@ impl MessageType {
         text
     }
 
-    /// Returns the name of the type's exchange.
+    /// Returns the name of the type's exchange, as MassTransit spells it for RabbitMQ.
     ///
-    /// Nested types are joined by `-`, arguments written as `--A::B--`; an argument's namespace is
-    /// left out where it is the same as that of the type around it.
+    /// A [transport](crate::transport::Transport::entity_name) may spell it otherwise. Nested types
+    /// are joined by `-`, arguments written as `--A::B--`; an argument's namespace is left out
+    /// where it is the same as that of the type around it.
     pub fn entity_name(&self) -> String {
         let mut text = String::new();
         self.write_entity(&mut text, None);

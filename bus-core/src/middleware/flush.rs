@@ -111,14 +111,12 @@ type Outcome = Option<Result<(), SendError>>;
 
 /// Sends all at once: the transport keeps the order in which they were handed over.
 async fn send_all(received: &ReceiveContext, messages: &[SealedMessage]) -> Vec<Outcome> {
-    let outbound = &received.endpoint.outbound;
+    let direct = received.endpoint.outbound.direct();
     if let [only] = messages {
-        return vec![Some(outbound.direct().dispatch(only.clone()).await)];
+        return vec![Some(direct.dispatch(only.clone()).await)];
     }
-    let sends = messages
-        .iter()
-        .map(|sealed| async { Some(outbound.direct().dispatch(sealed.clone()).await) });
-    join_all(sends).await
+    let outcomes = direct.dispatch_all(messages.to_vec()).await;
+    outcomes.into_iter().map(Some).collect()
 }
 
 /// Sends messages to the same target one after the other.

@@ -1,11 +1,15 @@
 //! Middleware around consumers: retry, timeout, outbox, idempotency, user-defined.
 
+mod attempt;
 mod claims;
 pub(crate) mod deduplicate;
 mod flush;
 pub(crate) mod next;
 mod once;
+mod repeats;
+mod replies;
 pub(crate) mod retry;
+mod retry_step;
 mod timeout;
 mod watched;
 
@@ -15,5 +19,6 @@ pub use next::from_fn;
 pub(crate) use next::{Chain, Middleware, Next};
 pub(crate) use once::{ConfirmClaim, IdempotencyStep};
 pub use retry::Jitter;
-pub(crate) use retry::{Retry, RetryStep};
+pub(crate) use retry::Retry;
+pub(crate) use retry_step::RetryStep;
 pub(crate) use timeout::TimeoutStep;

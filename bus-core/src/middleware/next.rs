@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use crate::consume::{ConsumeContext, Handler};
+use crate::consume::{ConsumeContext, Handler, UnitOfWork};
 use crate::error::{ConsumeError, ConsumeResult, panics};
 
 /// Middleware that runs around every message of an endpoint.
@@ -115,6 +115,11 @@ impl Next {
             None => AssertUnwindSafe(self.call(ctx)).catch_unwind().await,
         };
         outcome.unwrap_or_else(|panic| Err(ConsumeError::panicked(panics::text(&*panic))))
+    }
+
+    /// Returns the unit of work that the consumer brings.
+    pub(super) fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
+        self.handler.unit_of_work()
     }
 
     async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {

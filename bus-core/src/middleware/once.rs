@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use super::claims::{Claim, Claims};
+use super::replies::duplicate;
 use super::{Idempotency, Middleware, Next};
 use crate::consume::{ConsumeContext, ReceiveContext};
 use crate::error::{ConsumeError, ConsumeResult, SendErrorKind};
 use crate::idempotency::{Begin, StoredReply, Token};
-use crate::message::Intent;
-use crate::send::SealedMessage;
-use crate::send::reply::address_reply;
 
 /// Runs the rest of the chain once for each key.
 /// Duplicates wait, then are acknowledged, and answered if they are requests.
@@ -53,12 +51,8 @@ impl IdempotencyStep {
             return result;
         }
         claim.keep();
-        let replies = received
-            .progress
-            .take_replies()
-            .into_iter()
-            .map(stored)
-            .collect();
+        let replies = received.progress.take_replies();
+        let replies = replies.iter().map(StoredReply::of).collect();
         self.claims().complete(&ctx, &token, replies).await
     }
 }
@@ -83,7 +77,6 @@ impl Middleware for IdempotencyStep {
                     key = key.name,
                     "a duplicate is ignored"
                 );
-                ctx.received().progress.mark_duplicate();
                 answer(ctx.received(), replies).await
             }
             Begin::Mismatch => {
@@ -116,41 +109,10 @@ impl Middleware for ConfirmClaim {
     }
 }
 
-fn stored(sealed: SealedMessage) -> StoredReply {
-    let envelope = sealed.envelope;
-    let message_types = envelope
-        .message_types
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    StoredReply {
-        message_types,
-        message: envelope.message,
-        headers: envelope.headers,
-    }
-}
-
-/// Answers a duplicate request with the reply of the first one.
-/// The reply goes to the duplicate's own address, with its own request id.
+/// Answers a duplicate request with the replies of the first one.
 async fn answer(received: &ReceiveContext, replies: Vec<StoredReply>) -> ConsumeResult {
-    let Some(address) = received
-        .envelope
-        .response_address
-        .as_ref()
-        .filter(|_| !received.endpoint.is_tap)
-    else {
-        return Ok(());
-    };
-    let outbound = &received.endpoint.outbound;
-    for reply in replies {
-        let types: Vec<_> = reply.message_types.into_iter().map(Into::into).collect();
-        let mut context = outbound.context_of(types.into(), reply.message, Intent::Respond);
-        context.envelope.headers = reply.headers;
-        received.origin().apply(&mut context);
-        context.envelope.request_id = received.envelope.request_id;
-        address_reply(&mut context, address, &received.envelope, outbound)
-            .map_err(ConsumeError::permanent)?;
-        match outbound.direct().dispatch(outbound.pack(context)?).await {
+    for reply in duplicate(received, replies)? {
+        match received.endpoint.outbound.direct().dispatch(reply).await {
             Err(error) if error.kind() != SendErrorKind::Unroutable => return Err(error.into()),
             _ => {}
         }

@@ -4,14 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use backoff::backoff::Backoff as _;
 
-use super::watched::AttemptWatch;
-use super::{Middleware, Next};
-use crate::consume::ConsumeContext;
-use crate::error::{ConsumeError, ConsumeResult, FailureKind, Shown};
-use crate::send::{Dispatch, Outbox};
+use crate::error::{ConsumeError, FailureKind};
 use crate::transport::backoff::exponential;
 
 /// Policy by which a failed message is retried in place.
@@ -20,7 +15,9 @@ use crate::transport::backoff::exponential;
 /// concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
 ///
 /// Permanent errors, panics and messages that cannot be decoded are never retried, nor is a
-/// consumer that could not send because the broker is away: its message goes back to the queue.
+/// consumer that could not send because the broker is away: its message goes back to the queue. A
+/// message whose consumer says that something is away, or that it met a conflict, is consumed again
+/// without being counted; see [`FailureKind`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -155,10 +152,12 @@ impl Retry {
         }
     }
 
-    fn allows(&self, error: &ConsumeError) -> bool {
+    pub(super) fn allows(&self, error: &ConsumeError) -> bool {
         // A broker that is away is no failed attempt: the message goes back to its queue.
-        let retryable = matches!(error.kind(), FailureKind::Failed | FailureKind::TimedOut)
-            && !error.is_broker_away();
+        let retryable = matches!(
+            error.kind(),
+            FailureKind::Failed | FailureKind::TimedOut | FailureKind::Conflict
+        ) && !error.is_broker_away();
         retryable && self.filters.iter().all(|filter| filter(error))
     }
 
@@ -176,7 +175,7 @@ impl Retry {
     }
 
     /// The waits of one message, in order.
-    fn waits(&self) -> Box<dyn Iterator<Item = Duration> + Send + '_> {
+    pub(super) fn waits(&self) -> Box<dyn Iterator<Item = Duration> + Send + '_> {
         match &self.waits {
             Waits::None => Box::new(std::iter::empty()),
             Waits::Fixed(waits) => Box::new(waits.iter().copied()),
@@ -207,95 +206,6 @@ impl fmt::Debug for Retry {
             .field("waits", &self.waits)
             .field("filters", &self.filters.len())
             .finish()
-    }
-}
-
-/// Runs the attempts, each with an outbox of its own.
-/// The outbox of a failed attempt is thrown away.
-pub(crate) struct RetryStep {
-    pub(crate) retry: Retry,
-    pub(crate) outbox: bool,
-}
-
-impl RetryStep {
-    async fn attempt(&self, ctx: &ConsumeContext, number: u32, next: &Next) -> ConsumeResult {
-        let received = ctx.received();
-        if !self.outbox {
-            let direct = received.endpoint.outbound.direct();
-            return observed(ctx.attempt_with(number, direct), next).await;
-        }
-        let transport = Arc::clone(&received.endpoint.outbound.transport);
-        let outbox = Arc::new(Outbox::open(transport));
-        let dispatch = Arc::clone(&outbox) as Arc<dyn Dispatch>;
-        let result = observed(ctx.attempt_with(number, dispatch), next).await;
-        let sent = outbox.close();
-        if result.is_ok() {
-            received.progress.keep_outbox(sent);
-        }
-        result
-    }
-}
-
-async fn observed(ctx: ConsumeContext, next: &Next) -> ConsumeResult {
-    let watch = AttemptWatch::begin(&ctx);
-    let result = next.run(ctx).await;
-    if let Some(watch) = watch {
-        watch.end(&result);
-    }
-    result
-}
-
-#[async_trait]
-impl Middleware for RetryStep {
-    async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
-        let mut error = match self.attempt(&ctx, 1, &next).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        for (wait, number) in self.retry.waits().zip(2..) {
-            // An outbox refuses at the call what could else be refused at the flush only, outside
-            // of retry.
-            if !self.retry.allows(&error) || self.outbox && error.is_refused_send() {
-                break;
-            }
-            log_retry(&ctx, number, wait, &error);
-            tokio::select! {
-                biased;
-                () = ctx.cancelled() => return Err(ConsumeError::cancelled()),
-                () = tokio::time::sleep(wait) => {}
-            }
-            error = match self.attempt(&ctx, number, &next).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-        }
-        Err(error)
-    }
-}
-
-/// Logs a retry: the first one as usual, from the second one on as a warning.
-fn log_retry(ctx: &ConsumeContext, attempt: u32, wait: Duration, error: &ConsumeError) {
-    let endpoint = ctx.endpoint();
-    let message_id = ctx.message_id().map(tracing::field::display);
-    let error = tracing::field::display(Shown(error));
-    if attempt > 2 {
-        tracing::warn!(
-            endpoint,
-            message_id,
-            attempt,
-            ?wait,
-            error,
-            "the message is tried again"
-        );
-    } else {
-        tracing::debug!(
-            endpoint,
-            message_id,
-            attempt,
-            ?wait,
-            error,
-            "the message is tried again"
-        );
     }
 }
 
@@ -366,6 +276,12 @@ mod tests {
                 .allows(&ConsumeError::from("other"))
         );
         assert!(!Retry::immediate(1).allows(&ConsumeError::permanent("no")));
+    }
+
+    #[test]
+    fn what_is_away_is_no_failed_attempt() {
+        assert!(!Retry::immediate(1).allows(&ConsumeError::unavailable("away")));
+        assert!(Retry::immediate(1).allows(&ConsumeError::conflict("again")));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::serde_helpers::DateTime;
+use super::background::BackgroundHealth;
+use crate::serde_helpers::serialize_instant;
 use crate::transport::Health;
 
 /// Health of a bus.
@@ -29,35 +30,54 @@ pub struct BusHealth {
     pub transport: Health,
     /// Health of the endpoints, in the order in which they were added.
     pub endpoints: Vec<EndpointHealth>,
+    /// Health of the background services, in the order in which they were added.
+    pub background: Vec<BackgroundHealth>,
     is_stopped: bool,
 }
 
 impl BusHealth {
-    pub(crate) fn new(transport: Health, endpoints: Vec<EndpointHealth>, is_stopped: bool) -> Self {
+    pub(crate) fn new(
+        transport: Health,
+        endpoints: Vec<EndpointHealth>,
+        background: Vec<BackgroundHealth>,
+        is_stopped: bool,
+    ) -> Self {
         Self {
             transport,
             endpoints,
+            background,
             is_stopped,
         }
     }
 
-    /// Returns `true` if the transport and all endpoints are well.
+    /// Returns `true` if the transport, endpoints and background services are well.
     ///
-    /// A paused endpoint is well: it does as it was asked.
+    /// A paused endpoint is well: it does as it was asked. So is a background service that has done
+    /// its work.
     pub fn is_healthy(&self) -> bool {
-        self.transport == Health::Up && self.endpoints.iter().all(EndpointHealth::is_healthy)
+        let is_up = self.transport == Health::Up;
+        let mut endpoints = self.endpoints.iter();
+        let mut background = self.background.iter();
+        is_up
+            && endpoints.all(EndpointHealth::is_healthy)
+            && background.all(BackgroundHealth::is_healthy)
     }
 
     /// Returns `true` unless the bus was shut down: for a liveness probe.
     ///
-    /// It does not follow the broker, as no restart of this process brings one back.
+    /// It does not follow the broker, as no restart of this process brings one back; nor the
+    /// background services, as the bus itself runs one again that has failed.
     pub fn is_live(&self) -> bool {
         !self.is_stopped
     }
 
     /// Returns `true` if the bus can send and its endpoints take messages.
     ///
-    /// For a readiness probe. Degraded parts and paused endpoints are ready.
+    /// For a readiness probe. Degraded parts and paused endpoints are ready. A background service
+    /// that is down counts as a degraded part: what it does is late, while the process still serves
+    /// its callers; and if a common cause puts down that of each instance, none would be left to
+    /// serve them. A service whose callers depend on it reads
+    /// [`background_service`](Self::background_service) in its probe.
     pub fn is_ready(&self) -> bool {
         let is_up = !matches!(self.transport, Health::Down(_));
         let mut endpoints = self.endpoints.iter();
@@ -67,6 +87,13 @@ impl BusHealth {
     /// The health of one endpoint, by name; `None` if the bus has no such endpoint.
     pub fn endpoint(&self, name: &str) -> Option<&EndpointHealth> {
         self.endpoints.iter().find(|one| one.name == name)
+    }
+
+    /// The health of one background service, by name.
+    ///
+    /// `None` if the bus has no such service.
+    pub fn background_service(&self, name: &str) -> Option<&BackgroundHealth> {
+        self.background.iter().find(|one| one.name == name)
     }
 }
 
@@ -89,7 +116,7 @@ pub struct EndpointHealth {
     /// State of the endpoint.
     pub state: EndpointState,
     /// Instant from which the endpoint is in this state, as far as this process knows.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "serialize_instant")]
     pub since: SystemTime,
     /// Reason for the state; `None` if the endpoint is running.
     pub reason: Option<String>,
@@ -135,10 +162,6 @@ impl EndpointHealth {
     }
 }
 
-fn text<S: Serializer>(instant: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    DateTime(*instant).serialize(serializer)
-}
-
 /// The worse of two, with the texts of both if they are equally bad.
 pub(crate) fn worse(one: Health, other: Health) -> Health {
     let join = |one, other| format!("{one}; {other}");
@@ -154,7 +177,17 @@ pub(crate) fn worse(one: Health, other: Health) -> Health {
 mod tests {
     use serde_json::json;
 
+    use super::super::background::BackgroundState;
     use super::*;
+
+    fn background(state: BackgroundState) -> BackgroundHealth {
+        BackgroundHealth {
+            name: "relay".to_owned(),
+            state,
+            since: SystemTime::UNIX_EPOCH,
+            reason: None,
+        }
+    }
 
     fn endpoint(state: EndpointState) -> EndpointHealth {
         EndpointHealth {
@@ -163,6 +196,10 @@ mod tests {
             since: SystemTime::UNIX_EPOCH,
             reason: None,
         }
+    }
+
+    fn probes(health: &BusHealth) -> [bool; 3] {
+        [health.is_healthy(), health.is_ready(), health.is_live()]
     }
 
     #[test]
@@ -198,20 +235,38 @@ mod tests {
             ),
             (away(), EndpointState::Stopped, true, [false; 3]),
         ] {
-            let health = BusHealth::new(transport, vec![endpoint(state)], is_stopped);
-            let probes = [health.is_healthy(), health.is_ready(), health.is_live()];
-            assert_eq!(probes, expected, "{health:?}");
+            let health = BusHealth::new(transport, vec![endpoint(state)], Vec::new(), is_stopped);
+            assert_eq!(probes(&health), expected, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn a_background_service_that_is_down_is_a_degraded_part() {
+        for (state, is_healthy) in [
+            (BackgroundState::Running, true),
+            (BackgroundState::Done, true),
+            (BackgroundState::Degraded, false),
+            (BackgroundState::Down, false),
+        ] {
+            let endpoints = vec![endpoint(EndpointState::Running)];
+            let health = BusHealth::new(Health::Up, endpoints, vec![background(state)], false);
+            assert_eq!(probes(&health), [is_healthy, true, true], "{health:?}");
         }
     }
 
     #[test]
     fn it_serializes_to_what_an_operator_can_read() {
         let transport = Health::Degraded("blocked".to_owned());
-        let health = BusHealth::new(transport, vec![endpoint(EndpointState::Running)], false);
+        let endpoints = vec![endpoint(EndpointState::Running)];
+        let services = vec![background(BackgroundState::Down)];
+        let health = BusHealth::new(transport, endpoints, services, false);
         let expected = json!({
             "transport": {"state": "degraded", "reason": "blocked"},
             "endpoints": [
                 {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null}
+            ],
+            "background": [
+                {"name": "relay", "state": "down", "since": "1970-01-01T00:00:00Z", "reason": null}
             ],
             "is_stopped": false
         });

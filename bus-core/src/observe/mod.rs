@@ -13,6 +13,7 @@
 //! by a probe for example. A [`Propagator`] carries the context of a trace from one message to the
 //! next.
 
+pub(crate) mod background;
 pub(crate) mod changes;
 pub(crate) mod consumes;
 pub(crate) mod health;
@@ -21,6 +22,7 @@ pub(crate) mod propagator;
 pub(crate) mod receives;
 pub(crate) mod sends;
 
+pub use background::{BackgroundHealth, BackgroundState};
 pub use changes::{ConnectionChange, EndpointChange};
 pub use consumes::{ConsumeFault, PostConsume, PreConsume};
 pub use health::{BusHealth, EndpointHealth, EndpointState};

@@ -15,10 +15,9 @@ use crate::message::{Contract, Intent, MessageType};
 use crate::observe::FaultPublished;
 use crate::send::reply::address_reply;
 use crate::send::sent_ids::origin_id;
-use crate::send::{SealedMessage, SendContext};
+use crate::send::{Outbound, SealedMessage, SendContext};
 use crate::serde_helpers::DateTime;
-use crate::topology::{Binding, Exchange, Node, Topology};
-use crate::transport::Target;
+use crate::transport::{Address, Target};
 
 /// Number of further tries to deliver a fault that the broker refuses.
 const FAULT_TRIES: u32 = 3;
@@ -144,7 +143,7 @@ fn fault_context(failure: &Failure<'_>) -> Result<SendContext, SendError> {
             context.intent = Intent::Fault;
             address_reply(&mut context, address, envelope, outbound)?;
         }
-        None => publish_to_types(&mut context, &types, &outbound.base),
+        None => publish_to_types(&mut context, &types, outbound),
     }
     Ok(context)
 }
@@ -200,36 +199,24 @@ fn receive_fault(failure: &Failure<'_>, fault_id: Uuid) -> (Vec<MessageType>, By
             .then(|| types.iter().map(ToString::to_string).collect()),
         content_type: received.incoming.content_type.clone(),
     };
-    let base = <ReceiveFault as crate::message::Message>::implements();
+    let own = std::iter::once(&contract.message_type);
     (
-        std::iter::once(contract.message_type.clone())
-            .chain(base)
-            .collect(),
+        own.chain(&contract.bases).cloned().collect(),
         to_json(&body),
     )
 }
 
 /// Publishes to the first type's exchange, which is bound to those of the others.
-fn publish_to_types(context: &mut SendContext, types: &[MessageType], base: &str) {
-    let entities: Vec<String> = types.iter().map(MessageType::entity_name).collect();
-    let Some((first, bases)) = entities.split_first() else {
+fn publish_to_types(context: &mut SendContext, types: &[MessageType], outbound: &Outbound) {
+    let Some((first, bases)) = types.split_first() else {
         return;
     };
-    let topology = Topology {
-        exchanges: entities.iter().map(Exchange::fanout).collect(),
-        bindings: bases
-            .iter()
-            .map(|base| Binding::new(first, Node::Exchange(base.clone())))
-            .collect(),
-        ..Topology::default()
-    };
-    context.envelope.destination_address = Some(
-        crate::transport::Address::exchange(first.clone())
-            .to_uri(base)
-            .into(),
-    );
+    let name = outbound.topologies.exchange_of(first).name;
+    let topology = outbound.topologies.publisher(first, bases);
+    let address = Address::exchange(name.clone()).to_uri(&outbound.base);
+    context.envelope.destination_address = Some(address.into());
     context.target = Target::Exchange {
-        name: Cow::Owned(first.clone()),
+        name: Cow::Owned(name),
         topology: Some(Arc::new(topology)),
     };
 }

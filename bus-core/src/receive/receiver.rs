@@ -121,7 +121,7 @@ impl Receiver {
         let receipt = match self.guarantee {
             Guarantee::AtLeastOnce => Some(receipt),
             Guarantee::AtMostOnce => {
-                if !receipt.acknowledge().await {
+                if receipt.acknowledge().await.is_err() {
                     return;
                 }
                 None
@@ -177,7 +177,7 @@ impl Receiver {
                 self.give_back(received, error).await
             }
             Outcome::Failed { error, .. }
-                if error.is_broker_away() && self.guarantee == Guarantee::AtLeastOnce =>
+                if error.is_unavailable() && self.guarantee == Guarantee::AtLeastOnce =>
             {
                 self.give_back(received, error).await
             }
@@ -299,12 +299,15 @@ impl Receiver {
     fn is_cut_short(&self, error: &ConsumeError) -> bool {
         match error.kind() {
             FailureKind::Cancelled => true,
-            FailureKind::Failed | FailureKind::TimedOut => *self.endpoint.cancelled.borrow(),
+            FailureKind::Failed
+            | FailureKind::TimedOut
+            | FailureKind::Unavailable
+            | FailureKind::Conflict => *self.endpoint.cancelled.borrow(),
             FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
         }
     }
 
-    /// Gives back a message whose consumer met an absent broker, or lost its claim.
+    /// Gives back a message that failed for no reason of its own.
     ///
     /// That is no failed attempt: the message goes back and is consumed again, not in a hot loop,
     /// and not before the broker is there: queues count what goes back.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -10,20 +9,16 @@ use tokio::task::JoinHandle;
 use super::pending::Pending;
 use crate::codec::{Codec, request_id};
 use crate::send::Outbound;
-use crate::topology::{Binding, Exchange, Node, Queue, Topology};
 use crate::transport::{
-    Address, Delivery, Health, ListenSpec, Listener, Settlement, TransportError,
+    Delivery, Health, ListenSpec, Listener, ReplyInbox, Settlement, TransportError,
 };
-
-/// Time for which the broker keeps a reply queue without its process's connection.
-const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(60);
 
 const REPLY_PREFETCH: u16 = 1000;
 
 /// Requests of a bus that wait for their reply, and its reply queue.
 pub(crate) struct Requests {
     outbound: Arc<Outbound>,
-    queue: String,
+    place: ReplyInbox,
     inbox: OnceCell<Inbox>,
     pub(super) pending: Arc<Pending>,
 }
@@ -43,17 +38,17 @@ impl Drop for Inbox {
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Requests")
-            .field("queue", &self.queue)
+            .field("queue", &self.place.queue)
             .field("pending", &self.pending.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Requests {
-    pub(crate) fn new(outbound: Arc<Outbound>, queue: String) -> Self {
+    pub(crate) fn new(outbound: Arc<Outbound>, place: ReplyInbox) -> Self {
         Self {
             outbound,
-            queue,
+            place,
             inbox: OnceCell::new(),
             pending: Arc::default(),
         }
@@ -84,11 +79,11 @@ impl Requests {
     }
 
     async fn open(&self) -> Result<Inbox, TransportError> {
-        let topology = Arc::new(reply_topology(&self.queue));
+        let topology = Arc::new(self.place.topology.clone());
         let transport = &self.outbound.transport;
         transport.declare(&topology).await?;
         let spec = ListenSpec {
-            queue: self.queue.clone(),
+            queue: self.place.queue.clone(),
             topology,
             prefetch: REPLY_PREFETCH,
             priority: None,
@@ -98,9 +93,7 @@ impl Requests {
         let listener = transport.listen(spec).await?;
         let pump = tokio::spawn(pump(Arc::clone(&listener), Arc::clone(&self.pending)));
         Ok(Inbox {
-            address: Address::temporary(self.queue.clone())
-                .to_uri(&self.outbound.base)
-                .into(),
+            address: self.place.address.to_uri(&self.outbound.base).into(),
             listener,
             pump,
         })
@@ -112,28 +105,6 @@ impl Requests {
         if let Some(inbox) = self.inbox.get() {
             inbox.listener.close().await;
         }
-    }
-}
-
-/// The topology of a reply queue, exactly as a MassTransit responder declares it.
-/// It declares the same before it answers, and would be refused if this differed.
-fn reply_topology(name: &str) -> Topology {
-    let queue = Queue {
-        durable: false,
-        exclusive: true,
-        expires: Some(REPLY_QUEUE_EXPIRES),
-        ..Queue::classic(name)
-    };
-    let exchange = Exchange {
-        durable: false,
-        auto_delete: true,
-        ..Exchange::fanout(name)
-    };
-    let binding = Binding::new(name, Node::Queue(name.to_owned()));
-    Topology {
-        exchanges: vec![exchange],
-        queues: vec![queue],
-        bindings: vec![binding],
     }
 }
 

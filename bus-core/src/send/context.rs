@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::due::Due;
 use crate::codec::Codec;
 use crate::message::{Envelope, Intent};
-use crate::transport::Target;
+use crate::transport::{ScheduleToken, Target};
 
 /// Outgoing message before it is encoded: everything about it can be changed.
 ///
@@ -31,8 +32,14 @@ pub struct SendContext {
     pub durable: bool,
     /// `true` if sending is an error when no queue takes the message.
     pub mandatory: bool,
-    /// Minimal time before the delivery. `None`: without delay.
-    pub delay: Option<Duration>,
+    /// Time before which the message is not delivered. `None`: at once.
+    pub due: Option<Due>,
+    /// Token with which the message is cancelled until it is due.
+    pub schedule_token: Option<ScheduleToken>,
+    /// Key of the messages that keep their order among each other.
+    ///
+    /// See [`Outgoing::ordering_key`](crate::transport::Outgoing::ordering_key).
+    pub ordering_key: Option<String>,
     /// Limit of the time that sending may take, waiting for an absent broker included.
     ///
     /// `Duration::MAX` is without end.

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tracing::{Instrument, Span};
 
+use super::due::Due;
 use super::sealed::SealedMessage;
 use super::watched::{self, SendWatch};
 use crate::error::SendError;
@@ -45,6 +46,18 @@ pub trait Dispatch: Send + Sync + fmt::Debug {
     /// # Errors
     /// A [`SendError`] if the message is neither sent nor kept.
     async fn dispatch(self: Arc<Self>, sealed: SealedMessage) -> Result<(), SendError>;
+
+    /// Takes several messages; returns the outcome of each, in their order.
+    ///
+    /// The messages are taken in order; the failure of one does not end the others. There is an
+    /// outcome for each. Default: calls [`dispatch`](Self::dispatch) for all at once.
+    async fn dispatch_all(
+        self: Arc<Self>,
+        messages: Vec<SealedMessage>,
+    ) -> Vec<Result<(), SendError>> {
+        let each = messages.into_iter();
+        join_all(each.map(|sealed| Arc::clone(&self).dispatch(sealed))).await
+    }
 }
 
 /// Sends at once, past every outbox.
@@ -68,11 +81,29 @@ impl Direct {
             envelope,
             intent,
             deadline,
+            due,
         } = sealed;
         outgoing.deadline = from_now(deadline);
+        outgoing.deliver_at = due.and_then(Due::instant);
         let span = watched::span(&envelope, &outgoing.target);
         let watch = SendWatch::begin(&self.observers, envelope, intent, &outgoing);
         (outgoing, span, watch)
+    }
+
+    // Not an async function, as its future would hold the whole message to its end.
+    fn send(
+        self: Arc<Self>,
+        sealed: SealedMessage,
+    ) -> impl Future<Output = Result<(), SendError>> + Send {
+        let (outgoing, span, watch) = self.begin(sealed);
+        async move {
+            let sent = self.transport.send(outgoing).instrument(span).await;
+            let sent = sent.map_err(SendError::from);
+            if let Some(watch) = watch {
+                watch.end(&sent);
+            }
+            sent
+        }
     }
 
     /// Sends a request; returns its answer if that comes before the confirm.
@@ -105,20 +136,24 @@ impl Direct {
 
 impl Dispatch for Direct {
     // Without the macro, as the future would hold the whole message to its end.
-    fn dispatch<'a>(self: Arc<Self>, sealed: SealedMessage) -> Dispatching<'a>
+    fn dispatch<'a>(self: Arc<Self>, sealed: SealedMessage) -> BoxFuture<'a, Result<(), SendError>>
     where
         Self: 'a,
     {
-        let (outgoing, span, watch) = self.begin(sealed);
-        Box::pin(async move {
-            let sent = self.transport.send(outgoing).instrument(span).await;
-            let sent = sent.map_err(SendError::from);
-            if let Some(watch) = watch {
-                watch.end(&sent);
-            }
-            sent
-        })
+        Box::pin(self.send(sealed))
+    }
+
+    // One allocation less for each message than by `dispatch`.
+    fn dispatch_all<'a>(
+        self: Arc<Self>,
+        messages: Vec<SealedMessage>,
+    ) -> BoxFuture<'a, Vec<Result<(), SendError>>>
+    where
+        Self: 'a,
+    {
+        let each = messages.into_iter();
+        Box::pin(join_all(
+            each.map(move |sealed| Arc::clone(&self).send(sealed)),
+        ))
     }
 }
-
-type Dispatching<'a> = BoxFuture<'a, Result<(), SendError>>;

@@ -2,20 +2,29 @@
 
 pub(crate) mod context;
 pub(crate) mod dispatch;
+pub(crate) mod due;
 pub(crate) mod filter;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
+mod published;
+pub(crate) mod record;
+pub(crate) mod record_error;
 pub(crate) mod reply;
 pub(crate) mod sealed;
+pub(crate) mod sender;
 pub(crate) mod sending;
 pub(crate) mod sent_ids;
 mod watched;
 
 pub use context::SendContext;
 pub use dispatch::Dispatch;
+pub use due::Due;
 pub use filter::SendFilter;
 pub(crate) use outbound::{Origin, Outbound, OutboundSettings, ReplyAddresses};
 pub(crate) use outbox::{Held, Outbox};
+pub use record::{MessageMetadata, MessageRecord, TargetRecord};
+pub use record_error::RecordError;
 pub use sealed::SealedMessage;
+pub use sender::Sender;
 pub use sending::{SendFuture, Sending, Sent};
 pub(crate) use sent_ids::SentIds;

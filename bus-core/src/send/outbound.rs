@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::context::SendContext;
 use super::dispatch::{Direct, Dispatch};
 use super::filter::SendFilter;
+use super::published::{PublishTarget, Published};
 use super::sealed::SealedMessage;
 use crate::codec::{Codec, HostInfo, encode_message};
 use crate::error::panics::caught;
@@ -33,7 +34,7 @@ pub(crate) struct Outbound {
     pub(crate) topologies: PublishTopologies,
     pub(crate) observers: Observers,
     settings: OutboundSettings,
-    published: RwLock<HashMap<TypeId, PublishTarget>>,
+    published: Published,
 }
 
 /// Settings of the bus builder for sending.
@@ -49,12 +50,6 @@ pub(crate) struct OutboundSettings {
 
 /// Predicate on addresses that came with messages: may replies and faults go there.
 pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
-
-#[derive(Clone)]
-struct PublishTarget {
-    target: Target,
-    address: Arc<str>,
-}
 
 /// The message being consumed, from which outgoing messages take ids and headers.
 pub(crate) struct Origin<'a> {
@@ -90,7 +85,7 @@ impl Outbound {
             topologies,
             observers,
             settings,
-            published: RwLock::default(),
+            published: Published::default(),
         }
     }
 
@@ -142,10 +137,10 @@ impl Outbound {
         origin: Option<&Origin<'_>>,
     ) -> Result<SendContext, SendError> {
         let mut context = self.context(message, Intent::Publish, origin)?;
-        let published = self.publish_target::<M>();
+        let published = self.publish_target::<M>()?;
         context.envelope.destination_address = Some(published.address);
         context.target = published.target;
-        if let Some(key_of) = self.topologies.key_of(TypeId::of::<M>()) {
+        if let Some(key_of) = published.key {
             context.routing_key = Cow::Owned(key_of(message as &(dyn Any + Send + Sync)));
         }
         Ok(context)
@@ -241,35 +236,18 @@ impl Outbound {
             priority: None,
             durable: true,
             mandatory: false,
-            delay: None,
+            due: None,
+            schedule_token: None,
+            ordering_key: None,
             deadline: self.settings.deadline,
         }
     }
 
-    fn publish_target<M: Message>(&self) -> PublishTarget {
-        let type_id = TypeId::of::<M>();
-        if let Some(known) = self
-            .published
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&type_id)
-        {
-            return known.clone();
-        }
-        let contract = Contract::of::<M>();
-        let name = self.topologies.settings_of(type_id, contract).entity;
-        let address = Address::exchange(name.clone()).to_uri(&self.base).into();
-        let topology = Some(Arc::new(self.topologies.publisher(type_id, contract)));
-        let made = PublishTarget {
-            target: Target::Exchange { name, topology },
-            address,
-        };
-        self.published
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(type_id)
-            .or_insert(made)
-            .clone()
+    fn publish_target<M: Message>(&self) -> Result<PublishTarget, SendError> {
+        self.published.get_or_make(TypeId::of::<M>(), || {
+            let contract = Contract::of::<M>();
+            PublishTarget::new(contract, &self.topologies, &*self.transport, &self.base)
+        })
     }
 
     /// Runs the filters and encodes the message.
@@ -299,7 +277,8 @@ impl Outbound {
             priority: context.priority,
             durable: context.durable,
             mandatory: context.mandatory,
-            delay: context.delay,
+            schedule_token: context.schedule_token,
+            ordering_key: context.ordering_key,
             ..Outgoing::new(context.target, encoded.body)
         };
         Ok(SealedMessage {
@@ -307,18 +286,20 @@ impl Outbound {
             envelope: context.envelope,
             intent: context.intent,
             deadline: context.deadline,
+            due: context.due,
         })
     }
 
     /// Refuses a message that needs more than the transport claims.
     fn check_capabilities(&self, context: &SendContext) -> Result<(), SendError> {
-        if context.delay.is_none() && context.ttl.is_none() {
+        let due = context.due.map(|_| Capability::DelayedDelivery);
+        let token = context.schedule_token.map(|_| Capability::CancelScheduled);
+        let ttl = context.ttl.map(|_| Capability::MessageTtl);
+        let mut needs = [due, token, ttl].into_iter().flatten().peekable();
+        if needs.peek().is_none() {
             return Ok(());
         }
         let claimed = self.transport.capabilities();
-        let delay = context.delay.map(|_| Capability::DelayedDelivery);
-        let ttl = context.ttl.map(|_| Capability::MessageTtl);
-        let mut needs = delay.into_iter().chain(ttl);
         let Some(missing) = needs.find(|need| !claimed.has(*need)) else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::due::Due;
 use crate::message::{Envelope, Intent};
 use crate::transport::Outgoing;
 
@@ -21,4 +22,6 @@ pub struct SealedMessage {
     ///
     /// `Duration::MAX` is without end.
     pub deadline: Duration,
+    /// Time before which the message is not delivered. `None`: at once.
+    pub due: Option<Due>,
 }

@@ -7,18 +7,19 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::context::SendContext;
 use super::dispatch::Dispatch;
+use super::due::Due;
 use super::outbound::Outbound;
 use crate::codec::Codec;
 use crate::error::{SendError, SendErrorKind};
 use crate::message::{HeaderName, HeaderValue};
-use crate::transport::{Address, InvalidAddress};
+use crate::transport::{Address, InvalidAddress, ScheduleToken};
 
 /// A message about to be sent: set options, then await it.
 ///
@@ -152,12 +153,39 @@ impl<E> Sending<E> {
         self.set(|context| context.deadline = deadline)
     }
 
-    /// Delays the delivery by at least this time.
+    /// Delays the delivery by at least this time, from this call on.
     ///
-    /// An error of kind [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot
-    /// delay.
-    pub fn delay(self, delay: Duration) -> Self {
-        self.set(|context| context.delay = Some(delay))
+    /// The wait in an outbox counts. An error of kind [`Unsupported`](SendErrorKind::Unsupported)
+    /// on transports that cannot delay.
+    pub fn deliver_in(self, delay: Duration) -> Self {
+        self.set(|context| context.due = Some(Due::after(delay)))
+    }
+
+    /// Delays the delivery until this time; one in the past is now.
+    ///
+    /// The clock is that of the process that hands the message to the broker. An error of kind
+    /// [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot delay.
+    pub fn deliver_at(self, time: impl Into<SystemTime>) -> Self {
+        let time = time.into();
+        self.set(|context| context.due = Some(Due::At(time)))
+    }
+
+    /// Sets the token with which the message is cancelled until it is due.
+    ///
+    /// [`Bus::cancel`](crate::Bus::cancel) takes it. Give each message a token of its own: one call
+    /// cancels all that wait with it. An error of kind [`Unsupported`](SendErrorKind::Unsupported)
+    /// on transports that cannot cancel. Default: none.
+    pub fn schedule_token(self, token: ScheduleToken) -> Self {
+        self.set(|context| context.schedule_token = Some(token))
+    }
+
+    /// Sets the key of the messages that keep their order among each other.
+    ///
+    /// A store or a broker that divides messages into parts puts those of one key into the same
+    /// part, in the order in which they were sent. Others ignore it. Default: none.
+    pub fn ordering_key(self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        self.set(|context| context.ordering_key = Some(key))
     }
 
     /// Sets the encoding, instead of that of the endpoint or bus.

@@ -78,6 +78,14 @@ impl From<DateTime> for SystemTime {
     }
 }
 
+/// Writes an instant as a [`DateTime`].
+pub(crate) fn serialize_instant<S: Serializer>(
+    instant: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    DateTime(*instant).serialize(serializer)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -1,19 +1,28 @@
 //! The broker's entities, as plain data for a transport to declare.
 
+mod filter;
+mod matching;
 mod publish;
 mod queue;
+mod subscriptions;
+mod topic;
 
+pub use filter::{Condition, Filter};
 pub use publish::PublishTopology;
-pub(crate) use publish::{PublishTopologies, Settings};
+pub(crate) use publish::{KeyOf, PublishTopologies, all_keys, declared};
 pub use queue::{DeadLetter, Overflow, Queue, QueueKind};
 pub(crate) use queue::{error_queue_name, skipped_queue_name};
+pub use subscriptions::QueueSubscription;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::HeaderValue;
+use crate::message::headers::typed;
 
 /// Exchanges, queues and bindings to declare, in this order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
     /// Exchanges to declare.
     pub exchanges: Vec<Exchange>,
@@ -47,7 +56,8 @@ impl Topology {
 }
 
 /// Treatment of an entity that exists already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// Declared with our arguments; one that exists with others is an error.
     #[default]
@@ -63,7 +73,8 @@ pub enum Presence {
 }
 
 /// Routing rule of an exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExchangeKind {
     /// Routes to everything bound.
     #[default]
@@ -81,9 +92,9 @@ pub enum ExchangeKind {
 }
 
 /// A router of messages to queues and other exchanges.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// Name; at most 255 bytes.
+    /// Name, within the rules of the transport.
     pub name: String,
     /// Routing rule.
     pub kind: ExchangeKind,
@@ -121,7 +132,8 @@ impl Exchange {
 }
 
 /// Receiving end of a binding.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Node {
     /// A queue by name.
     Queue(String),
@@ -130,7 +142,7 @@ pub enum Node {
 }
 
 /// A route from an exchange to a queue or another exchange.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binding {
     /// Exchange that routes.
     pub source: String,
@@ -139,6 +151,7 @@ pub struct Binding {
     /// Routing key or pattern; empty for fanout and headers exchanges.
     pub routing_key: String,
     /// Header match of a headers exchange.
+    #[serde(with = "typed")]
     pub arguments: BTreeMap<String, HeaderValue>,
 }
 

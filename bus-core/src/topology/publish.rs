@@ -1,16 +1,19 @@
 //! Declaration of one contract's exchange, and routing keys of its messages.
 
-use std::any::{Any, TypeId};
-use std::borrow::Cow;
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::message::{Contract, Message};
+use crate::message::{Message, MessageType};
 use crate::topology::{Binding, Exchange, ExchangeKind, Node, Topology};
 
-type KeyOf = dyn Fn(&(dyn Any + Send + Sync)) -> String + Send + Sync;
+/// Function that makes the routing key of a message of one type.
+pub(crate) type KeyOf = dyn Fn(&(dyn Any + Send + Sync)) -> String + Send + Sync;
+
+/// Name that a transport gives the exchange of a type.
+type EntityName = dyn Fn(&MessageType) -> String + Send + Sync;
 
 /// Exchange of `M`, where a durable fanout exchange is not what is wanted.
 ///
@@ -58,11 +61,10 @@ impl<M: Message> PublishTopology<M> {
     }
 
     fn of(kind: ExchangeKind) -> Self {
-        let contract = Contract::of::<M>();
         Self {
             settings: Settings {
                 kind,
-                ..Settings::fanout(contract)
+                ..Settings::default()
             },
             message: PhantomData,
         }
@@ -89,15 +91,17 @@ impl<M: Message> PublishTopology<M> {
         self
     }
 
-    /// Sets another name for the exchange than the contract's own.
+    /// Sets another name for the exchange.
+    ///
+    /// Default: the name that the transport gives the type, `Namespace:Name` on RabbitMQ.
     #[must_use]
     pub fn entity_name(mut self, name: impl Into<String>) -> Self {
-        self.settings.entity = Cow::Owned(name.into());
+        self.settings.entity = Some(name.into());
         self
     }
 
-    pub(crate) fn into_settings(self) -> (TypeId, Settings) {
-        (TypeId::of::<M>(), self.settings)
+    pub(crate) fn into_settings(self) -> Settings {
+        self.settings
     }
 }
 
@@ -108,30 +112,13 @@ impl<M> fmt::Debug for PublishTopology<M> {
 }
 
 /// Settings of a [`PublishTopology`], without the type.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) entity: Cow<'static, str>,
-    pub(crate) kind: ExchangeKind,
-    pub(crate) alternate: Option<String>,
-    pub(crate) key: Option<Arc<KeyOf>>,
-}
-
-impl Settings {
-    fn fanout(contract: &'static Contract) -> Self {
-        Self {
-            entity: Cow::Borrowed(&contract.entity),
-            kind: ExchangeKind::Fanout,
-            alternate: None,
-            key: None,
-        }
-    }
-
-    fn exchange(&self) -> Exchange {
-        Exchange {
-            alternate: self.alternate.clone(),
-            ..Exchange::new(self.entity.clone(), self.kind)
-        }
-    }
+    /// `None`: the transport names it.
+    entity: Option<String>,
+    kind: ExchangeKind,
+    alternate: Option<String>,
+    key: Option<Arc<KeyOf>>,
 }
 
 impl fmt::Debug for Settings {
@@ -143,64 +130,127 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Settings of all contracts of a bus.
-#[derive(Clone, Debug, Default)]
+/// Exchanges of all types of a bus.
+#[derive(Clone)]
 pub(crate) struct PublishTopologies {
-    by_type: HashMap<TypeId, Settings>,
-    by_entity: HashMap<String, ExchangeKind>,
+    set: HashMap<MessageType, Settings>,
+    entity_name: Arc<EntityName>,
 }
 
 impl PublishTopologies {
-    pub(crate) fn set(&mut self, type_id: TypeId, contract: &'static Contract, settings: Settings) {
-        self.by_entity
-            .insert(contract.entity.clone(), settings.kind);
-        self.by_type.insert(type_id, settings);
+    /// Creates a value without settings, whose exchanges a transport names.
+    pub(crate) fn new(
+        entity_name: impl Fn(&MessageType) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            set: HashMap::new(),
+            entity_name: Arc::new(entity_name),
+        }
     }
 
-    pub(crate) fn settings_of(&self, type_id: TypeId, contract: &'static Contract) -> Settings {
-        self.by_type
-            .get(&type_id)
-            .cloned()
-            .unwrap_or_else(|| Settings::fanout(contract))
+    pub(crate) fn set(&mut self, message_type: MessageType, settings: Settings) {
+        self.set.insert(message_type, settings);
+    }
+
+    /// Returns the exchange of a type.
+    pub(crate) fn exchange_of(&self, message_type: &MessageType) -> Exchange {
+        let Settings {
+            entity,
+            kind,
+            alternate,
+            ..
+        } = self.set.get(message_type).cloned().unwrap_or_default();
+        let name = entity.unwrap_or_else(|| (self.entity_name)(message_type));
+        Exchange {
+            alternate,
+            ..Exchange::new(name, kind)
+        }
     }
 
     /// Returns the function that makes the routing key of a message of the type.
-    pub(crate) fn key_of(&self, type_id: TypeId) -> Option<&KeyOf> {
-        self.by_type.get(&type_id)?.key.as_deref()
+    pub(crate) fn key_of(&self, message_type: &MessageType) -> Option<Arc<KeyOf>> {
+        self.set.get(message_type)?.key.clone()
     }
 
-    /// Returns the exchanges of the contracts that have settings of their own.
+    /// Returns the exchanges of the types that have settings of their own.
     pub(crate) fn exchanges(&self) -> impl Iterator<Item = Exchange> {
-        self.by_type.values().map(Settings::exchange)
+        self.set
+            .keys()
+            .map(|message_type| self.exchange_of(message_type))
     }
 
     /// Returns the entities that a publisher of the type declares.
     ///
     /// These are its exchange, those of its base contracts, and the bindings between them, which
     /// only publishers make.
-    pub(crate) fn publisher(&self, type_id: TypeId, contract: &'static Contract) -> Topology {
-        let settings = self.settings_of(type_id, contract);
-        let mut topology = Self::exchange(&settings);
-        let all_keys = if settings.kind == ExchangeKind::Topic {
-            "#"
-        } else {
-            ""
-        };
-        for base in &contract.base_entities {
-            let kind = self.by_entity.get(base).copied().unwrap_or_default();
-            topology.exchanges.push(Exchange::new(base.clone(), kind));
-            let binding = Binding::new(settings.entity.clone(), Node::Exchange(base.clone()));
-            topology.bindings.push(binding.routing_key(all_keys));
+    pub(crate) fn publisher(&self, message_type: &MessageType, bases: &[MessageType]) -> Topology {
+        let exchange = self.exchange_of(message_type);
+        let all_keys = all_keys(exchange.kind);
+        let mut topology = declared(&exchange);
+        for base in bases {
+            let base = self.exchange_of(base);
+            let to_base = Binding::new(&exchange.name, Node::Exchange(base.name.clone()));
+            topology.merge(declared(&base));
+            topology.bindings.push(to_base.routing_key(all_keys));
         }
         topology
     }
+}
 
-    /// Returns the entities that publishers and consumers of the type both declare.
-    pub(crate) fn exchange(settings: &Settings) -> Topology {
-        let alternate = settings.alternate.iter().map(Exchange::fanout);
-        Topology {
-            exchanges: alternate.chain([settings.exchange()]).collect(),
-            ..Topology::default()
-        }
+impl fmt::Debug for PublishTopologies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.set.fmt(f)
+    }
+}
+
+/// Returns the entities that publishers and consumers of a type both declare.
+pub(crate) fn declared(exchange: &Exchange) -> Topology {
+    let alternate = exchange.alternate.iter().map(Exchange::fanout);
+    Topology {
+        exchanges: alternate.chain([exchange.clone()]).collect(),
+        ..Topology::default()
+    }
+}
+
+/// Returns the routing key of a binding without conditions.
+pub(crate) fn all_keys(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::Topic => "#",
+        ExchangeKind::Fanout | ExchangeKind::Direct | ExchangeKind::Headers => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(names: [&'static str; 2]) -> [MessageType; 2] {
+        names.map(MessageType::new)
+    }
+
+    #[test]
+    fn the_transport_names_what_no_setting_names() {
+        let [derived, base] = types(["Acme:Shipped", "Acme:Event"]);
+        let mut topologies =
+            PublishTopologies::new(|message_type| message_type.qualified().replace(':', "_"));
+        let named = |topologies: &PublishTopologies| {
+            let topology = topologies.publisher(&derived, std::slice::from_ref(&base));
+            let names = topology.exchanges.into_iter().map(|exchange| exchange.name);
+            (names.collect::<Vec<_>>(), topology.bindings)
+        };
+        let binding = |to: &str| Binding::new("Acme_Shipped", Node::Exchange(to.to_owned()));
+        assert_eq!(
+            named(&topologies),
+            (
+                vec!["Acme_Shipped".to_owned(), "Acme_Event".to_owned()],
+                vec![binding("Acme_Event")]
+            )
+        );
+        let renamed = Settings {
+            entity: Some("events".to_owned()),
+            ..Settings::default()
+        };
+        topologies.set(base.clone(), renamed);
+        assert_eq!(named(&topologies).1, [binding("events")], "also as a base");
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Presence;
 use crate::message::HeaderValue;
+use crate::message::headers::typed;
 
 /// Delivery limit of a quorum queue, past which the broker dead-letters a message.
 ///
@@ -26,7 +29,8 @@ pub(crate) fn skipped_queue_name(endpoint: &str) -> String {
 }
 
 /// Storage of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum QueueKind {
     /// Storage on one node; deletes what is acknowledged.
     #[default]
@@ -38,7 +42,8 @@ pub enum QueueKind {
 }
 
 /// Behaviour of a full queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overflow {
     /// Drops the oldest message.
     DropHead,
@@ -47,7 +52,7 @@ pub enum Overflow {
 }
 
 /// Destination of the messages that a queue gives up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Exchange that receives them.
     ///
@@ -71,10 +76,10 @@ pub struct DeadLetter {
 ///     .message_ttl(Duration::from_secs(3600));
 /// assert_eq!(queue.dead_letter.unwrap().routing_key.as_deref(), Some("orders_error"));
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // the broker's own flags
 pub struct Queue {
-    /// Name; at most 255 bytes.
+    /// Name, within the rules of the transport.
     pub name: String,
     /// Kind of storage.
     pub kind: QueueKind,
@@ -103,6 +108,7 @@ pub struct Queue {
     /// Destination of the messages that it gives up.
     pub dead_letter: Option<DeadLetter>,
     /// Further `x-` arguments, passed as they are.
+    #[serde(with = "typed")]
     pub arguments: BTreeMap<String, HeaderValue>,
     /// Treatment of a queue that exists already.
     pub presence: Presence,

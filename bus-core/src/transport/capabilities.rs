@@ -8,9 +8,13 @@ use std::fmt;
 pub enum Capability {
     /// Exchanges that pass on what no binding takes.
     AlternateExchanges,
+    /// Removal of a message that waits to be delivered, by its token.
+    CancelScheduled,
     /// Priorities of consumers: consumers with a higher one are served first.
     ConsumerPriorities,
-    /// Delivery after [`Outgoing::delay`](super::Outgoing::delay).
+    /// Redelivery after a time: [`Settlement::Defer`](super::Settlement::Defer).
+    DeferredRedelivery,
+    /// Delivery after [`Outgoing::deliver_at`](super::Outgoing::deliver_at).
     DelayedDelivery,
     /// Consumers that share their queue with no other.
     ExclusiveConsumers,
@@ -40,7 +44,9 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AlternateExchanges => "alternate exchanges",
+            Self::CancelScheduled => "cancelling of scheduled messages",
             Self::ConsumerPriorities => "priorities of consumers",
+            Self::DeferredRedelivery => "deferred redelivery",
             Self::DelayedDelivery => "delayed delivery",
             Self::ExclusiveConsumers => "exclusive consumers",
             Self::HeadersExchanges => "headers exchanges",
@@ -58,9 +64,11 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::AlternateExchanges,
+        Self::CancelScheduled,
         Self::ConsumerPriorities,
+        Self::DeferredRedelivery,
         Self::DelayedDelivery,
         Self::ExclusiveConsumers,
         Self::HeadersExchanges,
@@ -82,8 +90,8 @@ impl Capability {
 
 /// Set of the capabilities that a transport claims.
 ///
-/// An endpoint or an exchange that needs another one is a configuration mistake; a delay or a time
-/// to live of a message is refused with
+/// An endpoint or an exchange that needs another one is a configuration mistake; a delay, a
+/// token or a time to live of a message is refused with
 /// [`Unsupported`](crate::error::SendErrorKind::Unsupported). Where
 /// [`Priorities`](Capability::Priorities), [`Mandatory`](Capability::Mandatory) and
 /// [`Persistence`](Capability::Persistence) are not claimed, a message's wish for them has no

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Incoming;
+use super::{Incoming, TransportError};
 
 /// One delivery: the message and the right to settle it once.
 #[derive(Debug)]
@@ -18,64 +19,112 @@ pub struct Delivery {
 
 /// The right to settle one delivery, once.
 ///
-/// Dropped unsettled, it requeues the delivery.
+/// Dropped unsettled, it requeues the delivery. A broker that leases its deliveries, such as SQS or
+/// Pub/Sub, does not take one back while its receipt lives: the transport renews the lease.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
-/// use bus_core::transport::{Acker, Receipt, Settlement};
+/// use bus_core::transport::{Acker, Receipt, Settlement, Tag};
 ///
 /// #[derive(Debug, Default)]
-/// struct Journal(Mutex<Vec<(u64, Settlement)>>);
+/// struct Journal(Mutex<Vec<(Tag, Settlement)>>);
 /// impl Acker for Journal {
-///     fn settle(&self, tag: u64, settlement: Settlement) {
+///     fn settle(&self, tag: Tag, settlement: Settlement) {
 ///         self.0.lock().unwrap().push((tag, settlement));
 ///     }
 /// }
 ///
 /// let journal = Arc::new(Journal::default());
-/// Receipt::new(journal.clone(), 1).settle(Settlement::Ack);
-/// drop(Receipt::new(journal.clone(), 2));
-/// assert_eq!(*journal.0.lock().unwrap(), [(1, Settlement::Ack), (2, Settlement::Requeue)]);
+/// Receipt::new(journal.clone(), 1_u64).settle(Settlement::Ack);
+/// drop(Receipt::new(journal.clone(), "a-handle".to_owned()));
+/// let settled = journal.0.lock().unwrap();
+/// assert_eq!(settled[0], (Tag::from(1), Settlement::Ack));
+/// assert_eq!((settled[1].0.text(), settled[1].1), (Some("a-handle"), Settlement::Requeue));
 /// ```
 #[derive(Debug)]
 pub struct Receipt {
-    acker: Option<Arc<dyn Acker>>,
-    tag: u64,
+    /// `None` once it is settled.
+    right: Option<(Arc<dyn Acker>, Tag)>,
 }
 
 impl Receipt {
     /// Creates a receipt for the delivery that `acker` knows as `tag`.
-    pub fn new(acker: Arc<dyn Acker>, tag: u64) -> Self {
+    pub fn new(acker: Arc<dyn Acker>, tag: impl Into<Tag>) -> Self {
         Self {
-            acker: Some(acker),
-            tag,
+            right: Some((acker, tag.into())),
         }
     }
 
     /// Settles the delivery; never waits.
     pub fn settle(mut self, settlement: Settlement) {
-        if let Some(acker) = self.acker.take() {
-            acker.settle(self.tag, settlement);
-        }
+        self.settle_once(settlement);
     }
 
     /// Acknowledges, and waits until the broker has processed it.
     ///
-    /// Returns `false` if the acknowledgement can no longer reach the broker: the message is
-    /// redelivered. For at-most-once handling, which must not begin before.
-    pub async fn acknowledge(mut self) -> bool {
-        match self.acker.take() {
-            Some(acker) => acker.acknowledge(self.tag).await,
-            None => false,
+    /// For at-most-once handling, which must not begin before.
+    ///
+    /// # Errors
+    /// If the acknowledgement may not have reached the broker: the message may come again.
+    pub async fn acknowledge(mut self) -> Result<(), TransportError> {
+        match self.right.take() {
+            Some((acker, tag)) => acker.acknowledge(tag).await,
+            None => Ok(()),
+        }
+    }
+
+    fn settle_once(&mut self, settlement: Settlement) {
+        if let Some((acker, tag)) = self.right.take() {
+            acker.settle(tag, settlement);
         }
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if let Some(acker) = self.acker.take() {
-            acker.settle(self.tag, Settlement::Requeue);
+        self.settle_once(Settlement::Requeue);
+    }
+}
+
+/// Name of a delivery, which means something to its transport only.
+///
+/// A number, as in AMQP, or a text, such as the receipt handle of SQS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tag(Repr);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Repr {
+    Number(u64),
+    Text(Box<str>),
+}
+
+impl Tag {
+    /// Returns the number; `None` if it is a text.
+    pub fn number(&self) -> Option<u64> {
+        match self.0 {
+            Repr::Number(number) => Some(number),
+            Repr::Text(_) => None,
         }
+    }
+
+    /// Returns the text; `None` if it is a number.
+    pub fn text(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Number(_) => None,
+            Repr::Text(text) => Some(text),
+        }
+    }
+}
+
+impl From<u64> for Tag {
+    fn from(number: u64) -> Self {
+        Self(Repr::Number(number))
+    }
+}
+
+impl From<String> for Tag {
+    fn from(text: String) -> Self {
+        Self(Repr::Text(text.into()))
     }
 }
 
@@ -86,15 +135,19 @@ pub trait Acker: Send + Sync + fmt::Debug {
     ///
     /// Called at most once for each tag. A tag of a channel that is gone is dropped, never applied
     /// to a newer channel.
-    fn settle(&self, tag: u64, settlement: Settlement);
+    fn settle(&self, tag: Tag, settlement: Settlement);
 
     /// Acknowledges, and waits until the broker has processed it.
     ///
-    /// Returns `false` if the channel is gone. Default: calls [`settle`](Self::settle) and returns
-    /// `true`; an acker whose `settle` takes effect at once needs nothing else.
-    async fn acknowledge(&self, tag: u64) -> bool {
+    /// Default: calls [`settle`](Self::settle); an acker whose `settle` takes effect at once needs
+    /// nothing else.
+    ///
+    /// # Errors
+    /// If the acknowledgement may not have reached the broker, as the channel is gone, or the lease
+    /// of the delivery is over.
+    async fn acknowledge(&self, tag: Tag) -> Result<(), TransportError> {
         self.settle(tag, Settlement::Ack);
-        true
+        Ok(())
     }
 }
 
@@ -109,4 +162,10 @@ pub enum Settlement {
     Ack,
     /// Returns the message to the queue, marked as redelivered.
     Requeue,
+    /// Returns the message to the queue, from which it comes again after this time.
+    ///
+    /// Not earlier. A [`Requeue`](Self::Requeue) where
+    /// [`DeferredRedelivery`](super::Capability::DeferredRedelivery) is not claimed. Zero is one
+    /// too.
+    Defer(Duration),
 }

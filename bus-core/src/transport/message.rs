@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::schedule_token::ScheduleToken;
 use crate::message::Headers;
 use crate::topology::Topology;
 
@@ -75,10 +76,20 @@ pub struct Outgoing {
     /// [`Unroutable`](super::TransportErrorKind::Unroutable) if no queue does; without the demand,
     /// such a message is dropped.
     pub mandatory: bool,
-    /// Delay before which the message is not delivered.
+    /// Instant before which the message is not delivered; one in the past is now.
     ///
     /// Needs [`DelayedDelivery`](super::Capability::DelayedDelivery).
-    pub delay: Option<Duration>,
+    pub deliver_at: Option<Instant>,
+    /// Token with which the message is cancelled until it is due.
+    ///
+    /// [`Transport::cancel`](super::Transport::cancel) takes it. Needs
+    /// [`CancelScheduled`](super::Capability::CancelScheduled).
+    pub schedule_token: Option<ScheduleToken>,
+    /// Key of the messages that keep their order among each other.
+    ///
+    /// A store or a broker that divides messages into parts puts those of one key into the same
+    /// part, in the order in which they were sent. Others ignore it.
+    pub ordering_key: Option<String>,
     /// Instant at which the sender gives up; `send` returns by then.
     ///
     /// `None` waits without limit.
@@ -107,7 +118,9 @@ impl Outgoing {
             priority: None,
             durable: true,
             mandatory: false,
-            delay: None,
+            deliver_at: None,
+            schedule_token: None,
+            ordering_key: None,
             deadline: None,
             original: None,
         }

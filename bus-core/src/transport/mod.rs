@@ -8,7 +8,11 @@ mod capabilities;
 mod delivery;
 mod error;
 mod message;
+mod name;
+mod reply_inbox;
+mod schedule_token;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,10 +24,14 @@ pub(crate) use address::Address;
 pub use address::InvalidAddress;
 pub use backoff::Backoff;
 pub use capabilities::{Capabilities, Capability};
-pub use delivery::{Acker, Delivery, Receipt, Settlement};
+pub use delivery::{Acker, Delivery, Receipt, Settlement, Tag};
 pub use error::{TransportError, TransportErrorKind};
 pub use message::{Incoming, Original, Outgoing, Target};
+pub use name::InvalidName;
+pub use reply_inbox::ReplyInbox;
+pub use schedule_token::{InvalidScheduleToken, ScheduleToken};
 
+use crate::message::MessageType;
 use crate::topology::Topology;
 
 /// A broker, as the framework sees it.
@@ -33,14 +41,17 @@ use crate::topology::Topology;
 /// listeners.
 ///
 /// A transport that wraps another one changes its behaviour, here to see what a service does when
-/// its messages get lost:
+/// its messages get lost. It forwards also the methods with a default that the other one may have
+/// replaced, those of names above all:
 ///
 /// ```
+/// use std::borrow::Cow;
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use bus_core::async_trait;
+/// use bus_core::message::MessageType;
 /// use bus_core::topology::Topology;
-/// use bus_core::transport::{Capabilities, Health, ListenSpec, Listener, Outgoing, Transport, TransportError, TransportErrorKind};
+/// use bus_core::transport::{Capabilities, Health, InvalidName, ListenSpec, Listener, Outgoing, ReplyInbox, ScheduleToken, Transport, TransportError, TransportErrorKind};
 ///
 /// /// Refuses every third message.
 /// #[derive(Debug)]
@@ -59,7 +70,11 @@ use crate::topology::Topology;
 ///     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
 ///         self.inner.listen(spec).await
 ///     }
+///     async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> { self.inner.cancel(token).await }
 ///     fn base_address(&self) -> String { self.inner.base_address() }
+///     fn entity_name(&self, of: &MessageType) -> Cow<'_, str> { self.inner.entity_name(of) }
+///     fn check_name(&self, name: &str) -> Result<(), InvalidName> { self.inner.check_name(name) }
+///     fn reply_inbox(&self, name: &str) -> ReplyInbox { self.inner.reply_inbox(name) }
 ///     fn capabilities(&self) -> Capabilities { self.inner.capabilities() }
 ///     fn health(&self) -> Health { self.inner.health() }
 ///     async fn close(&self) { self.inner.close().await }
@@ -119,6 +134,24 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
+    /// Removes the messages with this token that wait to be delivered.
+    ///
+    /// `Ok(false)` if none waits: it is unknown, was delivered, or is being delivered now. Default:
+    /// an error of kind [`Unsupported`](TransportErrorKind::Unsupported), for transports that do
+    /// not claim [`CancelScheduled`](Capability::CancelScheduled).
+    ///
+    /// # Errors
+    /// After an error of the connection, the message may wait still.
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        Err(TransportError::new(
+            TransportErrorKind::Unsupported,
+            format!(
+                "the message {token} cannot be cancelled: this transport has no {}",
+                Capability::CancelScheduled
+            ),
+        ))
+    }
+
     /// Starts to receive from a queue.
     ///
     /// Its topology has been declared and is declared again after a loss.
@@ -128,6 +161,38 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// An example is `rabbitmq://localhost/`.
     fn base_address(&self) -> String;
+
+    /// Returns the name of the exchange to which a type is published.
+    ///
+    /// Asked once for each type of a bus, at the start or at the first publish; the answer must not
+    /// change. Publishers and consumers meet where they get the same name. Default: MassTransit's
+    /// `Namespace:Name`, from [`MessageType::entity_name`].
+    fn entity_name(&self, message_type: &MessageType) -> Cow<'_, str> {
+        Cow::Owned(message_type.entity_name())
+    }
+
+    /// Refuses a name that a queue or an exchange cannot have.
+    ///
+    /// Asked for every name that the bus may declare: queues of endpoints with their error and
+    /// skipped queues, exchanges of types and of their faults, and those that a setting names.
+    /// Default: 1 to 255 bytes of letters, digits, `-`, `_`, `.` and `:`, not beginning with
+    /// `amq.`.
+    ///
+    /// # Errors
+    /// [`InvalidName`] with the rule. At the start it is a configuration mistake that names the
+    /// place; at the first publish of a type, an error of kind
+    /// [`Refused`](crate::error::SendErrorKind::Refused).
+    fn check_name(&self, name: &str) -> Result<(), InvalidName> {
+        name::check(name)
+    }
+
+    /// Returns the queue on which a bus gets the replies to its requests.
+    ///
+    /// Called once for each bus; nothing is declared before its first request. `name` is one that
+    /// no other process has, to be used or replaced. Default: [`ReplyInbox::exclusive`].
+    fn reply_inbox(&self, name: &str) -> ReplyInbox {
+        ReplyInbox::exclusive(name)
+    }
 
     /// Returns the features of this transport beyond the common contract.
     fn capabilities(&self) -> Capabilities;

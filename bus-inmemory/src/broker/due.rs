@@ -17,8 +17,11 @@ impl State {
         }
         while let Some(Timed { due, job, .. }) = self.schedule.pop_due(now) {
             match job {
-                Job::Deliver(message) => self.publish_due(&message),
+                Job::Deliver(message, _) => self.publish_due(&message),
                 Job::Release(held) => self.release(held),
+                Job::Return(queue, entry) => {
+                    self.change(&queue, |queue, flow| queue.take_back(entry, flow));
+                }
                 Job::Expire(name) => {
                     self.change(&name, |queue, flow| {
                         // Another job took this one's place, or it belongs to an earlier queue of

@@ -1,6 +1,9 @@
-//! Messages that are held until others have overtaken them, or delivered once more.
+//! Messages that are held, deferred, or delivered once more.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::disorder::Held;
 use super::message::{Entry, Name, Turn};
@@ -42,6 +45,19 @@ impl State {
         };
         if let Err(now) = self.hold(held) {
             self.put_in(now);
+        }
+    }
+
+    /// Keeps a message away from its queue for a time.
+    ///
+    /// A time beyond the calendar, or without a clock, is none: the message is not lost.
+    pub(crate) fn defer(&mut self, queue: &Name, entry: Entry, time: Duration) {
+        let has_clock = tokio::runtime::Handle::try_current().is_ok();
+        match Instant::now().checked_add(time).filter(|_| has_clock) {
+            Some(due) => self.schedule.return_at(due, Arc::clone(queue), entry),
+            None => {
+                self.change(queue, |queue, flow| queue.take_back(entry, flow));
+            }
         }
     }
 

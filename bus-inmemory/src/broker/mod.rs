@@ -17,7 +17,6 @@ mod routing;
 mod schedule;
 mod settings;
 mod state;
-mod topic;
 
 pub(crate) use consumers::{ConnectionId, Consumer, ConsumerId};
 pub(crate) use message::{Message, Name};

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
-use bus_core::transport::{Incoming, Outgoing, Target, TransportError};
+use bus_core::transport::{Incoming, Outgoing, ScheduleToken, Target, TransportError};
+use tokio::time::Instant;
 
 use super::consumers::ConnectionId;
 use super::disorder::Held;
@@ -20,7 +20,8 @@ pub(crate) struct Publication {
     message: Arc<Message>,
     needs: Needs,
     mandatory: bool,
-    delay: Option<Duration>,
+    deliver_at: Option<Instant>,
+    token: Option<ScheduleToken>,
 }
 
 /// Topology that is declared before a message is sent.
@@ -48,7 +49,8 @@ impl Publication {
             Target::Queue(name) => (Needs::Queue, name, key),
             Target::Inbox(queue) => (Needs::Nothing, Cow::Borrowed(""), queue),
         };
-        let (mandatory, delay) = (outgoing.mandatory, outgoing.delay);
+        let (mandatory, token) = (outgoing.mandatory, outgoing.schedule_token);
+        let deliver_at = outgoing.deliver_at.filter(|at| *at > Instant::now());
         Ok(Self {
             message: Arc::new(Message::new(
                 exchange.into_owned(),
@@ -57,7 +59,8 @@ impl Publication {
             )),
             needs,
             mandatory,
-            delay: delay.filter(|delay| !delay.is_zero()),
+            deliver_at,
+            token,
         })
     }
 }
@@ -87,7 +90,8 @@ impl State {
             message,
             needs,
             mandatory,
-            delay,
+            deliver_at,
+            token,
         } = publication;
         let Incoming {
             exchange,
@@ -105,8 +109,8 @@ impl State {
         if route.is_empty() && (mandatory || exchange.is_empty()) {
             return Err(errors::unroutable(exchange, routing_key));
         }
-        match delay {
-            Some(delay) => self.schedule.deliver_after(delay, message),
+        match deliver_at {
+            Some(due) => self.schedule.deliver_at(due, message, token),
             None => self.put(&route, &message),
         }
     }

@@ -190,7 +190,7 @@ impl Queue {
         }
     }
 
-    /// Settles one delivery, and returns what is acknowledged.
+    /// Settles one delivery, and returns the message if it is not in the queue then.
     ///
     /// Does nothing for a consumer that is gone.
     pub(crate) fn settle(
@@ -202,14 +202,21 @@ impl Queue {
     ) -> Option<Entry> {
         let consumer = self.consumers.get(id);
         let entry = consumer.and_then(|consumer| consumer.settle(tag, flow))?;
-        let acknowledged = if settlement == Settlement::Ack {
-            Some(entry)
-        } else {
-            self.give_back(entry, flow);
-            None
+        let leaving = match settlement {
+            Settlement::Ack | Settlement::Defer(_) => Some(entry),
+            _ => {
+                self.give_back(entry, flow);
+                None
+            }
         };
         self.serve(flow);
-        acknowledged
+        leaving
+    }
+
+    /// Takes back a message that was deferred.
+    pub(crate) fn take_back(&mut self, entry: Entry, flow: &mut Flow) {
+        self.give_back(entry, flow);
+        self.serve(flow);
     }
 
     /// Takes back a message that a consumer has seen, at its old place.

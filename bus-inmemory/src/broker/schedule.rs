@@ -3,13 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bus_core::transport::TransportError;
+use bus_core::transport::{ScheduleToken, TransportError};
 use tokio::time::Instant;
 
 use super::disorder::Held;
-use super::message::{Message, Name};
+use super::message::{Entry, Message, Name};
 use super::queue::Queue;
 use crate::broker::errors;
 
@@ -23,9 +22,11 @@ pub(crate) struct Schedule {
 
 #[derive(Debug)]
 pub(super) enum Job {
-    Deliver(Arc<Message>),
+    Deliver(Arc<Message>, Option<ScheduleToken>),
     /// Puts a message into its queue that was held so that others overtake it.
     Release(Held),
+    /// Gives a message back to its queue that was deferred.
+    Return(Name, Entry),
     /// Looks for expired messages; there are none if they were consumed meanwhile.
     Expire(Name),
     /// Deletes a queue, unless it was used meanwhile.
@@ -40,24 +41,38 @@ pub(super) struct Timed {
 }
 
 impl Schedule {
-    /// Keeps a message until its delay is over.
+    /// Keeps a message until it is due, or cancelled by its token.
     ///
     /// # Errors
     /// Fails without a tokio runtime, as nothing would ever deliver the message.
-    pub(crate) fn deliver_after(
+    pub(crate) fn deliver_at(
         &mut self,
-        delay: Duration,
+        due: Instant,
         message: Arc<Message>,
+        token: Option<ScheduleToken>,
     ) -> Result<(), TransportError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(errors::no_runtime());
         }
-        // A delay beyond the calendar is kept, and never comes.
         self.delayed += 1;
-        if let Some(due) = Instant::now().checked_add(delay) {
-            self.add(due, Job::Deliver(message));
-        }
+        self.add(due, Job::Deliver(message, token));
         Ok(())
+    }
+
+    /// Keeps a deferred message until it comes again.
+    pub(super) fn return_at(&mut self, due: Instant, queue: Name, entry: Entry) {
+        self.delayed += 1;
+        self.add(due, Job::Return(queue, entry));
+    }
+
+    /// Removes the messages with the token; returns `true` if there was one.
+    pub(crate) fn cancel(&mut self, token: ScheduleToken) -> bool {
+        let before = self.jobs.len();
+        self.jobs
+            .retain(|timed| !matches!(timed.job, Job::Deliver(_, Some(of)) if of == token));
+        let cancelled = before - self.jobs.len();
+        self.delayed -= cancelled;
+        cancelled > 0
     }
 
     /// Keeps a message until others had time to overtake it.
@@ -111,7 +126,7 @@ impl Schedule {
             return None;
         }
         let timed = self.jobs.pop()?;
-        if let Job::Deliver(_) = timed.job {
+        if let Job::Deliver(..) | Job::Return(..) = timed.job {
             self.delayed -= 1;
         }
         Some(timed)

@@ -8,5 +8,6 @@ mod consumers;
 mod declarations;
 mod queues;
 mod routing;
+mod subscriptions;
 mod support;
 mod timers;

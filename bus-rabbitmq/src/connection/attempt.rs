@@ -203,9 +203,12 @@ mod tests {
 
     use super::*;
 
-    fn config(port: u16) -> Config {
+    /// A time that no attempt of these tests takes.
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn config(port: u16, connect_timeout: Duration) -> Config {
         let mut config = Config::new(&format!("amqp://127.0.0.1:{port}"));
-        config.connect_timeout = Duration::from_millis(20);
+        config.connect_timeout = connect_timeout;
         config
     }
 
@@ -255,7 +258,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut config = Config::new(&format!("amqps://127.0.0.1:{port}"));
-        config.connect_timeout = Duration::from_secs(20);
+        config.connect_timeout = LONG;
         let peer = async {
             let (mut socket, _) = listener.accept().await.unwrap();
             socket.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
@@ -268,7 +271,7 @@ mod tests {
 
     async fn refused(attempts: usize) {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(free.local_addr().unwrap().port());
+        let config = config(free.local_addr().unwrap().port(), LONG);
         drop(free);
         for _ in 0..attempts {
             assert!(error(&config).await.kind().is_transient());
@@ -284,7 +287,12 @@ mod tests {
 
     async fn answered_by(peer: Peer, attempts: usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config(listener.local_addr().unwrap().port());
+        // Only the silent peer is waited for in vain; the others answer, however late.
+        let connect_timeout = match peer {
+            Peer::Silent => Duration::from_millis(20),
+            Peer::Gone | Peer::Foreign => LONG,
+        };
+        let config = config(listener.local_addr().unwrap().port(), connect_timeout);
         let mut accepted = JoinSet::new();
         for _ in 0..attempts {
             let accept = async {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::transport::{Acker, Incoming, Settlement};
+use bus_core::transport::{Acker, Incoming, Settlement, Tag, TransportError, TransportErrorKind};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
 use tokio::sync::{Notify, oneshot, watch};
@@ -239,7 +239,9 @@ impl Settler {
 
 #[async_trait]
 impl Acker for Settler {
-    fn settle(&self, tag: u64, settlement: Settlement) {
+    fn settle(&self, tag: Tag, settlement: Settlement) {
+        // Ours are numbers.
+        let Some(tag) = tag.number() else { return };
         let wake = {
             let mut state = self.state();
             match settlement {
@@ -256,9 +258,13 @@ impl Acker for Settler {
         }
     }
 
-    async fn acknowledge(&self, tag: u64) -> bool {
+    async fn acknowledge(&self, tag: Tag) -> Result<(), TransportError> {
         self.settle(tag, Settlement::Ack);
-        self.flush().await
+        if self.flush().await {
+            return Ok(());
+        }
+        let reason = "the channel of the delivery is gone";
+        Err(TransportError::new(TransportErrorKind::Unreachable, reason))
     }
 }
 

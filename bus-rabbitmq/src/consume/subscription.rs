@@ -177,7 +177,7 @@ impl Subscription {
         }
         while let Some(Some(Ok(delivery))) = borrowed.consumer().next().now_or_never() {
             self.settler
-                .settle(delivery.delivery_tag, Settlement::Requeue);
+                .settle(delivery.delivery_tag.into(), Settlement::Requeue);
         }
     }
 

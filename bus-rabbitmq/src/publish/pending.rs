@@ -140,7 +140,7 @@ impl PendingPublish {
         mark: u64,
         done: oneshot::Sender<Result<(), TransportError>>,
     ) -> Result<Self, TransportError> {
-        if outgoing.delay.is_some() {
+        if outgoing.deliver_at.is_some() {
             return Err(TransportError::new(
                 TransportErrorKind::Unsupported,
                 format!(

@@ -123,6 +123,7 @@ fn no_two_files_import_each_other() {
         "bus-core",
         "bus-inmemory",
         "bus-rabbitmq",
+        "bus-redis",
         "bus-conformance",
         "samples",
     ] {
@@ -175,6 +176,7 @@ fn crates_depend_in_one_direction_only() {
         "bus-macros",
         "bus-inmemory",
         "bus-rabbitmq",
+        "bus-redis",
         "bus-conformance",
         "samples",
         "bus-tests",
@@ -188,6 +190,7 @@ fn crates_depend_in_one_direction_only() {
     assert_eq!(of("bus-core"), ["bus-macros"]);
     assert_eq!(of("bus-inmemory"), ["bus-core"]);
     assert_eq!(of("bus-rabbitmq"), ["bus-core"]);
+    assert_eq!(of("bus-redis"), ["bus-core"]);
     assert_eq!(of("bus-conformance"), ["bus-core"]);
 }
 
@@ -204,6 +207,7 @@ fn the_types_of_other_crates_in_signatures_are_listed() {
         "bus-macros",
         "bus-inmemory",
         "bus-rabbitmq",
+        "bus-redis",
         "bus-conformance",
     ];
     let found: BTreeSet<_> = packages.into_iter().flat_map(foreign_types).collect();

@@ -1,6 +1,7 @@
 //! Headers: the metadata that users and the framework attach to a message.
 
 mod json;
+pub(crate) mod typed;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_core::async_trait;
+use bus_core::message::MessageType;
 use bus_core::topology::{Binding, DeadLetter, Exchange, Node, Queue, Topology};
 use bus_core::transport::{
-    Capabilities, Health, ListenSpec, Listener, Outgoing, Target, Transport, TransportError,
+    Capabilities, Health, InvalidName, ListenSpec, Listener, Outgoing, ReplyInbox, ScheduleToken,
+    Target, Transport, TransportError,
 };
 use tokio::sync::watch;
 
@@ -131,6 +133,10 @@ impl<T: Transport> Transport for Apart<T> {
         self.transport.send(outgoing).await
     }
 
+    async fn cancel(&self, token: ScheduleToken) -> Result<bool, TransportError> {
+        self.transport.cancel(token).await
+    }
+
     async fn listen(&self, mut spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError> {
         spec.queue = self.name(&spec.queue);
         spec.topology = Arc::new(self.topology(&spec.topology));
@@ -151,6 +157,18 @@ impl<T: Transport> Transport for Apart<T> {
 
     fn base_address(&self) -> String {
         self.transport.base_address()
+    }
+
+    fn entity_name(&self, message_type: &MessageType) -> Cow<'_, str> {
+        self.transport.entity_name(message_type)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), InvalidName> {
+        self.transport.check_name(&self.name(name))
+    }
+
+    fn reply_inbox(&self, name: &str) -> ReplyInbox {
+        self.transport.reply_inbox(name)
     }
 
     fn capabilities(&self) -> Capabilities {

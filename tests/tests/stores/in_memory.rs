@@ -1,11 +1,9 @@
-//! Every behaviour of an idempotency store on every store.
+//! What only the store in memory has.
 
 use std::time::Duration;
 
 use bus_core::idempotency::{Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError};
 use uuid::Uuid;
-
-bus_conformance::idempotency_store!(memory, bus_core::idempotency::MemoryIdempotencyStore::new());
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -3,7 +3,7 @@
 //! They are words joined by `.`, where `*` is one word and `#` any number of them.
 
 /// Returns `true` if `key` matches `pattern`.
-pub(crate) fn matches(pattern: &str, key: &str) -> bool {
+pub(super) fn matches(pattern: &str, key: &str) -> bool {
     let pattern: Vec<&str> = words(pattern).collect();
     let key: Vec<&str> = words(key).collect();
     // `star` remembers the last `#` and where its match began, so that only that one is ever

@@ -1,0 +1,60 @@
+//! Outcomes of deliveries, as transports take them.
+
+use std::time::Duration;
+
+use bus_core::transport::Settlement;
+use tokio::time::Instant;
+
+use crate::stage::Stage;
+use crate::support::{Outcome, raw};
+
+/// A deferred delivery comes again later, and others overtake it.
+async fn a_deferred_delivery_comes_again_later(stage: &dyn Stage) -> Outcome {
+    let (queue, time) = (stage.name("deferred"), Duration::from_secs(1));
+    let wire = stage.wire().await;
+    let reader = wire.read(&queue).await;
+    wire.send(raw(&queue, "first")).await;
+    let first = reader.delivery().await;
+    let deferred = Instant::now();
+    first.receipt.settle(Settlement::Defer(time));
+    wire.send(raw(&queue, "second")).await;
+    assert_eq!(reader.next().await.body, "second");
+    let again = reader.next().await;
+    assert!(deferred.elapsed() >= time, "{:?}", deferred.elapsed());
+    assert_eq!((&*again.body, again.redelivered), (&b"first"[..], true));
+    wire.close().await;
+    Ok(())
+}
+
+/// A deferred delivery is not lost where the transport cannot defer.
+async fn a_deferred_delivery_comes_again(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("deferred");
+    let wire = stage.wire().await;
+    let reader = wire.read(&queue).await;
+    wire.send(raw(&queue, "first")).await;
+    let first = reader.delivery().await;
+    let brief = Duration::from_millis(10);
+    first.receipt.settle(Settlement::Defer(brief));
+    let again = reader.next().await;
+    assert_eq!((&*again.body, again.redelivered), (&b"first"[..], true));
+    wire.close().await;
+    Ok(())
+}
+
+/// An acknowledgement that was waited for has taken the message out of its queue.
+async fn an_acknowledgement_can_be_waited_for(stage: &dyn Stage) -> Outcome {
+    let queue = stage.name("acknowledged");
+    let wire = stage.wire().await;
+    let reader = wire.read(&queue).await;
+    wire.send(raw(&queue, "only")).await;
+    reader.delivery().await.receipt.acknowledge().await?;
+    wire.close().await;
+    assert_eq!(stage.depth(&queue).await, Some(0));
+    Ok(())
+}
+
+behaviours! { settling:
+    a_deferred_delivery_comes_again_later needs DeferredRedelivery,
+    a_deferred_delivery_comes_again,
+    an_acknowledgement_can_be_waited_for,
+}

@@ -1,0 +1,95 @@
+//! One attempt: its outbox, its unit of work, and its observers.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::Next;
+use super::replies::duplicate;
+use super::watched::AttemptWatch;
+use crate::consume::{Begun, ConsumeContext, Work};
+use crate::error::{ConsumeError, ConsumeResult, Shown, panics};
+use crate::send::{Dispatch, Outbox, SealedMessage};
+
+/// Runs one attempt, in the unit of work that its consumer brings.
+/// What it has sent is left to the flush if it succeeds. Without an outbox, and without a unit, it
+/// leaves at once.
+pub(super) async fn attempt(
+    ctx: &ConsumeContext,
+    number: u32,
+    has_outbox: bool,
+    next: &Next,
+) -> ConsumeResult {
+    let received = ctx.received();
+    let unit = next.unit_of_work();
+    let outbound = &received.endpoint.outbound;
+    let outbox = (has_outbox || unit.is_some())
+        .then(|| Arc::new(Outbox::open(Arc::clone(&outbound.transport))));
+    let dispatch = match &outbox {
+        Some(outbox) => Arc::clone(outbox) as Arc<dyn Dispatch>,
+        None => outbound.direct(),
+    };
+    let attempt = ctx.attempt_with(number, dispatch);
+    let begun = match unit {
+        Some(unit) => caught(unit.begin(&attempt)).await.map(Some),
+        None => Ok(None),
+    };
+    if let Ok(Some(Begun::Duplicate(replies))) = begun {
+        received.progress.forgo_attempt();
+        received.progress.keep_outbox(duplicate(received, replies)?);
+        return Ok(());
+    }
+    let watch = AttemptWatch::begin(&attempt);
+    let result = match begun {
+        Ok(Some(Begun::Work(work))) => run_in(work, attempt, outbox.as_deref(), next).await,
+        Ok(_) => run(attempt, outbox.as_deref(), next).await,
+        Err(error) => Err(error),
+    };
+    let result = result.map(|messages| received.progress.keep_outbox(messages));
+    if let Some(watch) = watch {
+        watch.end(&result);
+    }
+    result
+}
+
+/// Runs the rest of the chain; returns what it has sent.
+async fn run(
+    ctx: ConsumeContext,
+    outbox: Option<&Outbox>,
+    next: &Next,
+) -> ConsumeResult<Vec<SealedMessage>> {
+    let result = next.run(ctx).await;
+    let sent = outbox.map(Outbox::close).unwrap_or_default();
+    result.map(|()| sent)
+}
+
+/// Runs the rest of the chain in its work; returns what is to leave.
+async fn run_in(
+    work: Box<dyn Work>,
+    ctx: ConsumeContext,
+    outbox: Option<&Outbox>,
+    next: &Next,
+) -> ConsumeResult<Vec<SealedMessage>> {
+    let ctx = work.enter(ctx);
+    match run(ctx, outbox, next).await {
+        Ok(sent) => caught(work.commit(sent)).await,
+        Err(error) => {
+            let rolled_back = async {
+                work.roll_back().await;
+                Ok(())
+            };
+            if let Err(panic) = caught(rolled_back).await {
+                tracing::error!(error = %Shown(panic), "the work of a failed attempt could not be rolled back");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Turns a panic of a unit of work into an error, which observers hear of.
+async fn caught<T>(call: impl Future<Output = ConsumeResult<T>>) -> ConsumeResult<T> {
+    let outcome = AssertUnwindSafe(call).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| Err(ConsumeError::panicked(panics::text(&*panic))))
+}
