@@ -30,9 +30,8 @@ pub(crate) fn kind(error: &StoreError) -> RedisStoreErrorKind {
 
 /// What is written in logs and to the terminal.
 fn words(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<_> = causes.map(ToString::to_string).collect();
-    format!("{error:?} {}", words.join(": "))
+    let cause = error.source().map(ToString::to_string);
+    format!("{error:?} {error}: {}", cause.unwrap_or_default())
 }
 
 #[tokio::test]
