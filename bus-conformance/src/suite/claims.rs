@@ -12,20 +12,22 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::idempotency::{Sender, once};
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::counting_store::CountingStore;
-use crate::support::scene::{in_order, place, serial};
+use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// Two endpoints that share a store each handle the message.
-async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stage) -> Outcome {
+async fn endpoints_that_share_a_store_do_not_disturb_each_other(
+    broker: &dyn TestBroker,
+) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
-    let bus = stage
+    let bus = broker
         .bus()
         .policy(Policy::new().idempotency(once()))
-        .endpoint(serial(stage.name("first")).consumer(first.clone()))
-        .endpoint(serial(stage.name("second")).consumer(second.clone()))
+        .endpoint(serial(broker.name("first")).consumer(first.clone()))
+        .endpoint(serial(broker.name("second")).consumer(second.clone()))
         .start()
         .await?;
     let id = Uuid::now_v7();
@@ -58,16 +60,16 @@ impl Observer for Count {
 
 /// Two instances that share a store handle a message once; observers see the
 /// duplicates.
-async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
+async fn instances_that_share_a_store_handle_a_message_once(broker: &dyn TestBroker) -> Outcome {
     let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
     let (seen, count) = (Recorder::<Place>::new(), Count::default());
-    let queue = stage.name("once");
+    let queue = broker.name("once");
     let mut buses = Vec::new();
     for _ in 0..2 {
         let endpoint = Endpoint::new(&queue)
             .idempotency(Arc::clone(&store))
             .consumer(seen.clone());
-        let bus = stage.bus().observe(count.clone()).endpoint(endpoint);
+        let bus = broker.bus().observe(count.clone()).endpoint(endpoint);
         buses.push(bus.start().await?);
     }
     let ids: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
@@ -92,16 +94,16 @@ async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -
     for bus in buses {
         bus.shutdown().await?;
     }
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 
 /// A handled message is forgotten in time, and then handled again.
-async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
+async fn a_handled_message_is_forgotten_in_time(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(MemoryIdempotencyStore::new());
     let seen = Recorder::<Place>::new();
     let brief = Idempotency::shared(Arc::clone(&store) as _).keep(Duration::from_millis(50));
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.idempotency(brief).consumer(seen.clone())
     })
     .await?;
@@ -114,12 +116,12 @@ async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
     .await;
     sender.send(1, id).await?;
     seen.next().await;
-    sender.stop_clean(stage).await
+    sender.stop_clean(broker).await
 }
 
 /// A claim is prolonged while its consumer runs, however much longer than the lease
 /// that takes.
-async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
+async fn a_claim_lasts_as_long_as_its_consumer(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
@@ -132,7 +134,7 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.concurrency(4).idempotency(short).consumer(slow)
     })
     .await?;
@@ -148,19 +150,19 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
     .await;
     assert_eq!(gate.waiting(), 1);
     gate.open();
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 1);
     Ok(())
 }
 
 /// While the store fails nothing is handled and nothing is lost; when it heals the
 /// message is handled.
-async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
+async fn a_store_that_fails_is_waited_for(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     store.broken.store(true, Ordering::SeqCst);
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.idempotency(shared).consumer(seen.clone())
     })
     .await?;
@@ -172,13 +174,13 @@ async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.calls(), 0);
     store.broken.store(false, Ordering::SeqCst);
     assert_eq!(seen.next().await.message().number, 1);
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 1);
     Ok(())
 }
 
 /// A store that is late, or never answers, does not make its consumer stand still.
-async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
+async fn a_store_that_never_answers_does_not_stop_the_consumer(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     store.mute.store(true, Ordering::SeqCst);
     let lease = Duration::from_millis(60);
@@ -196,16 +198,18 @@ async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| endpoint.idempotency(short).consumer(slow));
+    let sender = Sender::start(broker, |endpoint| {
+        endpoint.idempotency(short).consumer(slow)
+    });
     let sender = sender.await?;
     sender.send(1, Uuid::now_v7()).await?;
     seen.next().await;
-    sender.stop_clean(stage).await
+    sender.stop_clean(broker).await
 }
 
 /// A consumer whose claim was lost has sent nothing: its message goes back, without
 /// a fault, and is handled again.
-async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_whose_claim_was_lost_has_sent_nothing(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     store.lost.store(1, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -218,17 +222,17 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
             Ok(ctx.publish(&Ordered { number }).await?)
         },
     );
-    let queue = stage.name("once");
-    let listening = stage
-        .start(Endpoint::new(stage.name("events")).consumer(events.clone()))
+    let queue = broker.name("once");
+    let listening = broker
+        .start(Endpoint::new(broker.name("events")).consumer(events.clone()))
         .await?;
     let endpoint = serial(&queue).idempotency(shared).consumer(publishing);
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let sender = Sender { bus, queue };
     sender.send(1, Uuid::now_v7()).await?;
     assert_eq!(events.next().await.message().number, 2, "of the second run");
     assert!(seen.take(2).await[1].redelivered());
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     listening.publish(&Ordered { number: LAST }).await?;
     assert_eq!(events.until_last().await.len(), 0);
     listening.shutdown().await?;
@@ -236,7 +240,7 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
 }
 
 /// The key of a consumer that is cut off after its messages left is not given up.
-async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
+async fn a_claim_is_not_given_up_once_something_has_left(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     store.forgetful.store(true, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
@@ -244,12 +248,12 @@ async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> O
     let publishing = with((), |(), ctx: ConsumeContext<Place>| async move {
         Ok(ctx.publish(&Ordered { number: 1 }).await?)
     });
-    let queue = stage.name("once");
-    let listening = Endpoint::new(stage.name("events")).consumer(events.clone());
+    let queue = broker.name("once");
+    let listening = Endpoint::new(broker.name("events")).consumer(events.clone());
     let endpoint = Endpoint::new(&queue)
         .idempotency(shared)
         .consumer(publishing);
-    let bus = stage.bus().stop_timeout(Duration::from_millis(50));
+    let bus = broker.bus().stop_timeout(Duration::from_millis(50));
     let bus = bus.endpoint(listening).endpoint(endpoint).start().await?;
     place(&bus, &queue, 1).await?;
     events.next().await;
@@ -257,12 +261,12 @@ async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> O
         .await
         .expect_err("it could not be marked as done");
     assert_eq!(store.released.load(Ordering::SeqCst), 0);
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     Ok(())
 }
 
 /// Duplicates that wait hold up no other message.
-async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+async fn duplicates_that_wait_hold_up_nothing_else(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
     let first_waits = with(
@@ -275,7 +279,7 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         let endpoint = endpoint.concurrency(2).policy(Policy::new().prefetch(20));
         endpoint.idempotency(once()).consumer(first_waits)
     })
@@ -291,18 +295,18 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     assert_eq!(gate.waiting(), 1, "its duplicates still wait");
     gate.open();
     assert_eq!(seen.next().await.message().number, 0);
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 11);
     Ok(())
 }
 
 /// With a concurrency of 1 a message keeps its place while its key is held
 /// elsewhere.
-async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
+async fn order_is_kept_while_a_key_is_held(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(CountingStore::default());
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint
             .concurrency(1)
             .idempotency(shared)
@@ -324,7 +328,7 @@ async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     store.inner.release(&crashed).await?;
     let order = in_order(&seen.take(2).await);
     assert_eq!(order, [1, 2]);
-    sender.stop_clean(stage).await
+    sender.stop_clean(broker).await
 }
 
 behaviours! { claims:
@@ -336,6 +340,6 @@ behaviours! { claims:
     a_store_that_never_answers_does_not_stop_the_consumer,
     a_consumer_whose_claim_was_lost_has_sent_nothing,
     a_claim_is_not_given_up_once_something_has_left,
-    duplicates_that_wait_hold_nobody_up,
+    duplicates_that_wait_hold_up_nothing_else,
     order_is_kept_while_a_key_is_held,
 }

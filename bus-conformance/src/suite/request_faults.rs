@@ -3,18 +3,18 @@
 use bus_core::{Endpoint, Policy, RequestError, Retry, middleware};
 
 use super::requests::PATIENCE;
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask};
 use crate::support::{Outcome, Recorder};
+use crate::test_broker::TestBroker;
 
 /// A failing responder gives the requester type, text and message types of the
 /// failure, before its timeout.
-async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_failing_responder_answers_with_a_fault(broker: &dyn TestBroker) -> Outcome {
     let endpoint =
-        Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
+        Endpoint::new(broker.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
             Err("12x".parse::<u32>().expect_err("no number").into())
         }));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let error = bus
         .request::<Answered>(&Ask { number: 1 })
         .deadline(PATIENCE)
@@ -38,15 +38,15 @@ async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome 
 }
 
 /// A responder that is retried and still fails answers once.
-async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
+async fn a_retried_request_is_answered_with_one_fault(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ask>::failing();
-    let queue = stage.name("responder");
+    let queue = broker.name("responder");
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(4))
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
-    let replies = stage.name("replies");
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
+    let replies = broker.name("replies");
     let reader = wire.read(&replies).await;
     for number in [1, 2] {
         bus.send_to(format!("queue:{queue}"), &Ask { number })
@@ -59,23 +59,25 @@ async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outc
         assert_eq!(body["message"]["message"]["number"], number, "{body}");
     }
     assert_eq!(seen.calls(), 10);
-    assert_eq!(stage.depth(&replies).await, Some(0));
+    assert_eq!(broker.depth(&replies).await, Some(0));
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
 }
 
 /// A request that cannot be decoded is answered with a fault that says why.
-async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_request_that_cannot_be_read_is_answered_with_a_fault(
+    broker: &dyn TestBroker,
+) -> Outcome {
     /// The contract of an older requester, under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Ask")]
     struct AskByName {
         number: String,
     }
-    let queue = stage.name("responder");
+    let queue = broker.name("responder");
     let seen = Recorder::<Ask>::new();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let request = AskByName {
@@ -96,14 +98,16 @@ async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stag
 }
 
 /// A request that a middleware refuses is answered with a fault.
-async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_request_that_middleware_refuses_is_answered_with_a_fault(
+    broker: &dyn TestBroker,
+) -> Outcome {
     let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(stage.name("responder"))
+    let endpoint = Endpoint::new(broker.name("responder"))
         .policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
             Err("not today".into())
         })))
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 1 })
         .deadline(PATIENCE)
@@ -118,10 +122,10 @@ async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn 
 }
 
 /// A responder that panics answers with a fault.
-async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_panicking_responder_answers_with_a_fault(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
-    let bus = stage.start(endpoint).await?;
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(seen);
+    let bus = broker.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .deadline(PATIENCE)
@@ -135,12 +139,14 @@ async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcom
 }
 
 /// A requester gets a fault also where nothing failed is kept or published.
-async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
+async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(
+    broker: &dyn TestBroker,
+) -> Outcome {
+    let queue = broker.name("responder");
     let endpoint = Endpoint::new(&queue)
         .at_most_once()
         .consumer(Recorder::<Ask>::failing());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .deadline(PATIENCE)
@@ -150,7 +156,7 @@ async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn 
         "{outcome:?}"
     );
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, None);
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, None);
     Ok(())
 }
 

@@ -6,15 +6,15 @@ use bus_core::error::SendErrorKind;
 use bus_core::{ConsumeContext, Endpoint, RequestError};
 
 use super::requests::{PATIENCE, responder, tell};
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, LAST};
-use crate::support::scene::{reason, serial};
+use crate::support::fixture::{reason, serial};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
+use crate::test_broker::TestBroker;
 
 /// A request without an answer ends at about its timeout, with an error that says
 /// so.
-async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_request_without_an_answer_times_out(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
     let asked = bus.request::<Answered>(&Ask { number: 1 }).deadline(limit);
@@ -24,7 +24,7 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
         "{outcome:?}"
     );
     assert!(started.elapsed() >= limit);
-    let address = format!("queue:{}", stage.name("silent"));
+    let address = format!("queue:{}", broker.name("silent"));
     let silent = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
@@ -43,8 +43,8 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
 }
 
 /// A reply of a type that was not asked for is an error that names both.
-async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
-    let server = responder(stage).await?;
+async fn an_unexpected_reply_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let server = responder(broker).await?;
     let error = server
         .request::<Declined>(&Ask { number: 1 })
         .deadline(PATIENCE)
@@ -62,8 +62,8 @@ async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A responder that fails after it responded has answered with its fault alone.
-async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
+async fn a_reply_of_a_failed_attempt_never_leaves(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("responder");
     let endpoint = serial(&queue).consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
         tell(ctx.clone()).await?;
         if ctx.message().number == LAST {
@@ -72,9 +72,9 @@ async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome 
             Err("after the response".into())
         }
     }));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
-    let replies = stage.name("replies");
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
+    let replies = broker.name("replies");
     let reader = wire.read(&replies).await;
     for number in [1, LAST] {
         bus.send_to(format!("queue:{queue}"), &Ask { number })
@@ -89,16 +89,16 @@ async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome 
     assert!(types(&first)?.contains("MassTransit:Fault[[Conformance:Ask]]"));
     let second = reader.next().await;
     assert!(types(&second)?.contains("Conformance:Answered"));
-    assert_eq!(stage.depth(&replies).await, Some(0));
+    assert_eq!(broker.depth(&replies).await, Some(0));
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
 }
 
 /// Shutting down ends every wait at once.
-async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
-    let address = format!("queue:{}", stage.name("silent"));
+async fn shutdown_releases_callers_that_wait_for_a_reply(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
+    let address = format!("queue:{}", broker.name("silent"));
     let request = bus.request::<Answered>(&Ask { number: 1 }).to(address);
     let waiting = tokio::spawn(request.deadline(Duration::from_secs(600)).into_future());
     eventually("the request is pending", || async {
@@ -113,14 +113,14 @@ async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
 }
 
 /// The answer to a requester that is gone is dropped; others are answered.
-async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
-    let server = stage.start(serial(&queue).consumer(tell)).await?;
-    let wire = stage.wire().await;
+async fn a_requester_that_is_gone_costs_nothing(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("responder");
+    let server = broker.start(serial(&queue).consumer(tell)).await?;
+    let wire = broker.wire().await;
     for scheme in ["queue", "exchange"] {
         let mut orphan = envelope::<Ask>(&queue, &serde_json::json!({ "number": 1 }));
         let mut body: serde_json::Value = serde_json::from_slice(&orphan.body)?;
-        body["responseAddress"] = format!("{scheme}:{}", stage.name("gone")).into();
+        body["responseAddress"] = format!("{scheme}:{}", broker.name("gone")).into();
         body["requestId"] = uuid::Uuid::now_v7().to_string().into();
         orphan.body = body.to_string().into();
         wire.send(orphan).await;
@@ -131,10 +131,13 @@ async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
         .await?;
     assert_eq!(told.number, 2);
     server.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(broker.depth(&queue).await, Some(0), "the orphans are done");
     assert_eq!(
-        stage.depth(&stage.name("gone")).await,
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
+    assert_eq!(
+        broker.depth(&broker.name("gone")).await,
         None,
         "an address from the wire creates nothing"
     );
@@ -143,9 +146,9 @@ async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
 }
 
 /// A request that cannot be sent is an error at once, not a timeout.
-async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
-    let address = format!("exchange:{}", stage.name("nowhere"));
+async fn a_request_that_cannot_be_sent_fails_at_once(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
+    let address = format!("exchange:{}", broker.name("nowhere"));
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
@@ -161,8 +164,8 @@ async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outco
 }
 
 /// A bus that is shut down asks nothing more and says so at once.
-async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_stopped_bus_refuses_to_ask(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     bus.shutdown().await?;
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
@@ -178,21 +181,21 @@ async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
 
 /// A reply of the right type that cannot be read is an error that says why, not a
 /// timeout.
-async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_reply_that_cannot_be_read_is_an_error(broker: &dyn TestBroker) -> Outcome {
     /// The contract of a newer responder, under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Answered")]
     struct ToldInWords {
         number: String,
     }
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             let number = "seven".to_owned();
             Ok(ctx.respond(&ToldInWords { number }).await?)
         },
     ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .deadline(PATIENCE)
@@ -206,10 +209,10 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A request that was not consumed in time leaves its queue.
-async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("silent");
+async fn a_request_expires_with_its_timeout(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("silent");
     let address = format!("queue:{queue}");
-    let bus = stage.bus().start().await?;
+    let bus = broker.bus().start().await?;
     let asked = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address.as_str())
@@ -221,10 +224,10 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     );
     // It was sent before this one, which stays.
     bus.send_to(address.as_str(), &Ask { number: LAST }).await?;
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     let seen = Recorder::<Ask>::new();
     let endpoint = serial(&queue).consumer(seen.clone());
-    let answering = stage.start(endpoint).await?;
+    let answering = broker.start(endpoint).await?;
     assert_eq!(seen.until_last().await.len(), 0, "it had expired");
     answering.shutdown().await?;
     bus.shutdown().await?;
@@ -233,16 +236,16 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
 
 /// Replies and faults go only to addresses that the bus allows; what names others
 /// fails, and reaches nothing there.
-async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
-    let (queue, private) = (stage.name("answers"), stage.name("private"));
-    let (allowed, failing) = (stage.name("replies"), stage.name("failing"));
+async fn an_address_that_is_not_allowed_gets_no_answer(broker: &dyn TestBroker) -> Outcome {
+    let (queue, private) = (broker.name("answers"), broker.name("private"));
+    let (allowed, failing) = (broker.name("replies"), broker.name("failing"));
     let allowed_name = allowed.clone();
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let (secret, open) = (wire.read(&private).await, wire.read(&allowed).await);
     let errors = wire.read(&format!("{queue}_error")).await;
     let failed = wire.read(&format!("{failing}_error")).await;
     let fails = async |_: ConsumeContext<Ask>| Err("never works");
-    let bus = stage
+    let bus = broker
         .bus()
         .reply_addresses(move |address| address.name() == allowed_name)
         .endpoint(serial(&queue).without_subscriptions().consumer(tell))
@@ -277,8 +280,8 @@ behaviours! { unanswered:
     a_request_without_an_answer_times_out,
     an_unexpected_reply_is_an_error,
     a_reply_of_a_failed_attempt_never_leaves,
-    shutdown_releases_who_waits_for_a_reply,
-    a_requester_who_is_gone_costs_outcome,
+    shutdown_releases_callers_that_wait_for_a_reply,
+    a_requester_that_is_gone_costs_nothing,
     a_request_that_cannot_be_sent_fails_at_once,
     a_stopped_bus_refuses_to_ask,
     a_reply_that_cannot_be_read_is_an_error,

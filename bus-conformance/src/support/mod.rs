@@ -2,13 +2,13 @@
 
 pub mod contracts;
 pub(crate) mod counting_store;
+pub(crate) mod fixture;
 mod gate;
 mod id;
 mod outcome;
 mod recorder;
 mod renamed;
 mod rigged;
-pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod units;
 mod wait;

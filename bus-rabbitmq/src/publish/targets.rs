@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_strangers_made_up_are_not_kept() {
+    fn names_of_untrusted_senders_are_not_kept() {
         let mut targets = Targets::new();
         let kept = targets.find(&Target::Queue("known".into()));
         targets[kept].knowledge = Knowledge::Found;
