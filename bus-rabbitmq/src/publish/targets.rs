@@ -60,6 +60,7 @@ impl Targets {
         id
     }
 
+    /// Names of the targets of this kind.
     fn names(&mut self, target: &Target) -> &mut HashMap<Box<str>, RouteId> {
         match target {
             Target::Exchange { .. } => &mut self.exchanges,

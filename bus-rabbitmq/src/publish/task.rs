@@ -378,6 +378,7 @@ impl PublishTask {
     }
 }
 
+/// Creates the timer of the deadlines; a late tick does not cause several at once.
 fn ticks() -> tokio::time::Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
