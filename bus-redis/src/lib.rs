@@ -64,7 +64,6 @@
 mod connection;
 mod error;
 mod inspection;
-mod replies;
 mod scripts;
 mod store;
 #[cfg(feature = "tls")]

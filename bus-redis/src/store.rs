@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{RedisStoreError, RedisStoreErrorKind};
-use crate::replies;
 use crate::scripts::{SPARE, Scripts, milliseconds};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -148,8 +147,8 @@ impl IdempotencyStore for RedisIdempotencyStore {
             [b"fresh"] => Ok(Begin::Fresh(token)),
             [b"in progress"] => Ok(Begin::InProgress),
             [b"mismatch"] => Ok(Begin::Mismatch),
-            [b"done", text] => {
-                let replies = replies::from_text(text);
+            [b"done", replies] => {
+                let replies = serde_json::from_slice(replies);
                 Ok(Begin::Done(replies.map_err(StoreError::new)?))
             }
             _ => Err(StoreError::new(RedisStoreError::new(
@@ -175,7 +174,7 @@ impl IdempotencyStore for RedisIdempotencyStore {
         keep: Duration,
     ) -> Result<bool, StoreError> {
         let (claim, keep) = (token.claim.to_string(), milliseconds(keep));
-        let replies = replies::to_text(replies).map_err(StoreError::new)?;
+        let replies = serde_json::to_string(&replies).map_err(StoreError::new)?;
         let arguments = [&*claim, &*keep, &*replies];
         let completed = self.run(&self.scripts.complete, &token.key, &arguments);
         completed.await.map_err(StoreError::new)

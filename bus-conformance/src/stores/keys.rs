@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus_core::Headers;
 use bus_core::idempotency::{Begin, IdempotencyStore, StoredReply};
+use bus_core::message::HeaderValue;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -30,6 +31,10 @@ pub(super) async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) 
     headers.insert("Fraction", 0.5);
     headers.insert("Yes", true);
     headers.insert("List", vec!["a".into(), 1_i64.into()]);
+    headers.insert("Nothing", HeaderValue::Null);
+    headers.insert("Large", u64::MAX);
+    headers.insert("When", HeaderValue::Timestamp(1_700_000_000));
+    headers.insert("Bytes", HeaderValue::Bytes(vec![0, 0xff]));
     let reply = |message: &'static [u8]| StoredReply {
         message_types: vec![
             "urn:message:Conformance:Answered".into(),
@@ -42,6 +47,7 @@ pub(super) async fn replies_are_kept_as_they_were(store: &dyn IdempotencyStore) 
         reply(br#"{"number":1}"#),
         reply(b"{\"text\":\"\xc3\xbc\\u0000\"}"),
         reply(b""),
+        reply(b"\xff\x00"),
     ];
     let token = claim(store, &key, LONG).await?;
     assert!(store.complete(&token, replies.clone(), LONG).await?);

@@ -92,7 +92,7 @@ async fn limits_that_cannot_work_are_refused(broker: &dyn TestBroker) -> Outcome
     let endpoint = handle(&bus, &queue)?;
     let zero = endpoint.set_concurrency(0);
     assert!(matches!(zero, Err(LimitError::ZeroConcurrency)), "{zero:?}");
-    let text = zero.map_err(|error| error.to_string()).unwrap_err();
+    let text = zero.err().ok_or("it is refused")?.to_string();
     assert!(text.contains("pause"), "{text}");
     let above = endpoint.set_concurrency(5);
     let is_above = matches!(

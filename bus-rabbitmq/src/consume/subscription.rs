@@ -252,7 +252,7 @@ pub(super) fn fixed_prefetch(spec: &ListenSpec) -> Option<String> {
 async fn set_qos(channel: &Channel, spec: &ListenSpec) -> Result<(), TransportError> {
     let options = BasicQosOptions { global: false };
     let set = channel.basic_qos(spec.prefetch, options).await;
-    set.map_err(|error| failed(&unconsumed(spec), error))
+    set.map_err(|error| failed(unconsumed(spec), error))
 }
 
 /// Begins to consume; the broker chooses the consumer's tag.
@@ -272,7 +272,7 @@ async fn consume(
     channel
         .basic_consume(queue, "".into(), options, arguments(spec, begin))
         .await
-        .map_err(|error| failed(&unconsumed(spec), error))
+        .map_err(|error| failed(unconsumed(spec), error))
 }
 
 fn unconsumed(spec: &ListenSpec) -> String {
