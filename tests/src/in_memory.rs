@@ -57,10 +57,10 @@ impl TestBroker for InMemoryTestBroker {
 ///
 /// Names have no `:` and at most 80 characters, and replies take another way.
 #[derive(Debug, Default)]
-pub struct RenamedStage(InMemoryTestBroker);
+pub struct RenamedTestBroker(InMemoryTestBroker);
 
 #[async_trait]
-impl TestBroker for RenamedStage {
+impl TestBroker for RenamedTestBroker {
     fn builder(&self) -> BusBuilder {
         Bus::builder(renamed(self.0.transport()))
     }

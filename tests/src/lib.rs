@@ -23,7 +23,7 @@ pub use bus_conformance::support::{
     Gate, Reader, Recorder, Rig, Wire, contracts, envelope, eventually, numbers, raw, until, with,
     within,
 };
-pub use in_memory::{InMemoryTestBroker, RenamedStage};
+pub use in_memory::{InMemoryTestBroker, RenamedTestBroker};
 pub use log::Log;
 pub use peer::Peer;
 pub use proxy::Proxy;

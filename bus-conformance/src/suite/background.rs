@@ -75,20 +75,20 @@ async fn services_are_prepared_before_anything_is_declared(broker: &dyn TestBrok
 }
 
 /// Expects that a bus with a service that cannot be prepared does not start.
-async fn expect_no_start(broker: &dyn TestBroker, broken: Scripted, why: &str) {
+async fn expect_no_start(broker: &dyn TestBroker, failing: Scripted, why: &str) {
     let rig = Arc::new(Noted::default());
     let endpoint = serial(broker.name("never")).consumer(Recorder::<Place>::new());
     let bus = broker
         .rigged(&rig)
         .endpoint(endpoint)
         .background(noting("sound", &rig.log))
-        .background(broken);
+        .background(failing);
     let started = bus.start().await;
     let Err(error @ StartError::Background { .. }) = started else {
         panic!("the bus must not start: {started:?}");
     };
     let text = error.to_string();
-    assert!(text.contains("`broken`") && text.contains(why), "{text}");
+    assert!(text.contains("`failing`") && text.contains(why), "{text}");
     assert_eq!(
         rig.log.events(),
         ["sound is prepared"],
