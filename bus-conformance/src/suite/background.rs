@@ -88,7 +88,7 @@ async fn expect_no_start(broker: &dyn TestBroker, failing: Scripted, why: &str) 
         panic!("the bus must not start: {started:?}");
     };
     let text = error.to_string();
-    assert!(text.contains("`failing`") && text.contains(why), "{text}");
+    assert!(text.contains("`broken`") && text.contains(why), "{text}");
     assert_eq!(
         rig.log.events(),
         ["sound is prepared"],
