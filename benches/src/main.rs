@@ -25,8 +25,8 @@ mod progress;
 mod raw;
 mod raw_request;
 mod round;
-mod stage;
 mod start_up;
+mod vhost;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 use crate::contender::Contender;
 use crate::figures::Figures;
 use crate::load::{Load, QUEUE, Work};
-use crate::stage::Stage;
+use crate::vhost::VirtualHost;
 use crate::{bus, child, masstransit, raw, start_up};
 
 /// Runs the contenders one after the other, beginning with another one in each round, and gives their figures in the
@@ -15,13 +15,13 @@ pub(crate) async fn run(
     messages: usize,
 ) -> Vec<Figures> {
     let mut figures = vec![Figures::default(); contenders.len()];
-    let stage = Stage::open().await;
+    let vhost = VirtualHost::open().await;
     for turn in 0..contenders.len() {
         let index = (turn + number) % contenders.len();
         let contender = contenders[index];
-        figures[index] = on_its_own(contender, load, stage.url(), messages).await;
+        figures[index] = on_its_own(contender, load, vhost.url(), messages).await;
     }
-    stage.close().await;
+    vhost.close().await;
     figures
 }
 

@@ -5,18 +5,18 @@
 //!
 //! ```text
 //!   suite/*.rs            a function for each behaviour, listed at the foot of its file ─┐
-//!   conformance!          a test for each of them, in modules transport::theme          ─┴─ on a Stage
+//!   conformance!          a test for each of them, in modules transport::theme          ─┴─ on a TestBroker
 //!   idempotency_store!    the same for the behaviours of a store
 //! ```
 //!
 //! # A transport
 //!
-//! Implement [`Stage`] and name it once, in a test target of the transport's crate:
+//! Implement [`TestBroker`] and name it once, in a test target of the transport's crate:
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use bus_conformance::{Stage, support::unique_id};
+//! use bus_conformance::{TestBroker, support::unique_id};
 //! use bus_core::transport::Transport;
 //! use bus_core::{Bus, BusBuilder, async_trait};
 //!
@@ -41,19 +41,19 @@
 //! #     fn health(&self) -> Health { unimplemented!() }
 //! #     async fn close(&self) {}
 //! # }
-//! struct MyStage {
+//! struct MyTestBroker {
 //!     transport: MyTransport,
 //!     id: String,
 //! }
 //!
-//! impl MyStage {
+//! impl MyTestBroker {
 //!     fn new() -> Self {
 //!         Self { transport: MyTransport::new("my-broker://localhost"), id: unique_id() }
 //!     }
 //! }
 //!
 //! #[async_trait]
-//! impl Stage for MyStage {
+//! impl TestBroker for MyTestBroker {
 //!     fn builder(&self) -> BusBuilder {
 //!         Bus::builder(self.transport.clone())
 //!     }
@@ -71,7 +71,7 @@
 //!     }
 //! }
 //!
-//! bus_conformance::conformance!(my_broker, MyStage::new());
+//! bus_conformance::conformance!(my_broker, MyTestBroker::new());
 //! # fn main() {}
 //! ```
 //!
@@ -89,11 +89,11 @@
 mod macros;
 #[doc(hidden)]
 pub mod run;
-mod stage;
 #[doc(hidden)]
 pub mod stores;
 #[doc(hidden)]
 pub mod suite;
 pub mod support;
+mod test_broker;
 
-pub use stage::Stage;
+pub use test_broker::TestBroker;

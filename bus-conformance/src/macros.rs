@@ -2,35 +2,36 @@
 
 /// Makes one test of each behaviour of a transport, in modules `transport::theme`.
 ///
-/// The second argument makes the [`Stage`](crate::Stage) of one test; it may await. A behaviour
-/// that needs a [capability](bus_core::transport::Capability) which the transport does not claim
-/// prints `not claimed: …` and passes; the test `summary` prints how many these are.
+/// The second argument makes the [`TestBroker`](crate::TestBroker) of one test; it may await.
+/// A behaviour that needs a [capability](bus_core::transport::Capability) which the transport does
+/// not claim prints `not claimed: …` and passes; the test `summary` prints how many these are.
 ///
 /// The front page of the crate has an example.
 #[macro_export]
 macro_rules! conformance {
-    ($transport:ident, $stage:expr) => {
-        $crate::conformance! { @ $transport, $stage;
+    ($transport:ident, $broker:expr) => {
+        $crate::conformance! { @ $transport, $broker;
             background bad_input blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
             limits names observing outbox outbox_order panics partitions pauses propagation
-            publishing queues refusals repeats requests retrying routing scheduling senders sending
-            sent_ids settling shutdown skipping stopping taps times unanswered units_of_work
+            publishing queues refusals repeats request_faults requests retry_waits retrying routing
+            scheduling senders sending sent_ids settling shutdown skipping stopping taps times
+            unanswered units_of_work
         }
     };
-    (@ $transport:ident, $stage:expr; $($theme:ident)+) => {
+    (@ $transport:ident, $broker:expr; $($theme:ident)+) => {
         mod $transport {
             #[allow(unused_imports)]
             use super::*;
 
-            async fn stage() -> impl $crate::Stage {
-                $stage
+            async fn broker() -> impl $crate::TestBroker {
+                $broker
             }
 
             #[test]
             fn summary() {
                 let themes = &[$((stringify!($theme), $crate::suite::$theme::BEHAVIOURS)),+];
-                $crate::run::summarize(stringify!($transport), themes, stage());
+                $crate::run::summarize(stringify!($transport), themes, broker());
             }
 
             $(
@@ -78,7 +79,7 @@ macro_rules! behaviours {
             $crate::run::Behaviour {
                 name: stringify!($name),
                 needs: &[$($(::bus_core::transport::Capability::$need),+)?],
-                run: |stage| Box::pin($name(stage)),
+                run: |broker| Box::pin($name(broker)),
             }
         ),+];
 
@@ -101,7 +102,7 @@ macro_rules! behaviour_tests {
             #[test]
             fn $name() {
                 let theme = (stringify!($theme), $crate::suite::$theme::BEHAVIOURS);
-                $crate::run::run(theme, stringify!($name), super::stage());
+                $crate::run::run(theme, stringify!($name), super::broker());
             }
         )+
     };

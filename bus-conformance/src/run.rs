@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bus_core::transport::{Capabilities, Capability};
 
-use crate::stage::Stage;
 use crate::support::Outcome;
+use crate::test_broker::TestBroker;
 
 /// Longest time that a behaviour may take.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -21,7 +21,7 @@ pub struct Behaviour {
     /// Capabilities without which it cannot be shown.
     pub needs: &'static [Capability],
     /// The function.
-    pub run: for<'a> fn(&'a dyn Stage) -> Running<'a>,
+    pub run: for<'a> fn(&'a dyn TestBroker) -> Running<'a>,
 }
 
 /// A behaviour that runs.
@@ -43,14 +43,14 @@ impl Behaviour {
 ///
 /// # Panics
 /// If it fails or takes too long.
-pub fn run<S: Stage>((theme, list): Theme, name: &str, stage: impl Future<Output = S>) {
+pub fn run<S: TestBroker>((theme, list): Theme, name: &str, broker: impl Future<Output = S>) {
     let behaviour = list.iter().find(|behaviour| behaviour.name == name);
     let behaviour = behaviour.expect("tests are made of lists");
     block_on(async {
-        let stage = stage.await;
-        let missing = behaviour.missing(stage.transport().capabilities());
+        let broker = broker.await;
+        let missing = behaviour.missing(broker.transport().capabilities());
         if missing.is_empty() {
-            pass(&format!("{theme}::{name}"), (behaviour.run)(&stage)).await;
+            pass(&format!("{theme}::{name}"), (behaviour.run)(&broker)).await;
         } else {
             report(&format!("not claimed: {theme}::{name} needs {missing:?}"));
         }
@@ -58,8 +58,12 @@ pub fn run<S: Stage>((theme, list): Theme, name: &str, stage: impl Future<Output
 }
 
 /// Prints how many behaviours are tested, and how many cannot be.
-pub fn summarize<S: Stage>(transport: &str, themes: &[Theme], stage: impl Future<Output = S>) {
-    let claimed = block_on(async { stage.await.transport().capabilities() });
+pub fn summarize<S: TestBroker>(
+    transport: &str,
+    themes: &[Theme],
+    broker: impl Future<Output = S>,
+) {
+    let claimed = block_on(async { broker.await.transport().capabilities() });
     let behaviours = || themes.iter().flat_map(|(_, list)| *list);
     let tested = behaviours().filter(|behaviour| behaviour.missing(claimed).is_empty());
     let (tested, all) = (tested.count(), behaviours().count());

@@ -199,7 +199,7 @@ async fn delayed_messages_are_not_in_flight_until_they_are_due() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_nobody_consumes_are_not_in_flight() -> Outcome {
+async fn messages_without_a_consumer_are_not_in_flight() -> Outcome {
     let harness = Harness::start(|bus| bus).await?;
     let sending = harness.send_to("queue:nobody", &Step { left: 0 });
     sending.await?;

@@ -1,6 +1,6 @@
 //! What the derive refuses, and in which words.
 
 #[test]
-fn mistakes_are_told_by_the_compiler() {
+fn mistakes_are_reported_by_the_compiler() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

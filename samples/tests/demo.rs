@@ -86,7 +86,7 @@ const UNRELIABLE: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn the_numbers_agree_in_memory_whatever_fails_or_comes_twice() {
+async fn the_numbers_agree_in_memory_where_messages_fail_or_come_twice() {
     assert_figures(&run(&UNRELIABLE).await);
 }
 

@@ -3,7 +3,7 @@
 use bus_core::Bus;
 use bus_rabbitmq::RabbitMq;
 use bus_tests::raw_amqp::RawAmqp;
-use bus_tests::{Broker, RabbitMqStage, Stage as _, eventually};
+use bus_tests::{Broker, RabbitMqTestBroker, TestBroker as _, eventually};
 use samples::client::{self, Shipments};
 use samples::contracts::INVOICE_SERVICE;
 
@@ -15,16 +15,16 @@ mod support;
 const INVOICE: &str = env!("CARGO_BIN_EXE_invoice-service");
 
 /// The service, its broker, and a client that sends good commands.
-struct Scene {
+struct Fixture {
     broker: Broker,
     service: Program,
-    watcher: RabbitMqStage,
+    watcher: RabbitMqTestBroker,
     client: Bus,
     raw: RawAmqp,
     sent: u32,
 }
 
-impl Scene {
+impl Fixture {
     async fn start() -> Self {
         let broker = Broker::private().await;
         let url = broker.url();
@@ -33,7 +33,7 @@ impl Scene {
         let client = client::configure(Bus::builder(RabbitMq::new(url)), Shipments::default());
         Self {
             service,
-            watcher: RabbitMqStage::at(url).await,
+            watcher: RabbitMqTestBroker::at(url).await,
             client: client.start().await.expect("the broker is up"),
             raw: RawAmqp::connect(broker.host()).await,
             broker,
@@ -103,28 +103,30 @@ impl Scene {
 }
 
 async fn the_service_survives(oddities: Vec<Oddity>) {
-    let mut scene = Scene::start().await;
-    scene.works("nothing").await;
+    let mut fixture = Fixture::start().await;
+    fixture.works("nothing").await;
     for odd in &oddities {
-        scene.survives(odd).await;
+        fixture.survives(odd).await;
     }
     // All at once, too.
     let mut offered = 0;
     for odd in &oddities {
-        let taken = scene.raw.offer(INVOICE_SERVICE, &odd.properties, &odd.body);
+        let taken = fixture
+            .raw
+            .offer(INVOICE_SERVICE, &odd.properties, &odd.body);
         match taken.await {
-            Ok(()) if scene.has_invoice(&odd.name).await => {}
+            Ok(()) if fixture.has_invoice(&odd.name).await => {}
             Ok(()) => offered += 1,
-            Err(_) => scene.raw = RawAmqp::connect(scene.broker.host()).await,
+            Err(_) => fixture.raw = RawAmqp::connect(fixture.broker.host()).await,
         }
     }
-    scene.sent += offered;
-    scene.works("all of them").await;
+    fixture.sent += offered;
+    fixture.works("all of them").await;
     eventually("all are set aside", async || {
-        scene.set_aside().await == scene.sent
+        fixture.set_aside().await == fixture.sent
     })
     .await;
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

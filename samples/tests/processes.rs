@@ -1,6 +1,6 @@
 //! The services and the client as processes of their own, on RabbitMQ.
 
-use bus_tests::{RabbitMqStage, Stage as _, eventually};
+use bus_tests::{RabbitMqTestBroker, TestBroker as _, eventually};
 
 use crate::support::{Program, virtual_host};
 
@@ -46,7 +46,7 @@ async fn a_service_that_was_down_finds_its_messages() {
     let (invoice, payment) = tokio::join!(service(INVOICE, &url), service(PAYMENT, &url));
     let client = Program::start(CLIENT, &["--amqp", &url, "--commands", "20"]);
     client.says("sent 20 commands").await;
-    let broker = RabbitMqStage::at(&url).await;
+    let broker = RabbitMqTestBroker::at(&url).await;
     // 20 invoices, of which 6 are prepaid, and 14 payments.
     eventually("34 events wait for shipping", || async {
         broker.depth("shipping-service").await == Some(34)

@@ -1,4 +1,4 @@
-//! The in-memory transport as a stage.
+//! The in-memory transport as a test broker.
 
 use std::sync::Arc;
 
@@ -7,44 +7,44 @@ use bus_core::transport::Transport;
 use bus_core::{Bus, BusBuilder};
 use bus_inmemory::InMemory;
 
-use bus_conformance::Stage;
+use bus_conformance::TestBroker;
 use bus_conformance::support::{renamed, unique_id};
 
-/// A broker in the process, of its own for each stage.
+/// A broker in the process, of its own for each test broker.
 #[derive(Debug)]
-pub struct InMemoryStage {
-    broker: InMemory,
+pub struct InMemoryTestBroker {
+    inner: InMemory,
     id: String,
 }
 
-impl InMemoryStage {
+impl InMemoryTestBroker {
     /// A broker without any queue.
     pub fn new() -> Self {
         Self {
-            broker: InMemory::new(),
+            inner: InMemory::new(),
             id: unique_id(),
         }
     }
 }
 
-impl Default for InMemoryStage {
+impl Default for InMemoryTestBroker {
     fn default() -> Self {
         Self::new()
     }
 }
 
 #[async_trait]
-impl Stage for InMemoryStage {
+impl TestBroker for InMemoryTestBroker {
     fn builder(&self) -> BusBuilder {
-        Bus::builder(self.broker.clone())
+        Bus::builder(self.inner.clone())
     }
 
     fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(self.broker.clone())
+        Arc::new(self.inner.clone())
     }
 
     async fn depth(&self, queue: &str) -> Option<u32> {
-        let waiting = self.broker.waiting(queue)?;
+        let waiting = self.inner.waiting(queue)?;
         Some(u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
@@ -57,10 +57,10 @@ impl Stage for InMemoryStage {
 ///
 /// Names have no `:` and at most 80 characters, and replies take another way.
 #[derive(Debug, Default)]
-pub struct RenamedStage(InMemoryStage);
+pub struct RenamedTestBroker(InMemoryTestBroker);
 
 #[async_trait]
-impl Stage for RenamedStage {
+impl TestBroker for RenamedTestBroker {
     fn builder(&self) -> BusBuilder {
         Bus::builder(renamed(self.0.transport()))
     }

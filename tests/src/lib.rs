@@ -18,16 +18,16 @@ pub mod raw_amqp;
 mod servers;
 
 pub use broker::{Broker, Setup};
-pub use bus_conformance::Stage;
+pub use bus_conformance::TestBroker;
 pub use bus_conformance::support::{
     Gate, Reader, Recorder, Rig, Wire, contracts, envelope, eventually, numbers, raw, until, with,
     within,
 };
-pub use in_memory::{InMemoryStage, RenamedStage};
+pub use in_memory::{InMemoryTestBroker, RenamedTestBroker};
 pub use log::Log;
 pub use peer::Peer;
 pub use proxy::Proxy;
-pub use rabbitmq::RabbitMqStage;
+pub use rabbitmq::RabbitMqTestBroker;
 pub use servers::{Database, PostgresServer, RedisServer};
 
 /// The examples of the documents are tests too.

@@ -1,4 +1,4 @@
-//! RabbitMQ as a stage.
+//! RabbitMQ as a test broker.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 
-use bus_conformance::Stage;
+use bus_conformance::TestBroker;
 use bus_conformance::support::unique_id;
 use bus_conformance::support::until;
 
-/// A broker that several stages share; what they declare has names of their own.
+/// A broker that several test brokers share; what they declare has names of their own.
 #[derive(Debug)]
-pub struct RabbitMqStage {
+pub struct RabbitMqTestBroker {
     url: String,
     observer: Connection,
     id: String,
 }
 
-impl RabbitMqStage {
-    /// A stage on the broker at this address.
+impl RabbitMqTestBroker {
+    /// A test broker on the broker at this address.
     ///
     /// # Panics
     /// If there is none.
@@ -37,7 +37,7 @@ impl RabbitMqStage {
     }
 }
 
-impl RabbitMqStage {
+impl RabbitMqTestBroker {
     /// How deep a queue is, if it is there. Nothing, if the answer was to another question: looking for a queue that is
     /// not there ends the channel, and the client may give that error to the next channel with the same number.
     async fn look(&self, queue: &str) -> Option<Option<u32>> {
@@ -61,7 +61,7 @@ impl RabbitMqStage {
 }
 
 #[async_trait]
-impl Stage for RabbitMqStage {
+impl TestBroker for RabbitMqTestBroker {
     fn builder(&self) -> BusBuilder {
         Bus::builder(RabbitMq::new(&self.url))
     }

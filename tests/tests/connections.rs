@@ -224,7 +224,7 @@ async fn connections_of(broker: &Broker, name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_only_publishes_has_one_connection() {
+async fn a_bus_that_only_publishes_has_one_connection() {
     let broker = Broker::controlled().await;
     let name = unique("publishing");
     let transport = RabbitMq::new(broker.url()).connection_name(&name);
@@ -241,7 +241,7 @@ async fn who_only_publishes_has_one_connection() {
 }
 
 #[tokio::test]
-async fn credentials_are_told_to_nobody() {
+async fn credentials_are_shown_nowhere() {
     const SECRET: &str = "pa55%2Fs3cret";
     const DECODED: &str = "pa55/s3cret";
     let broker = Broker::controlled().await;

@@ -1,4 +1,6 @@
 //! The English of doc comments and texts, in the crates that users depend on.
+//!
+//! Names of tests are read in all crates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,18 +58,30 @@ struct Doc<'a> {
     is_first: bool,
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The sources of the crates that users depend on.
 fn sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut waiting: Vec<PathBuf> = CRATES
-        .iter()
-        .map(|name| root.join(name).join("src"))
-        .collect();
+    read(CRATES.map(|name| root().join(name).join("src")).to_vec())
+}
+
+/// The sources of everything that is compiled, tests included.
+fn all_sources() -> Vec<(String, String)> {
+    let crates = CRATES.into_iter().chain(["samples", "tests", "benches"]);
+    read(crates.map(|name| root().join(name)).collect())
+}
+
+/// The files of folders and of those in them, by path.
+fn read(mut folders: Vec<PathBuf>) -> Vec<(String, String)> {
+    let root = root();
     let mut found = Vec::new();
-    while let Some(folder) = waiting.pop() {
+    while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder").flatten() {
             let path = entry.path();
             if path.is_dir() {
-                waiting.push(path);
+                folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("text");
                 let name = path.strip_prefix(&root).expect("below the root");
@@ -77,6 +91,15 @@ fn sources() -> Vec<(String, String)> {
     }
     assert!(found.len() > 100, "{} files were found", found.len());
     found
+}
+
+/// The names of the functions in a file.
+fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("fn ").filter_map(|(start, found)| {
+        let name = &text[start + found.len()..];
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+        Some(&name[..end])
+    })
 }
 
 fn docs<'a>(path: &str, text: &'a str) -> Vec<Doc<'a>> {
@@ -187,6 +210,20 @@ fn words_are_those_of_the_field() {
 }
 
 #[test]
+fn names_of_tests_use_the_words_of_the_field() {
+    let is_sentence = |name: &&str| name.split('_').count() > 3;
+    let mut broken = Vec::new();
+    for (path, text) in all_sources() {
+        for name in functions(&text).filter(is_sentence) {
+            if !banned(&name.replace('_', " ")).is_empty() {
+                broken.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert_none(&broken, "name the one who acts, and what happens");
+}
+
+#[test]
 fn comments_fit_the_width_of_code() {
     let mut broken = Vec::new();
     for (path, text) in sources() {
@@ -213,5 +250,9 @@ fn banned_words_are_found() {
     assert_eq!(docs.len(), 2);
     assert!(docs[0].is_first && docs[0].is_paragraph && docs[1].is_paragraph);
     assert_eq!(first_word(docs[0].text), "Whether");
+    assert_eq!(
+        functions("fn a_b() {}\nasync fn c<T>()").collect::<Vec<_>>(),
+        ["a_b", "c"]
+    );
     assert_eq!(literals("call(\"one\", 2, \"three\")"), ["one", "three"]);
 }

@@ -147,7 +147,7 @@ async fn only_a_trusted_broker_is_talked_to_and_only_a_known_client_is_let_in() 
 }
 
 #[tokio::test]
-async fn a_missing_file_is_told_before_anything_is_connected() {
+async fn a_missing_file_is_reported_before_anything_is_connected() {
     let tls = Tls::new().ca_file("/does/not/exist.pem").external();
     let transport = RabbitMq::new("amqps://localhost:1").tls(tls);
     let error = Bus::builder(transport).start().await.unwrap_err();

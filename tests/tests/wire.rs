@@ -261,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn addresses_of_strangers_do_no_harm(text in any::<String>(), tail in any::<String>()) {
+    fn addresses_of_untrusted_senders_do_no_harm(text in any::<String>(), tail in any::<String>()) {
         let _ = text.parse::<Address>();
         let _ = format!("rabbitmq://{text}/{tail}?temporary=true").parse::<Address>();
     }

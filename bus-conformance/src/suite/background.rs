@@ -8,11 +8,11 @@ use bus_core::topology::Topology;
 use bus_core::transport::{TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, StartError, async_trait};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::scripted::{Log, Scripted, noting};
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
+use crate::test_broker::TestBroker;
 
 fn state(bus: &Bus, name: &str) -> BackgroundState {
     let health = bus.health();
@@ -54,10 +54,10 @@ impl Rig for Noted {
 }
 
 /// Services are prepared in order and before anything is declared.
-async fn services_are_prepared_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
+async fn services_are_prepared_before_anything_is_declared(broker: &dyn TestBroker) -> Outcome {
     let rig = Arc::new(Noted::default());
-    let endpoint = serial(stage.name("late")).consumer(Recorder::<Place>::new());
-    let bus = stage
+    let endpoint = serial(broker.name("late")).consumer(Recorder::<Place>::new());
+    let bus = broker
         .rigged(&rig)
         .endpoint(endpoint)
         .background(noting("first", &rig.log))
@@ -75,14 +75,14 @@ async fn services_are_prepared_before_anything_is_declared(stage: &dyn Stage) ->
 }
 
 /// Expects that a bus with a service that cannot be prepared does not start.
-async fn expect_no_start(stage: &dyn Stage, broken: Scripted, why: &str) {
+async fn expect_no_start(broker: &dyn TestBroker, failing: Scripted, why: &str) {
     let rig = Arc::new(Noted::default());
-    let endpoint = serial(stage.name("never")).consumer(Recorder::<Place>::new());
-    let bus = stage
+    let endpoint = serial(broker.name("never")).consumer(Recorder::<Place>::new());
+    let bus = broker
         .rigged(&rig)
         .endpoint(endpoint)
         .background(noting("sound", &rig.log))
-        .background(broken);
+        .background(failing);
     let started = bus.start().await;
     let Err(error @ StartError::Background { .. }) = started else {
         panic!("the bus must not start: {started:?}");
@@ -98,26 +98,26 @@ async fn expect_no_start(stage: &dyn Stage, broken: Scripted, why: &str) {
 
 /// A service that cannot be prepared ends the start, before anything runs or is
 /// declared.
-async fn a_service_that_cannot_be_prepared_ends_the_start(stage: &dyn Stage) -> Outcome {
+async fn a_service_that_cannot_be_prepared_ends_the_start(broker: &dyn TestBroker) -> Outcome {
     let fails = || async { Err("there is no table".into()) };
     let failing = Scripted::new("broken").preparing(fails);
-    expect_no_start(stage, failing, "there is no table").await;
+    expect_no_start(broker, failing, "there is no table").await;
     let panics = || async { panic!("no table at all") };
     let panicking = Scripted::new("broken").preparing(panics);
-    expect_no_start(stage, panicking, "no table at all").await;
+    expect_no_start(broker, panicking, "no table at all").await;
     Ok(())
 }
 
 /// A start that fails after services have begun to run stops them first.
-async fn a_start_that_fails_stops_its_services(stage: &dyn Stage) -> Outcome {
+async fn a_start_that_fails_stops_its_services(broker: &dyn TestBroker) -> Outcome {
     let refusal = Gate::closed();
     let rig = Arc::new(Noted {
         refusal: Some(refusal.clone()),
         ..Noted::default()
     });
     let log = Log::default();
-    let endpoint = serial(stage.name("refused")).consumer(Recorder::<Place>::new());
-    let bus = stage
+    let endpoint = serial(broker.name("refused")).consumer(Recorder::<Place>::new());
+    let bus = broker
         .rigged(&rig)
         .endpoint(endpoint)
         .background(noting("relay", &log));
@@ -135,8 +135,8 @@ async fn a_start_that_fails_stops_its_services(stage: &dyn Stage) -> Outcome {
 }
 
 /// Services end after the consumers, the last one first, and may send until then.
-async fn services_stop_after_consumers_and_in_reverse(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("busy"), stage.name("end"));
+async fn services_stop_after_consumers_and_in_reverse(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("busy"), broker.name("end"));
     let (log, gate) = (Log::default(), Gate::closed());
     let consumer = with(
         (log.clone(), gate.clone()),
@@ -158,7 +158,7 @@ async fn services_stop_after_consumers_and_in_reverse(stage: &dyn Stage) -> Outc
             }
         })
     };
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(consumer))
         .background(service("first"))
@@ -177,14 +177,14 @@ async fn services_stop_after_consumers_and_in_reverse(stage: &dyn Stage) -> Outc
     within("the stop", stopping).await??;
     let expected = ["the consumer ends", "last ends", "first ends"];
     assert_eq!(log.events(), expected);
-    assert_eq!(stage.depth(&end).await, Some(2), "both have sent");
+    assert_eq!(broker.depth(&end).await, Some(2), "both have sent");
     Ok(())
 }
 
 /// A service that fails or panics is run again; the health says why it did not run.
-async fn a_service_that_fails_is_run_again(stage: &dyn Stage) -> Outcome {
+async fn a_service_that_fails_is_run_again(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("seen")).consumer(seen.clone());
+    let endpoint = serial(broker.name("seen")).consumer(seen.clone());
     let (runs, gate) = (Arc::new(Mutex::new(0)), Gate::closed());
     let until_seen = gate.clone();
     let moody = Scripted::new("moody").running(move |sender, stop| {
@@ -209,7 +209,7 @@ async fn a_service_that_fails_is_run_again(stage: &dyn Stage) -> Outcome {
             }
         }
     });
-    let bus = stage.bus().endpoint(endpoint).background(moody);
+    let bus = broker.bus().endpoint(endpoint).background(moody);
     let bus = bus.start().await?;
     for why in [
         "the lease is lost",
@@ -230,14 +230,14 @@ async fn a_service_that_fails_is_run_again(stage: &dyn Stage) -> Outcome {
 }
 
 /// A service that returns before the stop is done, which is no failure.
-async fn a_service_may_be_done(stage: &dyn Stage) -> Outcome {
+async fn a_service_may_be_done(broker: &dyn TestBroker) -> Outcome {
     let log = Log::default();
     let noted = log.clone();
     let brief = Scripted::new("brief").running(move |_, _| {
         noted.note("ran");
         async { Ok(()) }
     });
-    let bus = stage.bus().background(brief).start().await?;
+    let bus = broker.bus().background(brief).start().await?;
     let done = || async { state(&bus, "brief") == BackgroundState::Done };
     eventually("it is done", done).await;
     assert!(bus.health().is_healthy());
@@ -247,9 +247,9 @@ async fn a_service_may_be_done(stage: &dyn Stage) -> Outcome {
 }
 
 /// A service that does not stop in time is aborted, and the stop names it.
-async fn a_service_that_does_not_stop_is_aborted(stage: &dyn Stage) -> Outcome {
+async fn a_service_that_does_not_stop_is_aborted(broker: &dyn TestBroker) -> Outcome {
     let (gate, log) = (Gate::closed(), Log::default());
-    let bus = stage
+    let bus = broker
         .bus()
         .stop_timeout(Duration::from_millis(200))
         .background(noting("sound", &log))
@@ -268,9 +268,9 @@ async fn a_service_that_does_not_stop_is_aborted(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus that is dropped without shutdown ends its services.
-async fn a_bus_that_is_dropped_ends_its_services(stage: &dyn Stage) -> Outcome {
+async fn a_bus_that_is_dropped_ends_its_services(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let bus = stage.bus().background(Scripted::at("relay", &gate));
+    let bus = broker.bus().background(Scripted::at("relay", &gate));
     let bus = bus.start().await?;
     gate.holds(1).await;
     drop(bus);
@@ -279,12 +279,12 @@ async fn a_bus_that_is_dropped_ends_its_services(stage: &dyn Stage) -> Outcome {
 }
 
 /// Two services of one name are a mistake, found before anything is prepared.
-async fn two_services_of_one_name_are_a_mistake(stage: &dyn Stage) -> Outcome {
+async fn two_services_of_one_name_are_a_mistake(broker: &dyn TestBroker) -> Outcome {
     let log = Log::default();
     let services = ["relay", "clock", "relay"].map(|name| noting(name, &log));
     let bus = services
         .into_iter()
-        .fold(stage.bus(), BusBuilder::background);
+        .fold(broker.bus(), BusBuilder::background);
     let started = bus.start().await;
     let Err(StartError::Configuration(mistakes)) = started else {
         panic!("the bus must not start: {started:?}");

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::scene::{Scene, reason};
+use crate::support::fixture::{Fixture, reason};
 use crate::support::{Gate, Outcome, Recorder, envelope, raw, with};
+use crate::test_broker::TestBroker;
 
 /// Sends a message that must end in the error queue, byte for byte, without its
 /// consumer; returns the reason.
-async fn refused(victim: &Scene<Place>, bad: Outgoing) -> String {
+async fn refused(victim: &Fixture<Place>, bad: Outgoing) -> String {
     let (body, calls) = (bad.body.clone(), victim.seen.calls());
     victim.wire.send(bad).await;
     let kept = victim.errors.next().await;
@@ -32,7 +32,7 @@ async fn refused(victim: &Scene<Place>, bad: Outgoing) -> String {
 }
 
 /// Stops an endpoint that must still handle the next good message.
-async fn stop_alive(victim: Scene<Place>) -> Outcome {
+async fn stop_alive(victim: Fixture<Place>) -> Outcome {
     victim.send(&Place { number: 42 }).await?;
     assert_eq!(victim.seen.next().await.message().number, 42);
     victim.stop().await
@@ -73,8 +73,8 @@ const NO_ENVELOPES: [(&[u8], &str); 14] = [
 
 /// Bodies that are no envelope end in the error queue, each with a reason, and the
 /// endpoint goes on.
-async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn bodies_that_are_no_envelope_are_set_aside(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     for (body, expected) in NO_ENVELOPES {
         let label = String::from_utf8_lossy(body);
         let reason = refused(&victim, raw(&victim.queue, body)).await;
@@ -84,8 +84,8 @@ async fn bodies_that_are_no_envelope_are_set_aside(stage: &dyn Stage) -> Outcome
 }
 
 /// Ids in an envelope that are no UUIDs are an error that names member and text.
-async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn an_id_that_is_no_uuid_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     for member in [
         "messageId",
         "requestId",
@@ -108,8 +108,8 @@ async fn an_id_that_is_no_uuid_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// Message and correlation ids outside of the envelope may be any text.
-async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn foreign_ids_outside_of_the_envelope_may_be_any_text(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     let mut foreign = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     foreign.message_id = Some("order 66".to_owned());
     foreign.correlation_id = Some("☃".to_owned());
@@ -123,22 +123,22 @@ async fn foreign_ids_outside_of_the_envelope_may_be_any_text(stage: &dyn Stage) 
 
 /// Nesting of hundreds of levels is passed over, or an error if a contract reads
 /// it.
-async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
+async fn deep_nesting_neither_crashes_nor_blocks(broker: &dyn TestBroker) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance:Tree")]
     struct Tree {
         children: Vec<Tree>,
     }
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let victim = Scene::<Place>::reading(stage).await?;
+    let victim = Fixture::<Place>::reading(broker).await?;
     let urn = Place::message_type().urn();
     let ignored = format!(r#"{{"messageType":["{urn}"],"message":{{"number":7,"deep":{deep}}}}}"#);
     victim.wire.send(raw(&victim.queue, ignored)).await;
     assert_eq!(victim.seen.next().await.message().number, 7);
 
-    let queue = stage.name("forest");
+    let queue = broker.name("forest");
     let trees = Recorder::<Tree>::new();
-    let forest = stage
+    let forest = broker
         .start(Endpoint::new(&queue).consumer(trees.clone()))
         .await?;
     let errors = victim.wire.read(&format!("{queue}_error")).await;
@@ -152,9 +152,9 @@ async fn deep_nesting_neither_crashes_nor_blocks(stage: &dyn Stage) -> Outcome {
 }
 
 /// Transport headers of every kind are carried and do no harm.
-async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
+async fn headers_of_every_kind_are_carried(broker: &dyn TestBroker) -> Outcome {
     use HeaderValue as Value;
-    let victim = Scene::<Place>::reading(stage).await?;
+    let victim = Fixture::<Place>::reading(broker).await?;
     let map: BTreeMap<_, _> = [
         ("text".to_owned(), Value::Text("x".to_owned())),
         (
@@ -190,8 +190,8 @@ async fn headers_of_every_kind_are_carried(stage: &dyn Stage) -> Outcome {
 }
 
 /// Framework headers with values of the wrong kind do not stop a message.
-async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn framework_headers_of_the_wrong_kind_do_no_harm(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     let mut odd = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     for name in [
         "MT-Activity-Id",
@@ -212,8 +212,8 @@ async fn framework_headers_of_the_wrong_kind_hurt_nobody(stage: &dyn Stage) -> O
 }
 
 /// A message with a flood of headers is set aside whole.
-async fn a_flood_of_headers_is_set_aside(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn a_flood_of_headers_is_set_aside(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     let mut flood = envelope::<Place>(&victim.queue, &json!({ "number": 1 }));
     flood
         .headers
@@ -238,8 +238,8 @@ impl Scan {
 }
 
 /// A body of many frames arrives whole.
-async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
-    let archive = Scene::<Scan>::reading(stage).await?;
+async fn a_large_body_arrives_whole(broker: &dyn TestBroker) -> Outcome {
+    let archive = Fixture::<Scan>::reading(broker).await?;
     for mebibytes in [1, 8] {
         let sent = Scan::of(mebibytes);
         archive.send(&sent).await?;
@@ -251,8 +251,8 @@ async fn a_large_body_arrives_whole(stage: &dyn Stage) -> Outcome {
 
 /// A body beyond the broker's limit is refused to its sender alone; one within it
 /// arrives.
-async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Outcome {
-    let archive = Scene::<Scan>::reading(stage).await?;
+async fn a_body_beyond_the_limit_costs_its_sender_alone(broker: &dyn TestBroker) -> Outcome {
+    let archive = Fixture::<Scan>::reading(broker).await?;
     let huge = Scan::of(20);
     match archive.send(&huge).await {
         Ok(()) => assert!(archive.seen.next().await.message().pages == huge.pages),
@@ -267,8 +267,8 @@ async fn a_body_beyond_the_limit_costs_its_sender_alone(stage: &dyn Stage) -> Ou
 }
 
 /// Two good messages around a bad one are handled, in order.
-async fn a_bad_message_does_not_hold_up_the_queue(stage: &dyn Stage) -> Outcome {
-    let victim = Scene::<Place>::reading(stage).await?;
+async fn a_bad_message_does_not_hold_up_the_queue(broker: &dyn TestBroker) -> Outcome {
+    let victim = Fixture::<Place>::reading(broker).await?;
     for number in [1, 2] {
         victim
             .wire
@@ -307,8 +307,8 @@ impl<'de> Deserialize<'de> for Trap {
 
 /// A contract whose reader panics fails its own message; everything else on the
 /// endpoint goes on.
-async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("trapped");
+async fn a_reader_that_panics_fails_its_message_alone(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("trapped");
     let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
     let beside = with(
         (gate.clone(), seen.clone()),
@@ -323,8 +323,8 @@ async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outc
         .without_subscriptions()
         .consumer(beside)
         .consumer(Recorder::<Trap>::new());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let address = format!("queue:{queue}");
     bus.send_to(address.as_str(), &Place { number: 1 }).await?;
@@ -346,13 +346,13 @@ async fn a_reader_that_panics_fails_its_message_alone(stage: &dyn Stage) -> Outc
 }
 
 /// A consumer of everything also gets what is no envelope at all.
-async fn a_consumer_of_everything_gets_garbage_too(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("bin");
+async fn a_consumer_of_everything_gets_garbage_too(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("bin");
     let seen = Recorder::<RawMessage>::new();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consume_any(seen.clone()))
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let mut binary = raw(&queue, Bytes::from_static(&[0, 159, 146, 150]));
     binary.content_type = Some("application/octet-stream".into());
     wire.send(binary).await;
@@ -373,7 +373,7 @@ behaviours! { bad_input:
     foreign_ids_outside_of_the_envelope_may_be_any_text,
     deep_nesting_neither_crashes_nor_blocks,
     headers_of_every_kind_are_carried,
-    framework_headers_of_the_wrong_kind_hurt_nobody,
+    framework_headers_of_the_wrong_kind_do_no_harm,
     a_flood_of_headers_is_set_aside,
     a_large_body_arrives_whole,
     a_body_beyond_the_limit_costs_its_sender_alone,

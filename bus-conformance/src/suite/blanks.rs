@@ -6,10 +6,10 @@ use bus_core::transport::Outgoing;
 use bus_core::{ConsumeContext, Endpoint, Fault, Idempotency};
 use serde_json::json;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Place};
-use crate::support::scene::{Scene, serial};
+use crate::support::fixture::{Fixture, serial};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
+use crate::test_broker::TestBroker;
 
 const ID_MEMBERS: [&str; 5] = [
     "messageId",
@@ -85,14 +85,14 @@ fn bare<M: bus_core::Message>(queue: &str, number: u32, (id, address): (&str, &s
 }
 
 /// Blank ids and addresses are read as if they were not there.
-async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tolerant");
+async fn blank_ids_and_addresses_are_absent(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("tolerant");
     let seen = Recorder::<Place>::new();
     let endpoint = serial(&queue)
         .without_subscriptions()
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     for blank in BLANKS {
         wire.send(enveloped::<Place>(&queue, 1, blank)).await;
         wire.send(bare::<Place>(&queue, 1, blank)).await;
@@ -121,44 +121,46 @@ async fn blank_ids_and_addresses_are_absent(stage: &dyn Stage) -> Outcome {
 }
 
 /// A fault whose address is blank is published.
-async fn the_fault_of_a_message_with_blank_addresses_is_published(stage: &dyn Stage) -> Outcome {
-    let broken = Scene::<Place>::failing(stage).await?;
+async fn the_fault_of_a_message_with_blank_addresses_is_published(
+    broker: &dyn TestBroker,
+) -> Outcome {
+    let failing = Fixture::<Place>::failing(broker).await?;
     let faults = Recorder::<Fault<Place>>::new();
-    let listener = serial(stage.name("faults")).consumer(faults.clone());
-    let listening = stage.start(listener).await?;
+    let listener = serial(broker.name("faults")).consumer(faults.clone());
+    let listening = broker.start(listener).await?;
     for blank in BLANKS {
         for sent in [
-            enveloped::<Place>(&broken.queue, 1, blank),
-            bare::<Place>(&broken.queue, 1, blank),
+            enveloped::<Place>(&failing.queue, 1, blank),
+            bare::<Place>(&failing.queue, 1, blank),
         ] {
             let body = sent.body.clone();
-            broken.wire.send(sent).await;
+            failing.wire.send(sent).await;
             let fault = faults.next().await;
             assert_eq!(fault.message().message, Some(Place { number: 1 }));
             assert_eq!(fault.message().faulted_message_id, None);
-            assert_eq!(broken.errors.next().await.body, body);
+            assert_eq!(failing.errors.next().await.body, body);
         }
     }
     listening.shutdown().await?;
-    broken.stop().await
+    failing.stop().await
 }
 
 /// An answer without an address is published, whether the address is absent or
 /// blank.
-async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
+async fn an_answer_to_a_blank_address_is_published(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("responder");
     let told = Recorder::<Answered>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
         let number = ctx.message().number;
         Ok(ctx.respond(&Answered { number }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(answering))
-        .endpoint(Endpoint::new(stage.name("answered")).consumer(told.clone()))
+        .endpoint(Endpoint::new(broker.name("answered")).consumer(told.clone()))
         .start()
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     for blank in BLANKS {
         wire.send(enveloped::<Ask>(&queue, 7, blank)).await;
         assert_eq!(told.next().await.message().number, 7);
@@ -169,15 +171,15 @@ async fn an_answer_to_a_blank_address_is_published(stage: &dyn Stage) -> Outcome
 }
 
 /// Messages with blank ids and keys are not taken for duplicates of each other.
-async fn messages_with_blank_ids_are_no_duplicates(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("once");
+async fn messages_with_blank_ids_are_no_duplicates(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("once");
     let seen = Recorder::<Place>::new();
     let endpoint = serial(&queue)
         .without_subscriptions()
         .idempotency(Idempotency::new(MemoryIdempotencyStore::new()))
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let twice = || (1_u32..).zip(BLANKS.iter().chain(&BLANKS));
     for (number, &blank) in twice() {
         let mut sent = enveloped::<Place>(&queue, number, blank);

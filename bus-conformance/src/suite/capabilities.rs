@@ -8,10 +8,10 @@ use bus_core::topology::{Overflow, PublishTopology, Queue};
 use bus_core::transport::{Capabilities, Capability, ScheduleToken};
 use bus_core::{Endpoint, StartError};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Outcome, Recorder, Rig};
+use crate::test_broker::TestBroker;
 
 /// Claims nothing.
 struct Masked;
@@ -53,8 +53,8 @@ fn demanding() -> [(Endpoint, Vec<Capability>); 7] {
 }
 
 /// Needs beyond the transport's claims are mistakes of the configuration.
-async fn what_is_not_claimed_is_a_mistake(stage: &dyn Stage) -> Outcome {
-    let bus = stage.rigged(&Arc::new(Masked));
+async fn what_is_not_claimed_is_a_mistake(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.rigged(&Arc::new(Masked));
     let mut bus = bus
         .publish_topology(PublishTopology::<Ordered>::topic().entity_name("by-key"))
         .publish_topology(PublishTopology::<Cancelled>::fanout().alternate_exchange("rest"));
@@ -87,14 +87,14 @@ async fn what_is_not_claimed_is_a_mistake(stage: &dyn Stage) -> Outcome {
 /// A message that needs more than is claimed is refused at the call.
 ///
 /// A wish has no effect, and requests go on.
-async fn a_message_that_needs_more_is_refused_at_the_call(stage: &dyn Stage) -> Outcome {
-    let (queue, seen) = (stage.name("plain"), Recorder::<Place>::new());
+async fn a_message_that_needs_more_is_refused_at_the_call(broker: &dyn TestBroker) -> Outcome {
+    let (queue, seen) = (broker.name("plain"), Recorder::<Place>::new());
     let answering = async |ctx: bus_core::ConsumeContext<Ask>| {
         let number = ctx.message().number;
         ctx.respond(&Answered { number }).await
     };
     let endpoint = serial(&queue).consumer(seen.clone()).consumer(answering);
-    let bus = stage.rigged(&Arc::new(Masked)).endpoint(endpoint);
+    let bus = broker.rigged(&Arc::new(Masked)).endpoint(endpoint);
     let bus = bus.start().await?;
     let to = format!("queue:{queue}");
     let send = |number| bus.send_to(to.as_str(), &Place { number });

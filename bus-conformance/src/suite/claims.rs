@@ -2,32 +2,32 @@
 //! while it is away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bus_core::idempotency::{
-    Begin, IdempotencyStore, MemoryIdempotencyStore, StoreError, StoredReply, Token,
-};
+use bus_core::idempotency::{Begin, IdempotencyStore, MemoryIdempotencyStore};
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 use bus_core::{ConsumeContext, Endpoint, Idempotency, Policy};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::idempotency::{Sender, once};
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::{in_order, place, serial};
+use crate::support::counting_store::CountingStore;
+use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// Two endpoints that share a store each handle the message.
-async fn endpoints_that_share_a_store_do_not_disturb_each_other(stage: &dyn Stage) -> Outcome {
+async fn endpoints_that_share_a_store_do_not_disturb_each_other(
+    broker: &dyn TestBroker,
+) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
-    let bus = stage
+    let bus = broker
         .bus()
         .policy(Policy::new().idempotency(once()))
-        .endpoint(serial(stage.name("first")).consumer(first.clone()))
-        .endpoint(serial(stage.name("second")).consumer(second.clone()))
+        .endpoint(serial(broker.name("first")).consumer(first.clone()))
+        .endpoint(serial(broker.name("second")).consumer(second.clone()))
         .start()
         .await?;
     let id = Uuid::now_v7();
@@ -60,16 +60,16 @@ impl Observer for Count {
 
 /// Two instances that share a store handle a message once; observers see the
 /// duplicates.
-async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -> Outcome {
+async fn instances_that_share_a_store_handle_a_message_once(broker: &dyn TestBroker) -> Outcome {
     let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
     let (seen, count) = (Recorder::<Place>::new(), Count::default());
-    let queue = stage.name("once");
+    let queue = broker.name("once");
     let mut buses = Vec::new();
     for _ in 0..2 {
         let endpoint = Endpoint::new(&queue)
             .idempotency(Arc::clone(&store))
             .consumer(seen.clone());
-        let bus = stage.bus().observe(count.clone()).endpoint(endpoint);
+        let bus = broker.bus().observe(count.clone()).endpoint(endpoint);
         buses.push(bus.start().await?);
     }
     let ids: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
@@ -94,16 +94,16 @@ async fn instances_that_share_a_store_handle_a_message_once(stage: &dyn Stage) -
     for bus in buses {
         bus.shutdown().await?;
     }
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 
 /// A handled message is forgotten in time, and then handled again.
-async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
+async fn a_handled_message_is_forgotten_in_time(broker: &dyn TestBroker) -> Outcome {
     let store = Arc::new(MemoryIdempotencyStore::new());
     let seen = Recorder::<Place>::new();
     let brief = Idempotency::shared(Arc::clone(&store) as _).keep(Duration::from_millis(50));
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.idempotency(brief).consumer(seen.clone())
     })
     .await?;
@@ -116,13 +116,13 @@ async fn a_handled_message_is_forgotten_in_time(stage: &dyn Stage) -> Outcome {
     .await;
     sender.send(1, id).await?;
     seen.next().await;
-    sender.stop_clean(stage).await
+    sender.stop_clean(broker).await
 }
 
 /// A claim is prolonged while its consumer runs, however much longer than the lease
 /// that takes.
-async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn a_claim_lasts_as_long_as_its_consumer(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
     let short = Idempotency::shared(Arc::clone(&store) as _).lease(Duration::from_millis(1500));
@@ -134,7 +134,7 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.concurrency(4).idempotency(short).consumer(slow)
     })
     .await?;
@@ -150,19 +150,19 @@ async fn a_claim_lasts_as_long_as_its_consumer(stage: &dyn Stage) -> Outcome {
     .await;
     assert_eq!(gate.waiting(), 1);
     gate.open();
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 1);
     Ok(())
 }
 
 /// While the store fails nothing is handled and nothing is lost; when it heals the
 /// message is handled.
-async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn a_store_that_fails_is_waited_for(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     store.broken.store(true, Ordering::SeqCst);
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint.idempotency(shared).consumer(seen.clone())
     })
     .await?;
@@ -174,14 +174,14 @@ async fn a_store_that_fails_is_waited_for(stage: &dyn Stage) -> Outcome {
     assert_eq!(seen.calls(), 0);
     store.broken.store(false, Ordering::SeqCst);
     assert_eq!(seen.next().await.message().number, 1);
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 1);
     Ok(())
 }
 
 /// A store that is late, or never answers, does not make its consumer stand still.
-async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn a_store_that_never_answers_does_not_stop_the_consumer(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     store.mute.store(true, Ordering::SeqCst);
     let lease = Duration::from_millis(60);
     let short = Idempotency::shared(Arc::clone(&store) as _).lease(lease);
@@ -198,17 +198,19 @@ async fn a_store_that_never_answers_does_not_stop_the_consumer(stage: &dyn Stage
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| endpoint.idempotency(short).consumer(slow));
+    let sender = Sender::start(broker, |endpoint| {
+        endpoint.idempotency(short).consumer(slow)
+    });
     let sender = sender.await?;
     sender.send(1, Uuid::now_v7()).await?;
     seen.next().await;
-    sender.stop_clean(stage).await
+    sender.stop_clean(broker).await
 }
 
 /// A consumer whose claim was lost has sent nothing: its message goes back, without
 /// a fault, and is handled again.
-async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn a_consumer_whose_claim_was_lost_has_sent_nothing(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     store.lost.store(1, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
     let (seen, events) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
@@ -220,17 +222,17 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
             Ok(ctx.publish(&Ordered { number }).await?)
         },
     );
-    let queue = stage.name("once");
-    let listening = stage
-        .start(Endpoint::new(stage.name("events")).consumer(events.clone()))
+    let queue = broker.name("once");
+    let listening = broker
+        .start(Endpoint::new(broker.name("events")).consumer(events.clone()))
         .await?;
     let endpoint = serial(&queue).idempotency(shared).consumer(publishing);
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let sender = Sender { bus, queue };
     sender.send(1, Uuid::now_v7()).await?;
     assert_eq!(events.next().await.message().number, 2, "of the second run");
     assert!(seen.take(2).await[1].redelivered());
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     listening.publish(&Ordered { number: LAST }).await?;
     assert_eq!(events.until_last().await.len(), 0);
     listening.shutdown().await?;
@@ -238,20 +240,20 @@ async fn a_consumer_whose_claim_was_lost_has_sent_nothing(stage: &dyn Stage) -> 
 }
 
 /// The key of a consumer that is cut off after its messages left is not given up.
-async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn a_claim_is_not_given_up_once_something_has_left(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     store.forgetful.store(true, Ordering::SeqCst);
     let shared = Idempotency::shared(Arc::clone(&store) as _);
     let events = Recorder::<Ordered>::new();
     let publishing = with((), |(), ctx: ConsumeContext<Place>| async move {
         Ok(ctx.publish(&Ordered { number: 1 }).await?)
     });
-    let queue = stage.name("once");
-    let listening = Endpoint::new(stage.name("events")).consumer(events.clone());
+    let queue = broker.name("once");
+    let listening = Endpoint::new(broker.name("events")).consumer(events.clone());
     let endpoint = Endpoint::new(&queue)
         .idempotency(shared)
         .consumer(publishing);
-    let bus = stage.bus().stop_timeout(Duration::from_millis(50));
+    let bus = broker.bus().stop_timeout(Duration::from_millis(50));
     let bus = bus.endpoint(listening).endpoint(endpoint).start().await?;
     place(&bus, &queue, 1).await?;
     events.next().await;
@@ -259,12 +261,12 @@ async fn a_claim_is_not_given_up_once_something_has_left(stage: &dyn Stage) -> O
         .await
         .expect_err("it could not be marked as done");
     assert_eq!(store.released.load(Ordering::SeqCst), 0);
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     Ok(())
 }
 
 /// Duplicates that wait hold up no other message.
-async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+async fn duplicates_that_wait_hold_up_nothing_else(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Place>::new();
     let first_waits = with(
@@ -277,7 +279,7 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     );
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         let endpoint = endpoint.concurrency(2).policy(Policy::new().prefetch(20));
         endpoint.idempotency(once()).consumer(first_waits)
     })
@@ -293,18 +295,18 @@ async fn duplicates_that_wait_hold_nobody_up(stage: &dyn Stage) -> Outcome {
     assert_eq!(gate.waiting(), 1, "its duplicates still wait");
     gate.open();
     assert_eq!(seen.next().await.message().number, 0);
-    sender.stop_clean(stage).await?;
+    sender.stop_clean(broker).await?;
     assert_eq!(seen.calls(), 11);
     Ok(())
 }
 
 /// With a concurrency of 1 a message keeps its place while its key is held
 /// elsewhere.
-async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
-    let store = Arc::new(Counting::default());
+async fn order_is_kept_while_a_key_is_held(broker: &dyn TestBroker) -> Outcome {
+    let store = Arc::new(CountingStore::default());
     let seen = Recorder::<Place>::new();
     let shared = Idempotency::shared(Arc::clone(&store) as _);
-    let sender = Sender::start(stage, |endpoint| {
+    let sender = Sender::start(broker, |endpoint| {
         endpoint
             .concurrency(1)
             .idempotency(shared)
@@ -326,72 +328,7 @@ async fn order_is_kept_while_a_key_is_held(stage: &dyn Stage) -> Outcome {
     store.inner.release(&crashed).await?;
     let order = in_order(&seen.take(2).await);
     assert_eq!(order, [1, 2]);
-    sender.stop_clean(stage).await
-}
-
-/// A store that counts, and that can be broken.
-#[derive(Debug, Default)]
-struct Counting {
-    inner: MemoryIdempotencyStore,
-    broken: AtomicBool,
-    /// Never answers when a claim is to be prolonged.
-    mute: AtomicBool,
-    /// Cannot mark anything as done.
-    forgetful: AtomicBool,
-    /// So many claims are lost before they are prolonged.
-    lost: AtomicU32,
-    begun: AtomicU32,
-    extended: AtomicU32,
-    released: AtomicU32,
-}
-
-#[async_trait]
-impl IdempotencyStore for Counting {
-    async fn begin(
-        &self,
-        key: &str,
-        fingerprint: Uuid,
-        lease: Duration,
-    ) -> Result<Begin, StoreError> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        if self.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::new("out of order"));
-        }
-        self.inner.begin(key, fingerprint, lease).await
-    }
-
-    async fn extend(&self, token: &Token, lease: Duration) -> Result<bool, StoreError> {
-        self.extended.fetch_add(1, Ordering::SeqCst);
-        if self.mute.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        let one_less = |lost: u32| lost.checked_sub(1);
-        if self
-            .lost
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
-        {
-            self.inner.release(token).await?;
-        }
-        self.inner.extend(token, lease).await
-    }
-
-    async fn complete(
-        &self,
-        token: &Token,
-        replies: Vec<StoredReply>,
-        keep: Duration,
-    ) -> Result<bool, StoreError> {
-        if self.forgetful.load(Ordering::SeqCst) {
-            return Err(StoreError::new("out of paper"));
-        }
-        self.inner.complete(token, replies, keep).await
-    }
-
-    async fn release(&self, token: &Token) -> Result<(), StoreError> {
-        self.released.fetch_add(1, Ordering::SeqCst);
-        self.inner.release(token).await
-    }
+    sender.stop_clean(broker).await
 }
 
 behaviours! { claims:
@@ -403,6 +340,6 @@ behaviours! { claims:
     a_store_that_never_answers_does_not_stop_the_consumer,
     a_consumer_whose_claim_was_lost_has_sent_nothing,
     a_claim_is_not_given_up_once_something_has_left,
-    duplicates_that_wait_hold_nobody_up,
+    duplicates_that_wait_hold_up_nothing_else,
     order_is_kept_while_a_key_is_held,
 }

@@ -5,21 +5,21 @@ use bus_core::{ConsumeContext, Endpoint, Message, Policy};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
-use crate::support::scene::{reason, serial};
+use crate::support::fixture::{reason, serial};
 use crate::support::{Outcome, Recorder, raw, with};
+use crate::test_broker::TestBroker;
 
 /// Bare JSON without any property reaches the only consumer of an endpoint that
 /// reads bare JSON.
-async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("bare");
+async fn bare_json_reaches_the_only_consumer(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("bare");
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue)
         .policy(Policy::new().codec(Codec::RawJson))
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let mut foreign = raw(&queue, r#"{"number":7}"#);
     foreign.message_id = Some("not a uuid".to_owned());
     foreign.headers.insert("Tenant", "north");
@@ -35,15 +35,15 @@ async fn bare_json_reaches_the_only_consumer(stage: &dyn Stage) -> Outcome {
 
 /// Bare JSON without a type on an endpoint with several consumers is an error that
 /// says what to do.
-async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("bare");
+async fn bare_json_for_several_consumers_needs_a_type(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("bare");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
     let endpoint = Endpoint::new(&queue)
         .policy(Policy::new().codec(Codec::RawJson))
         .consumer(placed.clone())
         .consumer(ordered.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     wire.send(raw(&queue, r#"{"number":7}"#)).await;
     let failed = errors.next().await;
@@ -64,10 +64,10 @@ async fn bare_json_for_several_consumers_needs_a_type(stage: &dyn Stage) -> Outc
 
 /// A message sent as bare JSON is just that on the wire; ids and headers travel
 /// beside it.
-async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("bare");
-    let bus = stage.bus().start().await?;
-    let wire = stage.wire().await;
+async fn bare_json_carries_its_metadata_in_headers(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("bare");
+    let bus = broker.bus().start().await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&queue).await;
     let id = Uuid::now_v7();
     bus.send_to(format!("queue:{queue}"), &Place { number: 7 })
@@ -100,14 +100,14 @@ async fn bare_json_carries_its_metadata_in_headers(stage: &dyn Stage) -> Outcome
 
 /// An endpoint reads a message by its content type, not by the endpoint's own
 /// codec.
-async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outcome {
+async fn the_content_type_says_how_a_message_is_read(broker: &dyn TestBroker) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
-        let queue = stage.name(name);
+        let queue = broker.name(name);
         let seen = Recorder::<Place>::new();
         let endpoint = serial(&queue)
             .policy(Policy::new().codec(codec))
             .consumer(seen.clone());
-        let bus = stage.start(endpoint).await?;
+        let bus = broker.start(endpoint).await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
             bus.send_to(format!("queue:{queue}"), &Place { number })
                 .codec(codec)
@@ -128,11 +128,11 @@ async fn the_content_type_says_how_a_message_is_read(stage: &dyn Stage) -> Outco
 }
 
 /// A message of an unknown content type goes to the error queue, with its name.
-async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("picky");
+async fn an_unknown_content_type_is_set_aside(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("picky");
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let body = json!({ "messageType": [Place::message_type().urn()], "message": { "number": 1 } })
         .to_string();
@@ -161,8 +161,8 @@ async fn an_unknown_content_type_is_set_aside(stage: &dyn Stage) -> Outcome {
 
 /// A consumer of bare JSON sends bare JSON, unless the bus or the message says
 /// otherwise.
-async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
-    let (relay, end) = (stage.name("relay"), stage.name("end"));
+async fn a_consumer_writes_as_its_endpoint_does(broker: &dyn TestBroker) -> Outcome {
+    let (relay, end) = (broker.name("relay"), broker.name("end"));
     let endpoint = Endpoint::new(&relay)
         .policy(Policy::new().codec(Codec::RawJson))
         .consumer(with(
@@ -177,8 +177,8 @@ async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
                 Ok(())
             },
         ));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     wire.send(raw(&relay, r#"{"number":7}"#)).await;
     assert_eq!(reader.next().await.body, r#"{"number":7}"#);
@@ -191,9 +191,9 @@ async fn a_consumer_writes_as_its_endpoint_does(stage: &dyn Stage) -> Outcome {
 
 /// A request in bare JSON is answered, and so is one in an envelope to a responder
 /// of bare JSON.
-async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
+async fn requests_work_across_codecs(broker: &dyn TestBroker) -> Outcome {
     for (name, codec) in [("envelopes", Codec::MassTransit), ("bare", Codec::RawJson)] {
-        let queue = stage.name(name);
+        let queue = broker.name(name);
         let endpoint = Endpoint::new(&queue)
             .without_subscriptions()
             .policy(Policy::new().codec(codec))
@@ -204,7 +204,7 @@ async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
                     })
                     .await?)
             }));
-        let bus = stage.start(endpoint).await?;
+        let bus = broker.start(endpoint).await?;
         for (number, codec) in [(1, Codec::MassTransit), (2, Codec::RawJson)] {
             let request = bus
                 .request::<Answered>(&Ask { number })
@@ -217,10 +217,10 @@ async fn requests_work_across_codecs(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus may write bare JSON throughout.
-async fn a_bus_may_write_bare_json(stage: &dyn Stage) -> Outcome {
+async fn a_bus_may_write_bare_json(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("reader")).consumer(seen.clone());
-    let bus = stage
+    let endpoint = Endpoint::new(broker.name("reader")).consumer(seen.clone());
+    let bus = broker
         .bus()
         .policy(Policy::new().codec(Codec::RawJson))
         .endpoint(endpoint)

@@ -9,9 +9,9 @@ use bus_core::topology::{Exchange, ExchangeKind, Overflow, Queue, Topology};
 use bus_core::transport::{StreamOffset, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, Endpoint, Idempotency, Policy, Retry, StartError};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
 use crate::support::{Outcome, Recorder};
+use crate::test_broker::TestBroker;
 
 /// Endpoints with a mistake each, `good` twice.
 fn mistaken(good: &str) -> Vec<Endpoint> {
@@ -63,9 +63,9 @@ fn expect_mistakes(started: &Result<Bus, StartError>, expected: &[(&str, &str)])
 }
 
 /// All mistakes are reported together, each with its place; nothing is declared.
-async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) -> Outcome {
-    let good = stage.name("good");
-    let bus = stage
+async fn all_mistakes_are_reported_before_anything_is_declared(broker: &dyn TestBroker) -> Outcome {
+    let good = broker.name("good");
+    let bus = broker
         .bus()
         .deadline(Duration::ZERO)
         .route::<Place>("no address");
@@ -91,20 +91,20 @@ async fn all_mistakes_are_told_before_anything_is_declared(stage: &dyn Stage) ->
         ("`mixed`", "max_priority"),
     ];
     expect_mistakes(&bus.start().await, &expected);
-    assert_eq!(stage.depth(&good).await, None, "nothing was declared");
+    assert_eq!(broker.depth(&good).await, None, "nothing was declared");
     Ok(())
 }
 
 /// Starts an endpoint whose queue or exchange exists with other settings.
 async fn mismatch(
-    stage: &dyn Stage,
+    broker: &dyn TestBroker,
     there: Topology,
     endpoint: Endpoint,
     words: &[&str],
 ) -> Outcome {
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     wire.declare(&there).await;
-    let started = stage.start(endpoint).await;
+    let started = broker.start(endpoint).await;
     let Err(StartError::Endpoint {
         endpoint: name,
         source,
@@ -112,7 +112,7 @@ async fn mismatch(
     else {
         panic!("the endpoint must not start: {started:?}");
     };
-    assert_eq!(name, stage.name("there"));
+    assert_eq!(name, broker.name("there"));
     assert_eq!(source.kind(), TransportErrorKind::Mismatch, "{source}");
     let text = source.to_string();
     for word in words.iter().copied().chain([name.as_str()]) {
@@ -122,8 +122,8 @@ async fn mismatch(
     Ok(())
 }
 
-fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
-    let mut queue = Queue::classic(stage.name("there"));
+fn queue_there(broker: &dyn TestBroker, set: impl FnOnce(&mut Queue)) -> Topology {
+    let mut queue = Queue::classic(broker.name("there"));
     set(&mut queue);
     Topology {
         queues: vec![queue],
@@ -133,46 +133,46 @@ fn queue_there(stage: &dyn Stage, set: impl FnOnce(&mut Queue)) -> Topology {
 
 /// A queue that exists with another priority range names queue, argument and both
 /// values.
-async fn a_queue_with_another_argument_is_named(stage: &dyn Stage) -> Outcome {
-    let there = queue_there(stage, |queue| queue.max_priority = Some(5));
-    let queue = Queue::classic(stage.name("there")).max_priority(7);
+async fn a_queue_with_another_argument_is_named(broker: &dyn TestBroker) -> Outcome {
+    let there = queue_there(broker, |queue| queue.max_priority = Some(5));
+    let queue = Queue::classic(broker.name("there")).max_priority(7);
     let endpoint = Endpoint::on(queue).consumer(Recorder::<Place>::new());
-    mismatch(stage, there, endpoint, &["x-max-priority", "5", "7"]).await
+    mismatch(broker, there, endpoint, &["x-max-priority", "5", "7"]).await
 }
 
 /// A queue that exists without an argument that we want names the argument.
-async fn a_queue_without_our_argument_is_named(stage: &dyn Stage) -> Outcome {
-    let there = queue_there(stage, |_| {});
-    let queue = Queue::classic(stage.name("there"))
+async fn a_queue_without_our_argument_is_named(broker: &dyn TestBroker) -> Outcome {
+    let there = queue_there(broker, |_| {});
+    let queue = Queue::classic(broker.name("there"))
         .max_length(10, Overflow::RejectPublish)
         .message_ttl(Duration::from_secs(7));
     let endpoint = Endpoint::on(queue).consumer(Recorder::<Place>::new());
-    mismatch(stage, there, endpoint, &["x-m"]).await
+    mismatch(broker, there, endpoint, &["x-m"]).await
 }
 
 /// An exchange that exists with another kind names exchange and both kinds.
-async fn an_exchange_of_another_kind_is_named(stage: &dyn Stage) -> Outcome {
-    let exchange = Exchange::new(stage.name("there"), ExchangeKind::Topic);
+async fn an_exchange_of_another_kind_is_named(broker: &dyn TestBroker) -> Outcome {
+    let exchange = Exchange::new(broker.name("there"), ExchangeKind::Topic);
     let there = Topology {
         exchanges: vec![exchange],
         ..Topology::default()
     };
-    let endpoint = Endpoint::new(stage.name("there")).consumer(Recorder::<Place>::new());
-    mismatch(stage, there, endpoint, &["topic", "fanout"]).await
+    let endpoint = Endpoint::new(broker.name("there")).consumer(Recorder::<Place>::new());
+    mismatch(broker, there, endpoint, &["topic", "fanout"]).await
 }
 
 /// Publishers and subscribers that disagree about an exchange: the publisher gets a
 /// typed error, others go on.
-async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) -> Outcome {
-    let entity = stage.name("disputed");
+async fn a_publisher_with_another_exchange_kind_is_refused(broker: &dyn TestBroker) -> Outcome {
+    let entity = broker.name("disputed");
     let seen = Recorder::<Ordered>::new();
-    let subscriber = stage
+    let subscriber = broker
         .bus()
         .publish_topology(PublishTopology::<Ordered>::fanout().entity_name(entity.clone()))
-        .endpoint(Endpoint::new(stage.name("subscriber")).consumer(seen.clone()))
+        .endpoint(Endpoint::new(broker.name("subscriber")).consumer(seen.clone()))
         .start()
         .await?;
-    let publisher = stage
+    let publisher = broker
         .bus()
         .publish_topology(PublishTopology::<Ordered>::topic().entity_name(entity.clone()))
         .start()
@@ -192,25 +192,25 @@ async fn a_publisher_with_another_exchange_kind_is_refused(stage: &dyn Stage) ->
 }
 
 /// A bus that could not start leaves the broker as a later one needs it.
-async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage) -> Outcome {
-    let wire = stage.wire().await;
-    wire.declare(&queue_there(stage, |queue| queue.max_priority = Some(5)))
+async fn a_failed_start_does_not_stand_in_the_way_of_the_next(broker: &dyn TestBroker) -> Outcome {
+    let wire = broker.wire().await;
+    wire.declare(&queue_there(broker, |queue| queue.max_priority = Some(5)))
         .await;
     let seen = Recorder::<Place>::new();
     let good = || {
-        Endpoint::new(stage.name("good"))
+        Endpoint::new(broker.name("good"))
             .exclusive()
             .consumer(seen.clone())
     };
-    let bad = Endpoint::new(stage.name("there")).consumer(Recorder::<Place>::new());
-    let failed = stage.bus().endpoint(good()).endpoint(bad).start().await;
+    let bad = Endpoint::new(broker.name("there")).consumer(Recorder::<Place>::new());
+    let failed = broker.bus().endpoint(good()).endpoint(bad).start().await;
     assert!(
         matches!(failed, Err(StartError::Endpoint { .. })),
         "{failed:?}"
     );
-    let bus = stage.start(good()).await?;
+    let bus = broker.start(good()).await?;
     bus.send_to(
-        format!("queue:{}", stage.name("good")),
+        format!("queue:{}", broker.name("good")),
         &Place { number: 1 },
     )
     .await?;
@@ -221,10 +221,10 @@ async fn a_failed_start_does_not_stand_in_the_way_of_the_next(stage: &dyn Stage)
 }
 
 /// Settings that contradict themselves are mistakes, reported together.
-async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> Outcome {
+async fn settings_that_contradict_themselves_are_mistakes(broker: &dyn TestBroker) -> Outcome {
     let place = |name: &str| Endpoint::new(name).consumer(Recorder::<Place>::new());
     let (long, short) = (Duration::from_secs(5), Duration::from_secs(1));
-    let started = stage
+    let started = broker
         .bus()
         .route::<Place>("queue:one")
         .route::<Place>("queue:other")
@@ -256,7 +256,7 @@ async fn settings_that_contradict_themselves_are_mistakes(stage: &dyn Stage) -> 
 }
 
 behaviours! { configuration:
-    all_mistakes_are_told_before_anything_is_declared needs QuorumQueues & Priorities,
+    all_mistakes_are_reported_before_anything_is_declared needs QuorumQueues & Priorities,
     a_queue_with_another_argument_is_named needs Priorities,
     a_queue_without_our_argument_is_named needs QueueLimits & MessageTtl,
     an_exchange_of_another_kind_is_named needs RoutingKeys,

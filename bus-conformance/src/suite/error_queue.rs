@@ -12,26 +12,26 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Policy, Retry};
 use uuid::Uuid;
 
 use super::faults::{json, text};
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::{Scene, place, places, serial};
+use crate::support::fixture::{Fixture, place, places, serial};
 use crate::support::{Outcome, Recorder, Rig, eventually, numbers, raw, within};
+use crate::test_broker::TestBroker;
 
 /// A failed message lies in the error queue as it came: body, ids and addresses.
-async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
-    let broken = Scene::<Place>::failing(stage).await?;
+async fn a_failed_message_is_kept_as_it_came(broker: &dyn TestBroker) -> Outcome {
+    let failing = Fixture::<Place>::failing(broker).await?;
     let (id, correlation) = (Uuid::now_v7(), Uuid::now_v7());
-    broken
+    failing
         .bus
-        .send_to(broken.address(), &Place { number: 1 })
+        .send_to(failing.address(), &Place { number: 1 })
         .message_id(id)
         .correlation_id(correlation)
-        .response_address(format!("queue:{}", stage.name("replies")))
-        .fault_address(format!("queue:{}", stage.name("faults")))
+        .response_address(format!("queue:{}", broker.name("replies")))
+        .fault_address(format!("queue:{}", broker.name("faults")))
         .header("Tenant", "north")
         .await?;
-    let sent = broken.seen.next().await;
-    let failed = broken.errors.next().await;
+    let sent = failing.seen.next().await;
+    let failed = failing.errors.next().await;
     assert_eq!(failed.body, sent.incoming().body);
     assert_eq!(failed.content_type, sent.incoming().content_type);
     assert_eq!(failed.message_id, Some(id.to_string()));
@@ -39,9 +39,9 @@ async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
     assert_eq!(text(&failed, "Tenant"), "north");
     let envelope = json(&failed)?;
     for (member, name) in [
-        ("destinationAddress", broken.queue.clone()),
-        ("responseAddress", stage.name("replies")),
-        ("faultAddress", stage.name("faults")),
+        ("destinationAddress", failing.queue.clone()),
+        ("responseAddress", broker.name("replies")),
+        ("faultAddress", broker.name("faults")),
     ] {
         assert!(
             envelope[member]
@@ -51,27 +51,27 @@ async fn a_failed_message_is_kept_as_it_came(stage: &dyn Stage) -> Outcome {
         );
     }
     assert_eq!(envelope["correlationId"], correlation.to_string());
-    broken.stop().await
+    failing.stop().await
 }
 
 /// Headers of the kept message say what failed, where, when, and in which process.
-async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
+async fn headers_of_the_kept_message_say_why(broker: &dyn TestBroker) -> Outcome {
     let fail =
         Recorder::<Place>::deciding(|_| Err("12x".parse::<u32>().expect_err("no number").into()));
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(2));
-    let broken = Scene::start(stage, fail, retry).await?;
-    broken
+    let failing = Fixture::start(broker, fail, retry).await?;
+    failing
         .bus
-        .send_to(broken.address(), &Place { number: 1 })
+        .send_to(failing.address(), &Place { number: 1 })
         .await?;
-    let failed = broken.errors.next().await;
+    let failed = failing.errors.next().await;
     assert_eq!(text(&failed, "MT-Reason"), "fault");
     assert!(text(&failed, "MT-Fault-ExceptionType").ends_with("ParseIntError"));
     assert_eq!(
         text(&failed, "MT-Fault-Message"),
         "invalid digit found in string"
     );
-    assert!(text(&failed, "MT-Fault-InputAddress").ends_with(&broken.queue));
+    assert!(text(&failed, "MT-Fault-InputAddress").ends_with(&failing.queue));
     assert!(text(&failed, "MT-Fault-Timestamp").contains('T'));
     assert!(text(&failed, "MT-Fault-ConsumerType").contains("Recorder"));
     assert_eq!(text(&failed, "MT-Fault-MessageType"), "Conformance.Place");
@@ -91,47 +91,50 @@ async fn headers_of_the_kept_message_say_why(stage: &dyn Stage) -> Outcome {
     ] {
         assert!(!text(&failed, &format!("MT-Host-{name}")).is_empty());
     }
-    broken.stop().await
+    failing.stop().await
 }
 
 /// Once the message is in the error queue it is nowhere else.
-async fn a_failed_message_is_in_one_place(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("broken");
+async fn a_failed_message_is_in_one_place(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("broken");
     let seen = Recorder::<Place>::failing();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     places(&bus, &queue, 0..10).await?;
     seen.take(10).await;
     bus.shutdown().await?;
-    stage.until_depth(&queue, 0).await;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(10));
+    broker.until_depth(&queue, 0).await;
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(10));
     assert_eq!(seen.calls(), 10);
     Ok(())
 }
 
 /// An endpoint may drop what failed; the message is done all the same.
-async fn failed_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("careless");
+async fn failed_messages_may_be_discarded(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("careless");
     let seen = Recorder::<Place>::failing();
     let endpoint = serial(&queue)
         .policy(Policy::new().discard_faulted())
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, [1, 2]).await?;
     assert_eq!(numbers(&seen.take(2).await), [1, 2]);
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     Ok(())
 }
 
 /// An endpoint on the error queue consumes what failed, typed, with the reasons,
 /// and hears no new events.
-async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("orders");
+async fn an_error_queue_may_have_a_consumer(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("orders");
     let (seen, repaired) = (Recorder::<Ordered>::failing(), Recorder::<Ordered>::new());
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(seen.clone()))
         .endpoint(
@@ -159,10 +162,10 @@ async fn an_error_queue_may_have_a_consumer(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message with a time to live stays in the error queue for good.
-async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("broken");
+async fn a_kept_message_does_not_expire(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("broken");
     let seen = Recorder::<Place>::failing();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let ttl = Duration::from_secs(600);
@@ -176,7 +179,7 @@ async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
         "it came with a time to live"
     );
     bus.shutdown().await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let failed = wire.read(&format!("{queue}_error")).await.next().await;
     assert_eq!(failed.ttl, None);
     wire.close().await;
@@ -185,25 +188,25 @@ async fn a_kept_message_does_not_expire(stage: &dyn Stage) -> Outcome {
 
 /// A message moved back from the error queue is consumed as if it were new, and
 /// reasons do not pile up.
-async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
+async fn a_message_moved_back_is_consumed_as_new(broker: &dyn TestBroker) -> Outcome {
     let retry = |endpoint: Endpoint| endpoint.retry(Retry::immediate(1));
-    let broken = Scene::<Place>::start(stage, Recorder::failing(), retry).await?;
-    broken
+    let failing = Fixture::<Place>::start(broker, Recorder::failing(), retry).await?;
+    failing
         .bus
-        .send_to(broken.address(), &Place { number: 1 })
+        .send_to(failing.address(), &Place { number: 1 })
         .header("Tenant", "north")
         .await?;
-    let first = broken.errors.next().await;
-    let mut again = raw(&broken.queue, first.body.clone());
+    let first = failing.errors.next().await;
+    let mut again = raw(&failing.queue, first.body.clone());
     again.content_type = first.content_type.clone().map(Into::into);
     again.message_id = first.message_id.clone();
     again.headers = first.headers.clone();
     again
         .headers
         .insert("MT-Fault-StackTrace", "of an earlier failure");
-    broken.wire.send(again).await;
-    let second = broken.errors.next().await;
-    let attempts: Vec<_> = broken
+    failing.wire.send(again).await;
+    let second = failing.errors.next().await;
+    let attempts: Vec<_> = failing
         .seen
         .take(4)
         .await
@@ -221,30 +224,30 @@ async fn a_message_moved_back_is_consumed_as_new(stage: &dyn Stage) -> Outcome {
     };
     assert_eq!(names(&second), names(&first));
     assert!(text(&second, "MT-Fault-Timestamp") >= text(&first, "MT-Fault-Timestamp"));
-    broken.stop().await
+    failing.stop().await
 }
 
 /// An error text of any length is cut, not refused by the broker.
-async fn a_very_long_error_text_is_cut(stage: &dyn Stage) -> Outcome {
+async fn a_very_long_error_text_is_cut(broker: &dyn TestBroker) -> Outcome {
     let fail = Recorder::<Place>::deciding(|_| Err("ä".repeat(1_000_000).into()));
-    let broken = Scene::start(stage, fail, |endpoint| endpoint).await?;
-    broken
+    let failing = Fixture::start(broker, fail, |endpoint| endpoint).await?;
+    failing
         .bus
-        .send_to(broken.address(), &Place { number: 1 })
+        .send_to(failing.address(), &Place { number: 1 })
         .await?;
-    let failed = broken.errors.next().await;
+    let failed = failing.errors.next().await;
     assert_eq!(text(&failed, "MT-Fault-Message").chars().count(), 2048);
-    broken.stop().await
+    failing.stop().await
 }
 
 /// A message whose headers leave no room for the reasons is kept all the same: its
 /// body whole, and what it lost named.
-async fn a_message_with_huge_headers_is_kept(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("broken");
+async fn a_message_with_huge_headers_is_kept(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("broken");
     let seen = Recorder::<Place>::new();
     let endpoint = serial(&queue).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let mut huge = raw(&queue, "{ not json");
     huge.headers.insert("blob", "x".repeat(122_500));
@@ -283,8 +286,8 @@ impl Rig for Forbidden {
 
 /// Sends four messages that fail and one that does not, to two slots, and waits for
 /// the latter.
-async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, String)> {
-    let queue = stage.name("broken");
+async fn four_stick(broker: &dyn TestBroker, rig: &Arc<Forbidden>) -> Outcome<(Bus, String)> {
+    let queue = broker.name("broken");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         LAST => Ok(()),
         _ => Err("broken".into()),
@@ -292,7 +295,7 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .policy(Policy::new().prefetch(20));
-    let bus = stage.rigged(rig).endpoint(endpoint.consumer(seen.clone()));
+    let bus = broker.rigged(rig).endpoint(endpoint.consumer(seen.clone()));
     let bus = bus.start().await?;
     places(&bus, &queue, [1, 2, 3, 4, LAST]).await?;
     seen.take(5).await;
@@ -308,31 +311,31 @@ async fn four_stick(stage: &dyn Stage, rig: &Arc<Forbidden>) -> Outcome<(Bus, St
 
 /// Messages that cannot be moved hold up no other, show in health, and are moved
 /// later.
-async fn messages_that_cannot_be_moved_hold_nobody_up(stage: &dyn Stage) -> Outcome {
+async fn messages_that_cannot_be_moved_hold_up_nothing_else(broker: &dyn TestBroker) -> Outcome {
     let rig = Arc::new(Forbidden::default());
-    let (bus, queue) = four_stick(stage, &rig).await?;
+    let (bus, queue) = four_stick(broker, &rig).await?;
     rig.0.store(true, Ordering::SeqCst);
-    stage.until_depth(&format!("{queue}_error"), 4).await;
+    broker.until_depth(&format!("{queue}_error"), 4).await;
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 
 /// Messages that cannot be moved hold up neither a pause nor the stop: they go back
 /// to their queue.
-async fn messages_that_cannot_be_moved_go_back_at_the_end(stage: &dyn Stage) -> Outcome {
-    let (bus, queue) = four_stick(stage, &Arc::default()).await?;
+async fn messages_that_cannot_be_moved_go_back_at_the_end(broker: &dyn TestBroker) -> Outcome {
+    let (bus, queue) = four_stick(broker, &Arc::default()).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     within("the pause", endpoint.pause()).await;
-    stage.until_depth(&queue, 4).await;
+    broker.until_depth(&queue, 4).await;
     endpoint.resume().await?;
     eventually("they stick again", || async {
-        !bus.health().is_healthy() && stage.depth(&queue).await == Some(0)
+        !bus.health().is_healthy() && broker.depth(&queue).await == Some(0)
     })
     .await;
     within("the stop", bus.shutdown()).await?;
-    stage.until_depth(&queue, 4).await;
+    broker.until_depth(&queue, 4).await;
     Ok(())
 }
 
@@ -346,6 +349,6 @@ behaviours! { error_queue:
     a_message_moved_back_is_consumed_as_new,
     a_very_long_error_text_is_cut,
     a_message_with_huge_headers_is_kept,
-    messages_that_cannot_be_moved_hold_nobody_up,
+    messages_that_cannot_be_moved_hold_up_nothing_else,
     messages_that_cannot_be_moved_go_back_at_the_end,
 }

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::Stage;
-use crate::support::scene::Scene;
+use crate::support::fixture::Fixture;
 use crate::support::{Outcome, envelope, raw};
+use crate::test_broker::TestBroker;
 
 /// Gives an endpoint of `M` one message part; returns what its consumer saw.
-async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Outcome<M> {
-    let reader = Scene::<M>::reading(stage).await?;
+async fn consumed<M: Message + Clone>(broker: &dyn TestBroker, message: &Value) -> Outcome<M> {
+    let reader = Fixture::<M>::reading(broker).await?;
     reader
         .wire
         .send(envelope::<M>(&reader.queue, message))
@@ -24,8 +24,8 @@ async fn consumed<M: Message + Clone>(stage: &dyn Stage, message: &Value) -> Out
 /// Gives an endpoint of `M` one message part that it must refuse.
 ///
 /// Returns the reason in the error queue.
-async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<String> {
-    let reader = Scene::<M>::reading(stage).await?;
+async fn refused<M: Message>(broker: &dyn TestBroker, message: &Value) -> Outcome<String> {
+    let reader = Fixture::<M>::reading(broker).await?;
     let sent = envelope::<M>(&reader.queue, message);
     let body = sent.body.clone();
     reader.wire.send(sent).await;
@@ -38,8 +38,8 @@ async fn refused<M: Message>(stage: &dyn Stage, message: &Value) -> Outcome<Stri
 }
 
 /// Sends a message that must arrive unchanged.
-async fn arrives<M: Message + PartialEq>(stage: &dyn Stage, sent: &M) -> Outcome {
-    let reader = Scene::<M>::reading(stage).await?;
+async fn arrives<M: Message + PartialEq>(broker: &dyn TestBroker, sent: &M) -> Outcome {
+    let reader = Fixture::<M>::reading(broker).await?;
     reader.send(sent).await?;
     assert!(reader.seen.next().await.message() == sent, "it has changed");
     reader.stop().await
@@ -64,17 +64,17 @@ enum Line {
 }
 
 /// Members that the contract does not know are passed over.
-async fn unknown_members_are_ignored(stage: &dyn Stage) -> Outcome {
+async fn unknown_members_are_ignored(broker: &dyn TestBroker) -> Outcome {
     let message =
         json!({ "orderNumber": 1, "color": "red", "deep": { "list": [1, { "a": null }] } });
-    let invoice: Invoice = consumed(stage, &message).await?;
+    let invoice: Invoice = consumed(broker, &message).await?;
     assert_eq!(invoice.order_number, 1);
     Ok(())
 }
 
 /// Optional members that the sender did not know are absent.
-async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
-    let invoice: Invoice = consumed(stage, &json!({ "orderNumber": 2 })).await?;
+async fn missing_optional_members_are_absent(broker: &dyn TestBroker) -> Outcome {
+    let invoice: Invoice = consumed(broker, &json!({ "orderNumber": 2 })).await?;
     assert_eq!(
         invoice,
         Invoice {
@@ -88,8 +88,8 @@ async fn missing_optional_members_are_absent(stage: &dyn Stage) -> Outcome {
 
 /// A message without a required member is not guessed at; the error names the
 /// member.
-async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
-    let reason = refused::<Invoice>(stage, &json!({ "note": "no number" })).await?;
+async fn a_missing_required_member_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let reason = refused::<Invoice>(broker, &json!({ "note": "no number" })).await?;
     assert!(
         reason.contains("orderNumber") && reason.contains("Conformance.Evolution:Invoice"),
         "{reason}"
@@ -98,8 +98,8 @@ async fn a_missing_required_member_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A value of the wrong kind is an error that says what was wanted.
-async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
-    let reason = refused::<Invoice>(stage, &json!({ "orderNumber": false })).await?;
+async fn a_value_of_the_wrong_kind_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let reason = refused::<Invoice>(broker, &json!({ "orderNumber": false })).await?;
     assert!(
         reason.contains("boolean") && reason.contains("u32"),
         "{reason}"
@@ -108,15 +108,15 @@ async fn a_value_of_the_wrong_kind_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A variant that only newer senders know is an error that names it, not a crash.
-async fn an_unknown_variant_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn an_unknown_variant_is_an_error(broker: &dyn TestBroker) -> Outcome {
     let message = json!({ "orderNumber": 1, "lines": [{ "kind": "voucher", "code": "X" }] });
-    let reason = refused::<Invoice>(stage, &message).await?;
+    let reason = refused::<Invoice>(broker, &message).await?;
     assert!(reason.contains("voucher"), "{reason}");
     Ok(())
 }
 
 /// Variants in a list arrive as what they were.
-async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
+async fn variants_arrive_as_what_they_were(broker: &dyn TestBroker) -> Outcome {
     let sent = Invoice {
         order_number: 3,
         note: Some("ünïcödé \u{1F69A}\u{0}\"\\".to_owned()),
@@ -127,11 +127,11 @@ async fn variants_arrive_as_what_they_were(stage: &dyn Stage) -> Outcome {
             Line::Discount { percent: 5 },
         ],
     };
-    arrives(stage, &sent).await
+    arrives(broker, &sent).await
 }
 
 /// Numbers at the ends of their ranges, exact fractions and ids arrive unchanged.
-async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
+async fn extreme_values_arrive_unchanged(broker: &dyn TestBroker) -> Outcome {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
     #[message("Conformance.Evolution:Extremes")]
     struct Extremes {
@@ -152,13 +152,13 @@ async fn extreme_values_arrive_unchanged(stage: &dyn Stage) -> Outcome {
         nothing: (),
         bytes: (0..=255).collect(),
     };
-    arrives(stage, &sent).await
+    arrives(broker, &sent).await
 }
 
 /// Of several types in an envelope the first one that has a consumer counts,
 /// wherever it stands.
-async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome {
-    let reader = Scene::<Invoice>::reading(stage).await?;
+async fn a_known_type_among_unknown_ones_is_found(broker: &dyn TestBroker) -> Outcome {
+    let reader = Fixture::<Invoice>::reading(broker).await?;
     let types = [
         "urn:message:Elsewhere:Bill",
         "urn:message:conformance.evolution:INVOICE",
@@ -171,8 +171,8 @@ async fn a_known_type_among_unknown_ones_is_found(stage: &dyn Stage) -> Outcome 
 
 /// Ids in any case, times with or without an offset, and unknown members are
 /// accepted.
-async fn foreign_spellings_of_the_envelope_are_accepted(stage: &dyn Stage) -> Outcome {
-    let reader = Scene::<Invoice>::reading(stage).await?;
+async fn foreign_spellings_of_the_envelope_are_accepted(broker: &dyn TestBroker) -> Outcome {
+    let reader = Fixture::<Invoice>::reading(broker).await?;
     let id = Uuid::now_v7();
     for (time, members) in [
         ("2026-01-02T03:04:05.1234567Z", ("messageId", "messageType")),

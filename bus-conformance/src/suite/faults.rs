@@ -11,10 +11,10 @@ use bus_core::{ConsumeContext, ConsumeError, Endpoint, Fault, Message, Policy, m
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
-use crate::support::scene::{Scene, place, serial};
+use crate::support::fixture::{Fixture, place, serial};
 use crate::support::{Outcome, Recorder, Rig, eventually, raw, within};
+use crate::test_broker::TestBroker;
 
 pub(super) fn json(incoming: &Incoming) -> Outcome<Value> {
     Ok(serde_json::from_slice(&incoming.body)?)
@@ -45,16 +45,16 @@ pub(super) async fn fault_of<M: Message>(
 struct NotStored(#[source] std::num::ParseIntError);
 
 /// A fault names the message that failed, and why, with the causes of the error.
-async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
+async fn a_fault_says_what_failed_and_why(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::deciding(|_| {
         Err(NotStored("12x".parse::<u32>().expect_err("no number")).into())
     });
     let faults = Recorder::<Fault<Place>>::new();
-    let queue = stage.name("broken");
-    let bus = stage
+    let queue = broker.name("broken");
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
-        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .endpoint(Endpoint::new(broker.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let id = Uuid::now_v7();
@@ -82,17 +82,17 @@ async fn a_fault_tells_what_failed_and_why(stage: &dyn Stage) -> Outcome {
 
 /// A fault goes to the fault address, else to the response address, and is then not
 /// published.
-async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
-    let broken = Scene::<Place>::failing(stage).await?;
-    let (faults, replies) = (stage.name("faults"), stage.name("replies"));
+async fn a_fault_goes_to_its_address(broker: &dyn TestBroker) -> Outcome {
+    let failing = Fixture::<Place>::failing(broker).await?;
+    let (faults, replies) = (broker.name("faults"), broker.name("replies"));
     let published = Recorder::<Fault<Place>>::new();
-    let listener = serial(stage.name("published")).consumer(published.clone());
-    let listening = stage.start(listener).await?;
+    let listener = serial(broker.name("published")).consumer(published.clone());
+    let listening = broker.start(listener).await?;
     let (fault_reader, reply_reader) = (
-        broken.wire.read(&faults).await,
-        broken.wire.read(&replies).await,
+        failing.wire.read(&faults).await,
+        failing.wire.read(&replies).await,
     );
-    let place = || broken.bus.send_to(broken.address(), &Place { number: 1 });
+    let place = || failing.bus.send_to(failing.address(), &Place { number: 1 });
     let send = || place().response_address(format!("queue:{replies}"));
     let (to_fault, to_reply, to_all) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     send()
@@ -117,25 +117,25 @@ async fn a_fault_goes_to_its_address(stage: &dyn Stage) -> Outcome {
         }
     }
     listening.shutdown().await?;
-    broken.stop().await
+    failing.stop().await
 }
 
 /// An endpoint may publish no faults; the error queue is still used, and addressed
 /// faults still go.
-async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
+async fn faults_need_not_be_published(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::failing();
     let quiet = |endpoint: Endpoint| endpoint.policy(Policy::new().without_published_faults());
-    let quiet = Scene::start(stage, seen, quiet).await?;
-    let loud_queue = stage.name("loud");
+    let quiet = Fixture::start(broker, seen, quiet).await?;
+    let loud_queue = broker.name("loud");
     let faults = Recorder::<Fault<Place>>::new();
-    let others = stage
+    let others = broker
         .bus()
         .endpoint(Endpoint::new(&loud_queue).consumer(Recorder::<Place>::failing()))
-        .endpoint(serial(stage.name("faults")).consumer(faults.clone()))
+        .endpoint(serial(broker.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let (silent, addressed, loud) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
-    let inbox = stage.name("inbox");
+    let inbox = broker.name("inbox");
     let reader = quiet.wire.read(&inbox).await;
     let send = |number| quiet.bus.send_to(quiet.address(), &Place { number });
     send(1).message_id(silent).await?;
@@ -163,18 +163,18 @@ async fn faults_need_not_be_published(stage: &dyn Stage) -> Outcome {
 
 /// A consumer of faults that fails raises no further fault; the fault lies in its
 /// error queue.
-async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome {
-    let (queue, fault_queue) = (stage.name("broken"), stage.name("faults"));
-    let inbox = stage.name("inbox");
+async fn a_failing_fault_consumer_raises_no_fault(broker: &dyn TestBroker) -> Outcome {
+    let (queue, fault_queue) = (broker.name("broken"), broker.name("faults"));
+    let inbox = broker.name("inbox");
     let fault_consumer = Recorder::<Fault<Place>>::failing();
     let faulty = serial(&fault_queue).without_subscriptions();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(Recorder::<Place>::failing()))
         .endpoint(faulty.consumer(fault_consumer.clone()))
         .start()
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let kept = wire.read(&format!("{fault_queue}_error")).await;
     let faults_of_faults = wire.read(&inbox).await;
     let send = |fault_address: &str| {
@@ -205,16 +205,16 @@ async fn a_failing_fault_consumer_raises_no_fault(stage: &dyn Stage) -> Outcome 
 
 /// A message that cannot even be read raises a fault that says so, with the media
 /// type it claimed.
-async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage) -> Outcome {
-    let broken = Scene::<Place>::failing(stage).await?;
+async fn a_message_that_cannot_be_read_raises_a_receive_fault(broker: &dyn TestBroker) -> Outcome {
+    let failing = Fixture::<Place>::failing(broker).await?;
     let faults = Recorder::<ReceiveFault>::new();
-    let listener = Endpoint::new(stage.name("faults")).consumer(faults.clone());
-    let listening = stage.start(listener).await?;
+    let listener = Endpoint::new(broker.name("faults")).consumer(faults.clone());
+    let listening = broker.start(listener).await?;
     // The media type is free text after `;`, so that this test knows its own.
-    let claimed = format!("application/vnd.masstransit+json;test={}", stage.id());
-    let mut garbage = raw(&broken.queue, "{ not json");
+    let claimed = format!("application/vnd.masstransit+json;test={}", broker.id());
+    let mut garbage = raw(&failing.queue, "{ not json");
     garbage.content_type = Some(claimed.clone().into());
-    broken.wire.send(garbage).await;
+    failing.wire.send(garbage).await;
     let fault = loop {
         let call = faults.next().await;
         if call.message().content_type.as_deref() == Some(&claimed) {
@@ -223,63 +223,63 @@ async fn a_message_that_cannot_be_read_raises_a_receive_fault(stage: &dyn Stage)
     };
     let reason = &fault.message().exceptions[0].message;
     assert!(reason.contains("not JSON"), "{reason}");
-    assert_eq!(broken.errors.next().await.body.as_ref(), b"{ not json");
-    assert_eq!(broken.seen.calls(), 0);
+    assert_eq!(failing.errors.next().await.body.as_ref(), b"{ not json");
+    assert_eq!(failing.seen.calls(), 0);
     listening.shutdown().await?;
-    broken.stop().await
+    failing.stop().await
 }
 
 /// A middleware that fails is a failure of the message like any other.
-async fn a_failing_middleware_fails_the_message(stage: &dyn Stage) -> Outcome {
+async fn a_failing_middleware_fails_the_message(broker: &dyn TestBroker) -> Outcome {
     let refuse = |endpoint: Endpoint| {
         endpoint.policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
             Err(ConsumeError::permanent("not on Sundays"))
         })))
     };
-    let broken = Scene::<Place>::start(stage, Recorder::new(), refuse).await?;
-    broken
+    let failing = Fixture::<Place>::start(broker, Recorder::new(), refuse).await?;
+    failing
         .bus
-        .send_to(broken.address(), &Place { number: 1 })
+        .send_to(failing.address(), &Place { number: 1 })
         .await?;
-    let failed = broken.errors.next().await;
+    let failed = failing.errors.next().await;
     assert_eq!(text(&failed, "MT-Fault-Message"), "not on Sundays");
-    assert_eq!(broken.seen.calls(), 0);
-    broken.stop().await
+    assert_eq!(failing.seen.calls(), 0);
+    failing.stop().await
 }
 
 /// A message that fails twice, as its first failure was not acknowledged, raises
 /// one fault twice; one that was moved back to be tried again raises another.
-async fn a_fault_is_the_same_until_its_message_was_moved_back(stage: &dyn Stage) -> Outcome {
-    let broken = Scene::<Place>::failing(stage).await?;
-    let address = stage.name("answered");
-    let told = broken.wire.read(&address).await;
+async fn a_fault_is_the_same_until_its_message_was_moved_back(broker: &dyn TestBroker) -> Outcome {
+    let failing = Fixture::<Place>::failing(broker).await?;
+    let address = broker.name("answered");
+    let told = failing.wire.read(&address).await;
     let id = Uuid::now_v7();
     let mut faults = Vec::new();
     for number in 0..3 {
         if number < 2 {
-            let sending = broken.bus.send_to(broken.address(), &Place { number: 1 });
+            let sending = failing.bus.send_to(failing.address(), &Place { number: 1 });
             let sending = sending.message_id(id);
             sending.fault_address(format!("queue:{address}")).await?;
         }
         let fault = json(&told.next().await)?;
         assert_eq!(fault["messageId"], fault["message"]["faultId"]);
         faults.push(fault["messageId"].clone());
-        let failed = broken.errors.next().await;
+        let failed = failing.errors.next().await;
         if number == 1 {
-            let mut again = raw(&broken.queue, failed.body);
+            let mut again = raw(&failing.queue, failed.body);
             again.content_type = failed.content_type.map(Into::into);
             again.headers = failed.headers;
-            broken.wire.send(again).await;
+            failing.wire.send(again).await;
         }
     }
     assert_eq!(faults[0], faults[1]);
     assert_ne!(faults[1], faults[2]);
-    broken.stop().await
+    failing.stop().await
 }
 
 /// A fault that cannot be delivered does not keep its message from the error queue,
 /// nor others from being handled.
-async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+async fn a_fault_that_cannot_be_delivered_holds_nothing_up(broker: &dyn TestBroker) -> Outcome {
     struct Stuck(String);
     #[async_trait]
     impl Rig for Stuck {
@@ -290,18 +290,18 @@ async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) ->
             Ok(())
         }
     }
-    let (queue, stuck) = (stage.name("broken"), stage.name("stuck"));
+    let (queue, stuck) = (broker.name("broken"), broker.name("stuck"));
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         LAST => Ok(()),
         _ => Err("broken".into()),
     });
-    let bus = stage
+    let bus = broker
         .rigged(&Arc::new(Stuck(stuck.clone())))
         .deadline(Duration::from_secs(2))
         .endpoint(serial(&queue).consumer(seen.clone()))
         .start()
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     let sending = bus.send_to(format!("queue:{queue}"), &Place { number: 1 });
     sending.fault_address(format!("queue:{stuck}")).await?;
@@ -314,7 +314,7 @@ async fn a_fault_that_cannot_be_delivered_holds_nothing_up(stage: &dyn Stage) ->
 }
 
 /// A fault that cannot be delivered does not hold up the stop.
-async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
+async fn a_stop_does_not_wait_for_a_fault(broker: &dyn TestBroker) -> Outcome {
     struct Away(AtomicU32);
     #[async_trait]
     impl Rig for Away {
@@ -327,8 +327,8 @@ async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
             Ok(())
         }
     }
-    let (queue, rig) = (stage.name("broken"), Arc::new(Away(AtomicU32::new(0))));
-    let bus = stage
+    let (queue, rig) = (broker.name("broken"), Arc::new(Away(AtomicU32::new(0))));
+    let bus = broker
         .rigged(&rig)
         .deadline(Duration::MAX)
         .stop_timeout(Duration::from_millis(100))
@@ -341,14 +341,14 @@ async fn a_stop_does_not_wait_for_a_fault(stage: &dyn Stage) -> Outcome {
     })
     .await;
     within("the stop", bus.shutdown()).await.ok();
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(1));
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(1));
     Ok(())
 }
 
 behaviours! { faults:
     a_fault_is_the_same_until_its_message_was_moved_back,
-    a_fault_tells_what_failed_and_why,
+    a_fault_says_what_failed_and_why,
     a_fault_goes_to_its_address,
     faults_need_not_be_published,
     a_failing_fault_consumer_raises_no_fault,

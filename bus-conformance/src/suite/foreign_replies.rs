@@ -6,9 +6,9 @@ use bus_core::{Address, Bus, Message, RequestError};
 use serde_json::{Value, json};
 
 use super::requests::PATIENCE;
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask};
 use crate::support::{Outcome, Reader, Wire, raw, within};
+use crate::test_broker::TestBroker;
 
 /// A requester, and a queue whose requests the test answers by hand.
 struct Counter {
@@ -19,10 +19,10 @@ struct Counter {
 }
 
 impl Counter {
-    async fn start(stage: &dyn Stage) -> Outcome<Self> {
-        let queue = stage.name("by-hand");
-        let bus = stage.bus().start().await?;
-        let wire = stage.wire().await;
+    async fn start(broker: &dyn TestBroker) -> Outcome<Self> {
+        let queue = broker.name("by-hand");
+        let bus = broker.bus().start().await?;
+        let wire = broker.wire().await;
         let reader = wire.read(&queue).await;
         Ok(Self {
             bus,
@@ -72,8 +72,8 @@ fn told(id: &str) -> Value {
 /// A reply is read as an endpoint reads a message.
 ///
 /// Its content type may be in a header; it may have a byte order mark, or blank ids.
-async fn a_foreign_reply_is_read_as_an_endpoint_reads(stage: &dyn Stage) -> Outcome {
-    let counter = Counter::start(stage).await?;
+async fn a_foreign_reply_is_read_as_an_endpoint_reads(broker: &dyn TestBroker) -> Outcome {
+    let counter = Counter::start(broker).await?;
     for header in ["Content-Type", "ContentType"] {
         let outcome = counter.ask(|queue, id| {
             let mut bare = raw(queue, r#"{"number":7}"#);
@@ -131,8 +131,8 @@ const BREAKS: [(&str, Break); 5] = [
 
 /// A reply that cannot be read ends its request with the reason, if its request id
 /// can be read.
-async fn a_broken_reply_is_an_error_and_no_timeout(stage: &dyn Stage) -> Outcome {
-    let counter = Counter::start(stage).await?;
+async fn a_broken_reply_is_an_error_and_no_timeout(broker: &dyn TestBroker) -> Outcome {
+    let counter = Counter::start(broker).await?;
     for (reason, spoil) in BREAKS {
         let outcome = counter.ask(|queue, id| raw(queue, spoil(&mut told(id))));
         expect_undecodable(outcome.await?, reason);

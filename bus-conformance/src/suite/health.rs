@@ -7,15 +7,15 @@ use bus_core::observe::{EndpointHealth, EndpointState};
 use bus_core::transport::Health;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, RequestError};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Ordered};
 use crate::support::{Outcome, Recorder, Rig};
+use crate::test_broker::TestBroker;
 
 /// A bus that runs is healthy; one that stopped says that it is down.
-async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("healthy");
+async fn it_says_whether_the_bus_runs(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("healthy");
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let health = bus.health();
     assert!(health.is_healthy(), "{health:?}");
     assert_eq!(health.transport, Health::Up);
@@ -34,10 +34,10 @@ async fn it_says_whether_the_bus_runs(stage: &dyn Stage) -> Outcome {
 }
 
 /// A paused endpoint takes no messages, says so, and is healthy.
-async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
-    let (queue, other) = (stage.name("pausing"), stage.name("other"));
+async fn a_paused_endpoint_says_so(broker: &dyn TestBroker) -> Outcome {
+    let (queue, other) = (broker.name("pausing"), broker.name("other"));
     let endpoint = |name| Endpoint::new(name).consumer(Recorder::<Ordered>::new());
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(endpoint(&queue))
         .endpoint(endpoint(&other));
@@ -71,7 +71,7 @@ async fn a_paused_endpoint_says_so(stage: &dyn Stage) -> Outcome {
 
 /// A queue that the transport cannot consume makes its endpoint unhealthy, though
 /// the broker is there.
-async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_queue_that_cannot_be_consumed_is_named(broker: &dyn TestBroker) -> Outcome {
     struct Deaf(Mutex<Health>);
     impl Rig for Deaf {
         fn health(&self, _: &str) -> Health {
@@ -79,9 +79,9 @@ async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome 
         }
     }
     let rig = Arc::new(Deaf(Mutex::new(Health::Up)));
-    let queue = stage.name("deaf");
+    let queue = broker.name("deaf");
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Ordered>::new());
-    let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
+    let bus = broker.rigged(&rig).endpoint(endpoint).start().await?;
     assert!(bus.health().is_healthy());
     let reason = "the queue has another argument";
     *rig.0.lock().expect("no panic") = Health::Down(reason.to_owned());
@@ -100,7 +100,7 @@ async fn a_queue_that_cannot_be_consumed_is_named(stage: &dyn Stage) -> Outcome 
 
 /// A reply queue that is not there shows in the health, and in the request that
 /// gets no answer for it.
-async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome {
+async fn a_reply_queue_that_is_not_there_is_named(broker: &dyn TestBroker) -> Outcome {
     struct Locked {
         endpoint: String,
     }
@@ -113,13 +113,13 @@ async fn a_reply_queue_that_is_not_there_is_named(stage: &dyn Stage) -> Outcome 
             }
         }
     }
-    let silent = stage.name("silent");
+    let silent = broker.name("silent");
     let rig = Arc::new(Locked {
         endpoint: silent.clone(),
     });
     let consumer = async |_: ConsumeContext<Ask>| -> ConsumeResult { Ok(()) };
     let endpoint = Endpoint::new(&silent).without_subscriptions();
-    let bus = stage.rigged(&rig).endpoint(endpoint.consumer(consumer));
+    let bus = broker.rigged(&rig).endpoint(endpoint.consumer(consumer));
     let bus = bus.start().await?;
     assert!(bus.health().is_healthy(), "nothing was asked yet");
     let asked = bus.request::<Answered>(&Ask { number: 1 });

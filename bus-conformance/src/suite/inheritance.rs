@@ -5,9 +5,9 @@ use bus_core::{Endpoint, Fault, Message};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::stage::Stage;
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Outcome, Recorder};
+use crate::test_broker::TestBroker;
 
 /// Contracts of one shape; these keep their own exchanges, so each message names
 /// its test in `run`.
@@ -67,18 +67,18 @@ async fn count<M: Run>(seen: &Recorder<M>, run: Uuid) -> usize {
     }
 }
 
-fn endpoint<M: Run>(stage: &dyn Stage, name: &str) -> (Endpoint, Recorder<M>) {
+fn endpoint<M: Run>(broker: &dyn TestBroker, name: &str) -> (Endpoint, Recorder<M>) {
     let seen = Recorder::<M>::new();
-    let endpoint = serial(stage.name(name)).consumer(seen.clone());
+    let endpoint = serial(broker.name(name)).consumer(seen.clone());
     (endpoint, seen)
 }
 
 /// Through a diamond of base contracts each message arrives once at each level.
-async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Outcome {
-    let (base, bases) = endpoint::<Event>(stage, "base");
-    let (mid, mids) = endpoint::<Mid>(stage, "mid");
-    let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
-    let bus = stage
+async fn a_base_contract_gets_each_derived_message_once(broker: &dyn TestBroker) -> Outcome {
+    let (base, bases) = endpoint::<Event>(broker, "base");
+    let (mid, mids) = endpoint::<Mid>(broker, "mid");
+    let (leaf, leaves) = endpoint::<LeafA>(broker, "leaf");
+    let bus = broker
         .bus()
         .endpoint(base)
         .endpoint(mid)
@@ -98,12 +98,12 @@ async fn a_base_contract_gets_each_derived_message_once(stage: &dyn Stage) -> Ou
 
 /// An endpoint that consumes a type and its base runs only the consumer of the more
 /// specific type.
-async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Outcome {
+async fn the_most_specific_consumer_of_an_endpoint_runs(broker: &dyn TestBroker) -> Outcome {
     let (events, leaves) = (Recorder::<Event>::new(), Recorder::<LeafA>::new());
-    let endpoint = serial(stage.name("both"))
+    let endpoint = serial(broker.name("both"))
         .consumer(events.clone())
         .consumer(leaves.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let run = Uuid::now_v7();
     bus.publish(&LeafA::of(run)).await?;
     bus.publish(&LeafB::of(run)).await?;
@@ -124,9 +124,9 @@ async fn the_most_specific_consumer_of_an_endpoint_runs(stage: &dyn Stage) -> Ou
 }
 
 /// A consumer of a base sees which type was published.
-async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outcome {
-    let (base, bases) = endpoint::<Event>(stage, "base");
-    let bus = stage.start(base).await?;
+async fn a_consumer_of_a_base_sees_the_published_type(broker: &dyn TestBroker) -> Outcome {
+    let (base, bases) = endpoint::<Event>(broker, "base");
+    let bus = broker.start(base).await?;
     let run = Uuid::now_v7();
     bus.publish(&LeafB::of(run)).await?;
     let call = loop {
@@ -154,9 +154,9 @@ async fn a_consumer_of_a_base_sees_the_published_type(stage: &dyn Stage) -> Outc
 }
 
 /// A subscriber of a derived type does not get its base.
-async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outcome {
-    let (leaf, leaves) = endpoint::<LeafA>(stage, "leaf");
-    let bus = stage.start(leaf).await?;
+async fn a_derived_subscription_does_not_get_the_base(broker: &dyn TestBroker) -> Outcome {
+    let (leaf, leaves) = endpoint::<LeafA>(broker, "leaf");
+    let bus = broker.start(leaf).await?;
     let run = Uuid::now_v7();
     bus.publish(&Event::of(run)).await?;
     bus.publish(&Mid::of(run)).await?;
@@ -169,10 +169,10 @@ async fn a_derived_subscription_does_not_get_the_base(stage: &dyn Stage) -> Outc
 
 /// An event that fulfils two unrelated contracts reaches the consumers of both,
 /// once each.
-async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Outcome {
-    let (audit, audited) = endpoint::<Audited>(stage, "audit");
-    let (price, priced) = endpoint::<Priced>(stage, "price");
-    let bus = stage.bus().endpoint(audit).endpoint(price).start().await?;
+async fn unrelated_base_contracts_both_get_the_message(broker: &dyn TestBroker) -> Outcome {
+    let (audit, audited) = endpoint::<Audited>(broker, "audit");
+    let (price, priced) = endpoint::<Priced>(broker, "price");
+    let bus = broker.bus().endpoint(audit).endpoint(price).start().await?;
     let run = Uuid::now_v7();
     bus.publish(&Billed::of(run)).await?;
     bus.publish(&Billed::last(run)).await?;
@@ -183,10 +183,10 @@ async fn unrelated_base_contracts_both_get_the_message(stage: &dyn Stage) -> Out
 }
 
 /// A subscriber of a base hears every publisher of what is derived from it.
-async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
-    let (base, bases) = endpoint::<Event>(stage, "base");
-    let subscriber = stage.start(base).await?;
-    let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
+async fn a_base_hears_all_publishers(broker: &dyn TestBroker) -> Outcome {
+    let (base, bases) = endpoint::<Event>(broker, "base");
+    let subscriber = broker.start(base).await?;
+    let (first, second) = (broker.bus().start().await?, broker.bus().start().await?);
     let run = Uuid::now_v7();
     first.publish(&LeafA::of(run)).await?;
     second.publish(&LeafB::of(run)).await?;
@@ -200,7 +200,7 @@ async fn a_base_hears_all_publishers(stage: &dyn Stage) -> Outcome {
 
 /// A second version that fulfils the first reaches subscribers of either, each with
 /// its own view.
-async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> Outcome {
+async fn a_new_version_reaches_subscribers_of_the_old_one(broker: &dyn TestBroker) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance.Versions:Placed")]
     struct Placed {
@@ -216,10 +216,10 @@ async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> 
         reason: String,
     }
     let (old, new) = (Recorder::<Placed>::new(), Recorder::<PlacedTwo>::new());
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(stage.name("old")).consumer(old.clone()))
-        .endpoint(Endpoint::new(stage.name("new")).consumer(new.clone()))
+        .endpoint(Endpoint::new(broker.name("old")).consumer(old.clone()))
+        .endpoint(Endpoint::new(broker.name("new")).consumer(new.clone()))
         .start()
         .await?;
     let run = Uuid::now_v7();
@@ -239,10 +239,10 @@ async fn a_new_version_reaches_subscribers_of_the_old_one(stage: &dyn Stage) -> 
 
 /// A consumer of a renamed contract also gets what is published under the old name;
 /// publishing uses the new one.
-async fn an_alias_is_still_accepted(stage: &dyn Stage) -> Outcome {
-    let (renamed, seen) = endpoint::<Renamed>(stage, "renamed");
-    let (old, olds) = endpoint::<OldName>(stage, "old");
-    let bus = stage.bus().endpoint(renamed).endpoint(old).start().await?;
+async fn an_alias_is_still_accepted(broker: &dyn TestBroker) -> Outcome {
+    let (renamed, seen) = endpoint::<Renamed>(broker, "renamed");
+    let (old, olds) = endpoint::<OldName>(broker, "old");
+    let bus = broker.bus().endpoint(renamed).endpoint(old).start().await?;
     let run = Uuid::now_v7();
     bus.publish(&OldName::of(run)).await?;
     bus.publish(&Renamed::of(run)).await?;
@@ -285,10 +285,10 @@ impl<T: Message> Run for Changed<T> {
 }
 
 /// Generic contracts with different arguments are different contracts.
-async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> Outcome {
-    let (a, of_a) = endpoint::<Changed<LeafA>>(stage, "a");
-    let (b, of_b) = endpoint::<Changed<Changed<LeafA>>>(stage, "b");
-    let bus = stage.bus().endpoint(a).endpoint(b).start().await?;
+async fn generic_contracts_differ_by_their_arguments(broker: &dyn TestBroker) -> Outcome {
+    let (a, of_a) = endpoint::<Changed<LeafA>>(broker, "a");
+    let (b, of_b) = endpoint::<Changed<Changed<LeafA>>>(broker, "b");
+    let bus = broker.bus().endpoint(a).endpoint(b).start().await?;
     let run = Uuid::now_v7();
     bus.publish(&Changed::<LeafA>::of(run)).await?;
     bus.publish(&Changed::<LeafA>::of(run)).await?;
@@ -302,12 +302,12 @@ async fn generic_contracts_differ_by_their_arguments(stage: &dyn Stage) -> Outco
 }
 
 /// The fault of a derived message reaches those who consume faults of its base.
-async fn a_fault_of_a_derived_message_is_one_of_its_base(stage: &dyn Stage) -> Outcome {
+async fn a_fault_of_a_derived_message_is_one_of_its_base(broker: &dyn TestBroker) -> Outcome {
     let faults = Recorder::<Fault<Event>>::new();
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(stage.name("leaf")).consumer(Recorder::<LeafA>::failing()))
-        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .endpoint(Endpoint::new(broker.name("leaf")).consumer(Recorder::<LeafA>::failing()))
+        .endpoint(Endpoint::new(broker.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let run = Uuid::now_v7();

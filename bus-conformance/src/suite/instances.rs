@@ -4,14 +4,14 @@ use bus_core::topology::Queue;
 use bus_core::{Bus, ConsumeContext, Endpoint, Policy, StartError};
 use futures_util::future::join_all;
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::{place, places, serial};
+use crate::support::fixture::{place, places, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// A process of its own with one endpoint.
-async fn instance(stage: &dyn Stage, endpoint: Endpoint) -> Outcome<Bus> {
-    Ok(stage.start(endpoint).await?)
+async fn instance(broker: &dyn TestBroker, endpoint: Endpoint) -> Outcome<Bus> {
+    Ok(broker.start(endpoint).await?)
 }
 
 async fn stop(buses: impl IntoIterator<Item = Bus>) -> Outcome {
@@ -23,7 +23,7 @@ async fn stop(buses: impl IntoIterator<Item = Bus>) -> Outcome {
 
 /// Of two services with two instances each, one instance of each service handles an
 /// event.
-async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
+async fn instances_of_a_service_share_its_events(broker: &dyn TestBroker) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let mut buses = Vec::new();
     for (name, seen) in [
@@ -32,8 +32,8 @@ async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
         ("second", &second),
         ("second", &second),
     ] {
-        let endpoint = serial(stage.name(name)).consumer(seen.clone());
-        buses.push(instance(stage, endpoint).await?);
+        let endpoint = serial(broker.name(name)).consumer(seen.clone());
+        buses.push(instance(broker, endpoint).await?);
     }
     for number in 0..20 {
         buses[0].publish(&Ordered { number }).await?;
@@ -51,10 +51,10 @@ async fn instances_of_a_service_share_its_events(stage: &dyn Stage) -> Outcome {
 }
 
 /// Instances that compete both get work when one alone is busy.
-async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome {
+async fn a_busy_instance_leaves_work_to_the_other(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
     let endpoint = || {
-        serial(stage.name("shared"))
+        serial(broker.name("shared"))
             .policy(Policy::new().prefetch(1))
             .consumer(with(
                 gate.clone(),
@@ -65,30 +65,33 @@ async fn a_busy_instance_leaves_work_to_the_other(stage: &dyn Stage) -> Outcome 
             ))
     };
     let buses = [
-        instance(stage, endpoint()).await?,
-        instance(stage, endpoint()).await?,
+        instance(broker, endpoint()).await?,
+        instance(broker, endpoint()).await?,
     ];
     for number in 0..4 {
         buses[0]
-            .send_to(format!("queue:{}", stage.name("shared")), &Place { number })
+            .send_to(
+                format!("queue:{}", broker.name("shared")),
+                &Place { number },
+            )
             .await?;
     }
     gate.holds(2).await;
-    assert_eq!(stage.depth(&stage.name("shared")).await, Some(2));
+    assert_eq!(broker.depth(&broker.name("shared")).await, Some(2));
     gate.open();
     stop(buses).await?;
     Ok(())
 }
 
 /// Many instances and many publishers: everything is handled, and nothing twice.
-async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
+async fn many_instances_handle_everything_once(broker: &dyn TestBroker) -> Outcome {
     const COUNT: u32 = 400;
     let seen = Recorder::<Ordered>::new();
     let start = || {
-        let endpoint = Endpoint::new(stage.name("crowd"))
+        let endpoint = Endpoint::new(broker.name("crowd"))
             .concurrency(4)
             .consumer(seen.clone());
-        instance(stage, endpoint)
+        instance(broker, endpoint)
     };
     let mut buses = Vec::new();
     for started in join_all((0..5).map(|_| start())).await {
@@ -110,15 +113,15 @@ async fn many_instances_handle_everything_once(stage: &dyn Stage) -> Outcome {
 
 /// Endpoints of one process alone each get their own copy, and their queue goes
 /// away with the process.
-async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Outcome {
+async fn a_per_instance_endpoint_lives_with_its_process(broker: &dyn TestBroker) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |seen: &Recorder<Ordered>| {
-        Endpoint::per_instance(&stage.name("cache"))
+        Endpoint::per_instance(&broker.name("cache"))
             .concurrency(1)
             .consumer(seen.clone())
     };
-    let staying = instance(stage, endpoint(&stays)).await?;
-    let leaving = instance(stage, endpoint(&leaves)).await?;
+    let staying = instance(broker, endpoint(&stays)).await?;
+    let leaving = instance(broker, endpoint(&leaves)).await?;
     staying.publish(&Ordered { number: 1 }).await?;
     assert_eq!(leaves.next().await.message().number, 1);
     let own = stays.next().await;
@@ -130,10 +133,10 @@ async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Ou
         .map_err(|_| "one endpoint")?;
     let gone = gone.name;
     assert_ne!(own.endpoint(), gone);
-    assert_eq!(stage.depth(own.endpoint()).await.unwrap_or(0), 0);
+    assert_eq!(broker.depth(own.endpoint()).await.unwrap_or(0), 0);
     leaving.shutdown().await?;
     eventually("its queue is gone", || async {
-        stage.depth(&gone).await.is_none()
+        broker.depth(&gone).await.is_none()
     })
     .await;
     staying.publish(&Ordered { number: 2 }).await?;
@@ -144,18 +147,18 @@ async fn a_per_instance_endpoint_lives_with_its_process(stage: &dyn Stage) -> Ou
 
 /// An endpoint that is stuck does not hold up another one that hears the same
 /// events.
-async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome {
+async fn a_stuck_endpoint_does_not_hold_up_others(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
     let seen = Recorder::<Ordered>::new();
-    let stuck = serial(stage.name("stuck")).consumer(with(
+    let stuck = serial(broker.name("stuck")).consumer(with(
         gate.clone(),
         |gate, _: ConsumeContext<Ordered>| async move {
             gate.pass().await;
             Ok(())
         },
     ));
-    let free = serial(stage.name("free")).consumer(seen.clone());
-    let bus = stage.bus().endpoint(stuck).endpoint(free).start().await?;
+    let free = serial(broker.name("free")).consumer(seen.clone());
+    let bus = broker.bus().endpoint(stuck).endpoint(free).start().await?;
     for number in 0..50 {
         bus.publish(&Ordered { number }).await?;
     }
@@ -171,12 +174,12 @@ async fn a_stuck_endpoint_does_not_hold_up_others(stage: &dyn Stage) -> Outcome 
 }
 
 /// A process that stops hears no more; the others go on.
-async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
+async fn a_stopped_process_hears_no_more(broker: &dyn TestBroker) -> Outcome {
     let (stays, leaves) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint =
-        |name: &str, seen: &Recorder<Ordered>| serial(stage.name(name)).consumer(seen.clone());
-    let staying = instance(stage, endpoint("stays", &stays)).await?;
-    let leaving = instance(stage, endpoint("leaves", &leaves)).await?;
+        |name: &str, seen: &Recorder<Ordered>| serial(broker.name(name)).consumer(seen.clone());
+    let staying = instance(broker, endpoint("stays", &stays)).await?;
+    let leaving = instance(broker, endpoint("leaves", &leaves)).await?;
     staying.publish(&Ordered { number: 1 }).await?;
     leaves.next().await;
     leaving.shutdown().await?;
@@ -186,7 +189,7 @@ async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
     assert_eq!(numbers(&stays.until_last().await), [1, 2, 3]);
     assert_eq!(leaves.calls(), 1);
     assert_eq!(
-        stage.depth(&stage.name("leaves")).await,
+        broker.depth(&broker.name("leaves")).await,
         Some(3),
         "they wait for its return"
     );
@@ -195,12 +198,12 @@ async fn a_stopped_process_hears_no_more(stage: &dyn Stage) -> Outcome {
 
 /// An endpoint that wants its queue for itself refuses a second one, which says
 /// which queue.
-async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("alone");
+async fn an_exclusive_endpoint_shares_with_none(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("alone");
     let seen = Recorder::<Place>::new();
     let endpoint = || Endpoint::new(&queue).exclusive().consumer(seen.clone());
-    let first = instance(stage, endpoint()).await?;
-    let second = stage.start(endpoint()).await;
+    let first = instance(broker, endpoint()).await?;
+    let second = broker.start(endpoint()).await;
     let Err(StartError::Endpoint {
         endpoint: name,
         source,
@@ -213,7 +216,7 @@ async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome 
     place(&first, &queue, 1).await?;
     seen.next().await;
     first.shutdown().await?;
-    let successor = instance(stage, endpoint()).await?;
+    let successor = instance(broker, endpoint()).await?;
     place(&successor, &queue, 2).await?;
     assert_eq!(seen.next().await.message().number, 2);
     stop([successor]).await
@@ -221,15 +224,15 @@ async fn an_exclusive_endpoint_shares_with_nobody(stage: &dyn Stage) -> Outcome 
 
 /// Of several instances with a single active one, the next takes over when that is
 /// gone.
-async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("leader");
+async fn a_standby_takes_over(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("leader");
     let (first, second) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |seen: &Recorder<Place>| {
         Endpoint::on(Queue::classic(&queue).single_active_consumer()).consumer(seen.clone())
     };
-    let active = instance(stage, endpoint(&first)).await?;
-    let standby = instance(stage, endpoint(&second)).await?;
-    let sender = stage.bus().start().await?;
+    let active = instance(broker, endpoint(&first)).await?;
+    let standby = instance(broker, endpoint(&second)).await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..10).await?;
     first.take(10).await;
     assert_eq!(second.calls(), 0);
@@ -240,8 +243,8 @@ async fn a_standby_takes_over(stage: &dyn Stage) -> Outcome {
 }
 
 /// An instance of higher priority is served first.
-async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("preferred");
+async fn an_instance_of_higher_priority_is_served_first(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("preferred");
     let (low, high) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint = |seen: &Recorder<Place>, priority: i32| {
         Endpoint::new(&queue)
@@ -249,8 +252,8 @@ async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Ou
             .consumer(seen.clone())
     };
     let buses = [
-        instance(stage, endpoint(&low, 0)).await?,
-        instance(stage, endpoint(&high, 10)).await?,
+        instance(broker, endpoint(&low, 0)).await?,
+        instance(broker, endpoint(&high, 10)).await?,
     ];
     for number in 0..10 {
         place(&buses[0], &queue, number).await?;
@@ -261,17 +264,17 @@ async fn an_instance_of_higher_priority_is_served_first(stage: &dyn Stage) -> Ou
 }
 
 /// Subscribers that come and go all at once take nothing away with them.
-async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome {
+async fn subscribers_that_come_and_go_lose_nothing(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = || Endpoint::new(stage.name("busy")).consumer(seen.clone());
+    let endpoint = || Endpoint::new(broker.name("busy")).consumer(seen.clone());
     let visits = (0..8).map(|_| async {
-        let bus = instance(stage, endpoint()).await?;
+        let bus = instance(broker, endpoint()).await?;
         stop([bus]).await
     });
     for outcome in join_all(visits).await {
         outcome?;
     }
-    let bus = instance(stage, endpoint()).await?;
+    let bus = instance(broker, endpoint()).await?;
     for number in 0..50 {
         bus.publish(&Ordered { number }).await?;
     }
@@ -281,17 +284,17 @@ async fn subscribers_that_come_and_go_lose_nothing(stage: &dyn Stage) -> Outcome
 
 /// A consumer that stops in the middle of its queue, again and again, handles
 /// everything in the end.
-async fn a_queue_is_worked_off_over_several_lives(stage: &dyn Stage) -> Outcome {
+async fn a_queue_is_worked_off_over_several_lives(broker: &dyn TestBroker) -> Outcome {
     const COUNT: u32 = 200;
-    let queue = stage.name("lives");
-    let sender = stage.bus().start().await?;
+    let queue = broker.name("lives");
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..COUNT).await?;
     let mut handled = Vec::new();
     let mut lives = 0;
-    while stage.depth(&queue).await != Some(0) {
+    while broker.depth(&queue).await != Some(0) {
         let seen = Recorder::<Place>::new();
         let endpoint = Endpoint::new(&queue).concurrency(2).consumer(seen.clone());
-        let bus = instance(stage, endpoint).await?;
+        let bus = instance(broker, endpoint).await?;
         seen.next().await;
         stop([bus]).await?;
         handled.push(seen);
@@ -310,7 +313,7 @@ behaviours! { instances:
     a_per_instance_endpoint_lives_with_its_process,
     a_stuck_endpoint_does_not_hold_up_others,
     a_stopped_process_hears_no_more,
-    an_exclusive_endpoint_shares_with_nobody needs ExclusiveConsumers,
+    an_exclusive_endpoint_shares_with_none needs ExclusiveConsumers,
     a_standby_takes_over needs SingleActiveConsumer,
     an_instance_of_higher_priority_is_served_first needs ConsumerPriorities,
     subscribers_that_come_and_go_lose_nothing,

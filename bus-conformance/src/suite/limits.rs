@@ -3,10 +3,10 @@
 use bus_core::error::LimitError;
 use bus_core::{Bus, ConsumeContext, Consumer, Endpoint, EndpointHandle, Policy};
 
-use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::scene::{in_order, places, serial};
+use crate::support::fixture::{in_order, places, serial};
 use crate::support::{Gate, Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// A consumer that records its messages, and lets them wait at a gate.
 ///
@@ -36,19 +36,19 @@ fn handle(bus: &Bus, queue: &str) -> Outcome<EndpointHandle> {
 /// More messages run as soon as the concurrency is raised.
 ///
 /// Also on an endpoint that handled one at a time.
-async fn a_higher_concurrency_holds_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("raised");
+async fn a_higher_concurrency_holds_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("raised");
     let gate = Gate::closed();
     let endpoint = serial(&queue)
         .policy(Policy::new().prefetch(20))
         .consumer(waits_at(&gate));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     places(&bus, &queue, 0..10).await?;
     gate.holds(1).await;
     endpoint.set_concurrency(4)?;
     gate.holds(4).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     assert_eq!((gate.waiting(), endpoint.concurrency()), (4, 4));
     gate.open();
     bus.shutdown().await?;
@@ -57,19 +57,19 @@ async fn a_higher_concurrency_holds_at_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// With a lower concurrency no message begins before enough have ended.
-async fn a_lower_concurrency_lets_those_that_run_end(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("lowered");
+async fn a_lower_concurrency_lets_those_that_run_end(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("lowered");
     let (seen, first, rest) = (Recorder::new(), Gate::closed(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(4)
         .policy(Policy::new().prefetch(20))
         .consumer(waits(&seen, 4, [&first, &rest]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..4).await?;
     first.holds(4).await;
     handle(&bus, &queue)?.set_concurrency(1)?;
     places(&bus, &queue, 4..12).await?;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     assert_eq!((first.waiting(), rest.waiting()), (4, 0));
     first.open();
     rest.holds(1).await;
@@ -82,13 +82,13 @@ async fn a_lower_concurrency_lets_those_that_run_end(stage: &dyn Stage) -> Outco
 }
 
 /// Limits that could not work are refused, with what to do instead.
-async fn limits_that_cannot_work_are_refused(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("refused");
+async fn limits_that_cannot_work_are_refused(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("refused");
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .policy(Policy::new().prefetch(4))
         .consumer(Recorder::<Place>::new());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     let zero = endpoint.set_concurrency(0);
     assert!(matches!(zero, Err(LimitError::ZeroConcurrency)), "{zero:?}");
@@ -113,20 +113,20 @@ async fn limits_that_cannot_work_are_refused(stage: &dyn Stage) -> Outcome {
 }
 
 /// More messages are handed out as soon as the prefetch is raised, each once.
-async fn a_higher_prefetch_holds_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("raised");
+async fn a_higher_prefetch_holds_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("raised");
     let (seen, gate) = (Recorder::new(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .policy(Policy::new().prefetch(2))
         .consumer(waits(&seen, 0, [&gate, &gate]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     places(&bus, &queue, 0..12).await?;
     gate.holds(2).await;
-    stage.until_depth(&queue, 10).await;
+    broker.until_depth(&queue, 10).await;
     endpoint.set_prefetch(6).await?;
-    eventually_below(stage, &queue, 7).await;
+    eventually_below(broker, &queue, 7).await;
     assert_eq!((gate.waiting(), endpoint.prefetch()), (2, 6));
     endpoint.set_concurrency(6)?;
     gate.holds(6).await;
@@ -142,29 +142,29 @@ async fn a_higher_prefetch_holds_at_once(stage: &dyn Stage) -> Outcome {
 /// Waits until fewer messages wait.
 ///
 /// Those that were handed out may count with the new prefetch, or not.
-async fn eventually_below(stage: &dyn Stage, queue: &str, count: u32) {
+async fn eventually_below(broker: &dyn TestBroker, queue: &str, count: u32) {
     crate::support::eventually("more are handed out", || async {
-        stage.depth(queue).await.is_some_and(|depth| depth < count)
+        broker.depth(queue).await.is_some_and(|depth| depth < count)
     })
     .await;
 }
 
 /// With a lower prefetch, no more is handed out next than it says.
-async fn a_lower_prefetch_holds_for_what_is_handed_out_next(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("lowered");
+async fn a_lower_prefetch_holds_for_what_is_handed_out_next(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("lowered");
     let (seen, first, rest) = (Recorder::new(), Gate::closed(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .policy(Policy::new().prefetch(10))
         .consumer(waits(&seen, 10, [&first, &rest]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..30).await?;
     first.holds(2).await;
-    stage.until_depth(&queue, 20).await;
+    broker.until_depth(&queue, 20).await;
     handle(&bus, &queue)?.set_prefetch(2).await?;
     first.open();
     rest.holds(2).await;
-    stage.until_depth(&queue, 18).await;
+    broker.until_depth(&queue, 18).await;
     rest.open();
     let calls = seen.take(30).await;
     assert!(calls.iter().all(|call| !call.redelivered()));
@@ -174,16 +174,16 @@ async fn a_lower_prefetch_holds_for_what_is_handed_out_next(stage: &dyn Stage) -
 }
 
 /// A change of the prefetch keeps the order, and brings no message back.
-async fn the_order_outlives_changes_of_the_prefetch(stage: &dyn Stage) -> Outcome {
+async fn the_order_outlives_changes_of_the_prefetch(broker: &dyn TestBroker) -> Outcome {
     const COUNT: u32 = 200;
-    let queue = stage.name("ordered");
+    let queue = broker.name("ordered");
     let seen = Recorder::<Place>::new();
     let endpoint = serial(&queue)
         .policy(Policy::new().prefetch(5))
         .consumer(seen.clone());
-    let sender = stage.bus().start().await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..COUNT).await?;
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     let mut calls = Vec::new();
     for prefetch in [20, 1, 7, 2, 30, 3] {
@@ -200,11 +200,11 @@ async fn the_order_outlives_changes_of_the_prefetch(stage: &dyn Stage) -> Outcom
 }
 
 /// Limits may be changed while the endpoint is paused, and hold when it is resumed.
-async fn limits_outlive_a_pause(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("paused");
+async fn limits_outlive_a_pause(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("paused");
     let gate = Gate::closed();
     let endpoint = serial(&queue).consumer(waits_at(&gate));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     endpoint.pause().await;
     endpoint.set_prefetch(5).await?;
@@ -212,7 +212,7 @@ async fn limits_outlive_a_pause(stage: &dyn Stage) -> Outcome {
     places(&bus, &queue, 0..10).await?;
     endpoint.resume().await?;
     gate.holds(3).await;
-    stage.until_depth(&queue, 5).await;
+    broker.until_depth(&queue, 5).await;
     assert_eq!(gate.waiting(), 3);
     gate.open();
     bus.shutdown().await?;

@@ -10,10 +10,10 @@ use bus_core::{Bus, ConsumeContext, ConsumeResult, Fault, Message, RawMessage, S
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Outcome, Recorder, Renamed};
+use crate::test_broker::TestBroker;
 
 macro_rules! contracts {
     ($($name:ident = $wire:literal $(, implements($base:literal))?;)+) => {
@@ -62,18 +62,18 @@ struct Heard {
 }
 
 impl Heard {
-    async fn start(stage: &dyn Stage, names: &Arc<Renamed>) -> Outcome<Self> {
+    async fn start(broker: &dyn TestBroker, names: &Arc<Renamed>) -> Outcome<Self> {
         let (created, events) = (Recorder::failing(), Recorder::new());
         let (taps, faults) = (Recorder::new(), Recorder::new());
-        let queue = stage.name("named");
-        let bus = stage
+        let queue = broker.name("named");
+        let bus = broker
             .rigged(names)
             .endpoint(serial(&queue).consumer(created.clone()))
-            .endpoint(serial(stage.name("base")).consumer(events.clone()))
-            .endpoint(serial(stage.name("faults")).consumer(faults.clone()))
-            .endpoint(serial(stage.name("answers")).consumer(answer))
+            .endpoint(serial(broker.name("base")).consumer(events.clone()))
+            .endpoint(serial(broker.name("faults")).consumer(faults.clone()))
+            .endpoint(serial(broker.name("answers")).consumer(answer))
             .endpoint(
-                serial(stage.name("tap"))
+                serial(broker.name("tap"))
                     .tap(queue)
                     .consume_any(taps.clone()),
             );
@@ -88,9 +88,9 @@ impl Heard {
 }
 
 /// Everything that a bus declares, consumes and sends to has the transport's names.
-async fn every_name_is_the_transports(stage: &dyn Stage) -> Outcome {
+async fn every_name_is_the_transports(broker: &dyn TestBroker) -> Outcome {
     let names = Arc::<Renamed>::default();
-    let heard = Heard::start(stage, &names).await?;
+    let heard = Heard::start(broker, &names).await?;
     let run = Uuid::now_v7();
     heard.bus.publish(&Created { run }).await?;
     let call = next_of(&heard.created, run, |created| created.run).await;
@@ -102,8 +102,8 @@ async fn every_name_is_the_transports(stage: &dyn Stage) -> Outcome {
     let faulted = |fault: &Fault<Created>| fault.message.as_ref().map_or(Uuid::nil(), |it| it.run);
     next_of(&heard.faults, run, faulted).await;
     heard.taps.next().await;
-    let error_queue = format!("{}_error", stage.name("named"));
-    stage.until_depth(&error_queue, 1).await;
+    let error_queue = format!("{}_error", broker.name("named"));
+    broker.until_depth(&error_queue, 1).await;
     // Published, as nothing routes it.
     let answer: Answer = heard.bus.request(&Question { run }).await?;
     assert_eq!(answer.run, run);
@@ -153,9 +153,9 @@ fn expect_mistakes(started: &Result<Bus, StartError>, expected: &[[&str; 3]]) {
 }
 
 /// A name that the transport refuses is a mistake, with its place and the rule.
-async fn a_name_that_the_transport_refuses_is_a_mistake(stage: &dyn Stage) -> Outcome {
+async fn a_name_that_the_transport_refuses_is_a_mistake(broker: &dyn TestBroker) -> Outcome {
     let long = "x".repeat(74);
-    let started = stage
+    let started = broker
         .rigged(&Arc::<Renamed>::default())
         .route::<Place>("queue:to:eu")
         .publish_topology(PublishTopology::<Ordered>::fanout().entity_name("by:key"))
@@ -193,9 +193,9 @@ async fn a_name_that_the_transport_refuses_is_a_mistake(stage: &dyn Stage) -> Ou
 }
 
 /// A type that the transport cannot name is refused at the call, with the rule.
-async fn a_type_that_cannot_be_named_is_refused_at_the_call(stage: &dyn Stage) -> Outcome {
+async fn a_type_that_cannot_be_named_is_refused_at_the_call(broker: &dyn TestBroker) -> Outcome {
     let names = Arc::<Renamed>::default();
-    let bus = stage.rigged(&names).start().await?;
+    let bus = broker.rigged(&names).start().await?;
     let run = Uuid::now_v7();
     for _ in 0..2 {
         let refused = bus.publish(&TooLong { run }).await;
@@ -215,10 +215,10 @@ async fn a_type_that_cannot_be_named_is_refused_at_the_call(stage: &dyn Stage) -
 }
 
 /// A generic name that its arguments make too long is a mistake, or refused.
-async fn the_arguments_of_a_generic_name_count(stage: &dyn Stage) -> Outcome {
+async fn the_arguments_of_a_generic_name_count(broker: &dyn TestBroker) -> Outcome {
     let consumer = Recorder::<Of<Of<Of<Event>>>>::new();
-    let endpoint = serial(stage.name("generic")).consumer(consumer);
-    let started = stage.start(endpoint).await;
+    let endpoint = serial(broker.name("generic")).consumer(consumer);
+    let started = broker.start(endpoint).await;
     let generic = "Conformance.Names:AGenericName";
     let (name, fault) = (
         format!("exchange of {generic}"),
@@ -228,7 +228,7 @@ async fn the_arguments_of_a_generic_name_count(stage: &dyn Stage) -> Outcome {
         &started,
         &[[&name, generic, "too long"], [fault, generic, "too long"]],
     );
-    let bus = stage.bus().start().await?;
+    let bus = broker.bus().start().await?;
     let event = Event {
         run: Uuid::now_v7(),
     };

@@ -14,10 +14,10 @@ use bus_core::transport::Health;
 use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Policy, Retry};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::{place, places, serial};
+use crate::support::fixture::{place, places, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// Calls of an observer, in order.
 #[derive(Clone, Debug, Default)]
@@ -105,8 +105,8 @@ impl Observer for Diary {
 }
 
 /// Observers are called once for each message that was sent, handled or failed.
-async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn observers_are_called_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Ok(()),
         _ => Err("broken".into()),
@@ -116,7 +116,7 @@ async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
         .retry(Retry::immediate(1))
         .policy(Policy::new().without_published_faults())
         .consumer(seen.clone());
-    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = broker.bus().observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     places(&bus, &queue, [1, 2]).await?;
     bus.publish(&Ordered { number: 3 }).await?;
@@ -143,10 +143,10 @@ async fn observers_are_told_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that was refused is observed as such, and not as sent.
-async fn a_refused_message_is_observed_as_refused(stage: &dyn Stage) -> Outcome {
+async fn a_refused_message_is_observed_as_refused(broker: &dyn TestBroker) -> Outcome {
     let diary = Diary::default();
-    let bus = stage.bus().observe(diary.clone()).start().await?;
-    let nowhere = stage.name("nowhere");
+    let bus = broker.bus().observe(diary.clone()).start().await?;
+    let nowhere = broker.name("nowhere");
     let refused = bus
         .send_to(format!("exchange:{nowhere}"), &Place { number: 1 })
         .await;
@@ -165,8 +165,8 @@ async fn a_refused_message_is_observed_as_refused(stage: &dyn Stage) -> Outcome 
 }
 
 /// Each attempt is observed from its begin to its end, with its outcome.
-async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn each_attempt_is_observed(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let diary = Diary::default();
     let consumer = async |ctx: ConsumeContext<Place>| -> ConsumeResult {
         match ctx.attempt() {
@@ -180,7 +180,7 @@ async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
         .policy(Policy::new().timeout(Duration::from_millis(200)))
         .without_subscriptions()
         .consumer(consumer);
-    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = broker.bus().observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     place(&bus, &queue, 1).await?;
     eventually("it is handled", || async { !diary.of("ended").is_empty() }).await;
@@ -201,8 +201,8 @@ async fn each_attempt_is_observed(stage: &dyn Stage) -> Outcome {
 }
 
 /// A skipped delivery, a duplicate, and one that is cut off are observed as such.
-async fn the_end_of_a_delivery_says_how(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn the_end_of_a_delivery_says_how(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let (diary, gate) = (Diary::default(), Gate::closed());
     let store: Arc<dyn IdempotencyStore> = Arc::new(MemoryIdempotencyStore::new());
     let stuck = with(
@@ -218,7 +218,7 @@ async fn the_end_of_a_delivery_says_how(stage: &dyn Stage) -> Outcome {
         .idempotency(store)
         .without_subscriptions()
         .consumer(stuck);
-    let brief = stage.bus().stop_timeout(Duration::from_millis(200));
+    let brief = broker.bus().stop_timeout(Duration::from_millis(200));
     let bus = brief.observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     let (to, id) = (format!("queue:{queue}"), Uuid::now_v7());
@@ -246,11 +246,11 @@ async fn the_end_of_a_delivery_says_how(stage: &dyn Stage) -> Outcome {
 }
 
 /// The fault of a message that failed is observed, as a message and as a fault.
-async fn a_published_fault_is_observed(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn a_published_fault_is_observed(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let diary = Diary::default();
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::failing());
-    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = broker.bus().observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     place(&bus, &queue, 1).await?;
     eventually("it has failed", || async { !diary.of("ended").is_empty() }).await;
@@ -265,11 +265,11 @@ async fn a_published_fault_is_observed(stage: &dyn Stage) -> Outcome {
 }
 
 /// Observers follow the connection, and an endpoint from its start to its stop.
-async fn observers_follow_the_states(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn observers_follow_the_states(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let diary = Diary::default();
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::new());
-    let bus = stage.bus().observe(diary.clone()).endpoint(endpoint);
+    let bus = broker.bus().observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     assert_eq!(diary.of("state"), ["state Starting to Running"]);
     let up = "connection is up: true".to_owned();
@@ -301,15 +301,15 @@ async fn observers_follow_the_states(stage: &dyn Stage) -> Outcome {
 }
 
 /// An observer that panics changes no outcome, and endpoints go on.
-async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("observed");
+async fn an_observer_that_panics_changes_nothing(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number % 2 {
         0 => Ok(()),
         _ => Err("broken".into()),
     });
     let endpoint = serial(&queue).consumer(seen.clone());
     let diary = Diary::default();
-    let bus = stage
+    let bus = broker
         .bus()
         .observe(Clumsy)
         .observe(diary.clone())
@@ -327,8 +327,8 @@ async fn an_observer_that_panics_changes_nothing(stage: &dyn Stage) -> Outcome {
         "the next observer is called all the same"
     );
     assert_eq!(seen.calls(), 6, "no message came twice");
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(3));
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(3));
     Ok(())
 }
 
@@ -374,7 +374,7 @@ impl Observer for Clumsy {
 }
 
 /// A message id that an observer sees is the one that the consumer sees.
-async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
+async fn observers_see_the_ids_that_travel(broker: &dyn TestBroker) -> Outcome {
     #[derive(Clone, Debug, Default)]
     struct Ids(Arc<Mutex<Vec<Option<Uuid>>>>);
     impl Ids {
@@ -392,8 +392,8 @@ async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
     }
     let ids = Ids::default();
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("observed")).consumer(seen.clone());
-    let bus = stage.bus().observe(ids.clone()).endpoint(endpoint);
+    let endpoint = Endpoint::new(broker.name("observed")).consumer(seen.clone());
+    let bus = broker.bus().observe(ids.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     let id = seen.next().await.message_id();
@@ -404,7 +404,7 @@ async fn observers_see_the_ids_that_travel(stage: &dyn Stage) -> Outcome {
 }
 
 behaviours! { observing:
-    observers_are_told_once,
+    observers_are_called_once,
     each_attempt_is_observed,
     the_end_of_a_delivery_says_how,
     a_published_fault_is_observed,

@@ -9,10 +9,10 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry, StartError};
 use uuid::Uuid;
 
 use super::faults::fault_of;
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
-use crate::support::scene::{place, places, reason, serial};
+use crate::support::fixture::{place, places, reason, serial};
 use crate::support::{Gate, Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// A consumer of `Place` that sends and publishes, then fails in all attempts
 /// before `succeeds`.
@@ -38,14 +38,18 @@ struct Sent {
 }
 
 impl Sent {
-    async fn start(stage: &dyn Stage, retry: Retry, succeeds: u32) -> Result<Self, StartError> {
-        let (queue, end) = (stage.name("sender"), stage.name("end"));
+    async fn start(
+        broker: &dyn TestBroker,
+        retry: Retry,
+        succeeds: u32,
+    ) -> Result<Self, StartError> {
+        let (queue, end) = (broker.name("sender"), broker.name("end"));
         let (ordered, cancelled) = (Recorder::new(), Recorder::new());
         let sending = serial(&queue).retry(retry);
         let cancelling = serial(&end).without_subscriptions();
-        let bus = stage
+        let bus = broker
             .bus()
-            .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+            .endpoint(serial(broker.name("ordered")).consumer(ordered.clone()))
             .endpoint(cancelling.consumer(cancelled.clone()))
             .endpoint(sending.consumer(sender(end, succeeds)));
         Ok(Self {
@@ -58,10 +62,10 @@ impl Sent {
 }
 
 /// Nothing of what failed attempts sent ever leaves; their fault does.
-async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
-    let faults = stage.name("faults");
-    let sent = Sent::start(stage, Retry::immediate(2), 99).await?;
-    let wire = stage.wire().await;
+async fn a_failed_consumer_has_sent_nothing(broker: &dyn TestBroker) -> Outcome {
+    let faults = broker.name("faults");
+    let sent = Sent::start(broker, Retry::immediate(2), 99).await?;
+    let wire = broker.wire().await;
     let told = wire.read(&faults).await;
     let first = sent
         .bus
@@ -77,8 +81,8 @@ async fn a_failed_consumer_has_sent_nothing(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages of the successful attempt leave once.
-async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
-    let sent = Sent::start(stage, Retry::immediate(5), 3).await?;
+async fn the_successful_attempt_sends_once(broker: &dyn TestBroker) -> Outcome {
+    let sent = Sent::start(broker, Retry::immediate(5), 3).await?;
     places(&sent.bus, &sent.queue, [1, LAST]).await?;
     assert_eq!(numbers(&sent.ordered.until_last().await), [1]);
     assert_eq!(numbers(&sent.cancelled.until_last().await), [1]);
@@ -87,8 +91,8 @@ async fn the_successful_attempt_sends_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// Nothing leaves while the consumer still runs.
-async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn nothing_leaves_before_the_consumer_is_done(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let gate = Gate::closed();
     let slow = with(
         (end.clone(), gate.clone()),
@@ -99,8 +103,8 @@ async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcom
             Ok(())
         },
     );
-    let bus = stage.start(Endpoint::new(&queue).consumer(slow)).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(Endpoint::new(&queue).consumer(slow)).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     place(&bus, &queue, 1).await?;
     gate.holds(1).await;
@@ -119,10 +123,10 @@ async fn nothing_leaves_before_the_consumer_is_done(stage: &dyn Stage) -> Outcom
 }
 
 /// Without an outbox what was sent is out, also if the consumer fails then.
-async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn without_an_outbox_messages_leave_at_once(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let ordered = Recorder::<Ordered>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(
             serial(&queue)
@@ -130,7 +134,7 @@ async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome 
                 .retry(Retry::immediate(1))
                 .consumer(sender(end, 99)),
         )
-        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(serial(broker.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
     places(&bus, &queue, [1, LAST]).await?;
@@ -140,8 +144,8 @@ async fn without_an_outbox_messages_leave_at_once(stage: &dyn Stage) -> Outcome 
 }
 
 /// A message marked so leaves at once, past the outbox.
-async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn a_message_may_leave_immediately(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let hasty = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
         let number = ctx.message().number;
@@ -152,13 +156,13 @@ async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
             .await?;
         Err("after sending".into())
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(hasty))
         .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
         .start()
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     place(&bus, &queue, 1).await?;
     errors.next().await;
@@ -171,8 +175,8 @@ async fn a_message_may_leave_immediately(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus handle kept in a consumer sends at once, outside of the conversation.
-async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn a_bus_handle_in_a_consumer_sends_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let handle: Arc<OnceLock<Bus>> = Arc::default();
     let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
     let direct = with(
@@ -184,10 +188,10 @@ async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome 
             Err("after publishing".into())
         },
     );
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(direct))
-        .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(Endpoint::new(broker.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
     handle.set(bus.clone()).map_err(|_| "set once")?;
@@ -202,11 +206,11 @@ async fn a_bus_handle_in_a_consumer_sends_at_once(stage: &dyn Stage) -> Outcome 
 }
 
 /// A request inside a consumer goes at once, also from an attempt that fails later.
-async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("asker");
+async fn a_request_inside_a_consumer_goes_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("asker");
     let answers = Recorder::<Answered>::new();
     let asked = Recorder::<Ask>::new();
-    let responder = Endpoint::new(stage.name("responder")).consumer(asked.then(
+    let responder = Endpoint::new(broker.name("responder")).consumer(asked.then(
         |ctx: ConsumeContext<Ask>| async move {
             Ok(ctx
                 .respond(&Answered {
@@ -228,11 +232,11 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
             }
             Ok(ctx.publish(&told).await?)
         }));
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(responder)
         .endpoint(relay)
-        .endpoint(Endpoint::new(stage.name("answers")).consumer(answers.clone()))
+        .endpoint(Endpoint::new(broker.name("answers")).consumer(answers.clone()))
         .start()
         .await?;
     place(&bus, &queue, 1).await?;
@@ -243,10 +247,10 @@ async fn a_request_inside_a_consumer_goes_at_once(stage: &dyn Stage) -> Outcome 
 }
 
 /// A message refused for good fails its delivery, without a retry of the consumer.
-async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn a_message_that_cannot_leave_fails_its_consumer(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let seen = Recorder::<Place>::new();
-    let nowhere = format!("exchange:{}", stage.name("nowhere"));
+    let nowhere = format!("exchange:{}", broker.name("nowhere"));
     let lost = with(
         (seen.clone(), nowhere),
         |(seen, nowhere), ctx: ConsumeContext<Place>| async move {
@@ -257,13 +261,13 @@ async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Ou
     let endpoint = Endpoint::new(&queue)
         .retry(Retry::immediate(3))
         .consumer(lost);
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     place(&bus, &queue, 1).await?;
     let failed = errors.next().await;
     let reason = reason(&failed);
-    assert!(reason.contains(&stage.name("nowhere")), "{reason}");
+    assert!(reason.contains(&broker.name("nowhere")), "{reason}");
     assert_eq!(seen.calls(), 1);
     bus.shutdown().await?;
     wire.close().await;
@@ -271,8 +275,8 @@ async fn a_message_that_cannot_leave_fails_its_consumer(stage: &dyn Stage) -> Ou
 }
 
 /// The id of a message is fixed when it is published, before the outbox lets it go.
-async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn ids_are_fixed_when_a_message_is_published(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let seen = Recorder::<Ordered>::new();
     let id = Uuid::now_v7();
     let publisher = with(id, |id, ctx: ConsumeContext<Place>| async move {
@@ -280,10 +284,10 @@ async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome
         ctx.publish(&Ordered { number: 2 }).await?;
         Ok(())
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(publisher))
-        .endpoint(serial(stage.name("ordered")).consumer(seen.clone()))
+        .endpoint(serial(broker.name("ordered")).consumer(seen.clone()))
         .start()
         .await?;
     place(&bus, &queue, 1).await?;
@@ -295,13 +299,13 @@ async fn ids_are_fixed_when_a_message_is_published(stage: &dyn Stage) -> Outcome
 }
 
 /// A fault is published although the outbox throws everything else away.
-async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn the_fault_of_a_failed_attempt_leaves(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let faults = Recorder::<Fault<Place>>::new();
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(&queue).consumer(sender(stage.name("end"), 99)))
-        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .endpoint(Endpoint::new(&queue).consumer(sender(broker.name("end"), 99)))
+        .endpoint(Endpoint::new(broker.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let id = Uuid::now_v7();
@@ -314,20 +318,20 @@ async fn the_fault_of_a_failed_attempt_leaves(stage: &dyn Stage) -> Outcome {
 }
 
 /// Publishing through the context of a consumer that has ended is an error.
-async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn a_context_sends_nothing_after_its_consumer_has_ended(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let contexts = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Ok(()),
         _ => Err("broken".into()),
     });
     let ordered = Recorder::<Ordered>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(contexts.clone()))
-        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(serial(broker.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     places(&bus, &queue, [1, 2]).await?;
     errors.next().await;
@@ -349,9 +353,9 @@ async fn a_context_sends_nothing_after_its_consumer_has_ended(stage: &dyn Stage)
 }
 
 /// A message that no broker could take is refused at the call, not at the flush.
-async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
-    let claimed = stage.transport().capabilities();
+async fn what_cannot_be_sent_is_refused_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
+    let claimed = broker.transport().capabilities();
     let delays = claimed.has(Capability::DelayedDelivery);
     let ordered = Recorder::<Ordered>::new();
     let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
@@ -375,10 +379,10 @@ async fn what_cannot_be_sent_is_refused_at_once(stage: &dyn Stage) -> Outcome {
         }
         Ok(ctx.publish(&Ordered { number: LAST }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(refused))
-        .endpoint(Endpoint::new(stage.name("ordered")).consumer(ordered.clone()))
+        .endpoint(Endpoint::new(broker.name("ordered")).consumer(ordered.clone()))
         .start()
         .await?;
     place(&bus, &queue, 1).await?;

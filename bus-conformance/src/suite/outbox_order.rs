@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
 use bus_core::{ConsumeContext, Endpoint};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Place};
-use crate::support::scene::{in_order, place, serial};
+use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Outcome, Recorder, Rig, with};
+use crate::test_broker::TestBroker;
 
 /// Messages leave in the order in which the consumer sent them.
-async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn messages_leave_in_order(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
         for number in 0..100 {
@@ -23,7 +23,7 @@ async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
         }
         Ok(())
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(many))
         .endpoint(serial(&end).without_subscriptions().consumer(seen.clone()))
@@ -38,8 +38,8 @@ async fn messages_leave_in_order(stage: &dyn Stage) -> Outcome {
 
 /// That holds also for what goes to exchanges of several kinds, once they are known
 /// to be there.
-async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn messages_to_several_exchanges_leave_in_order(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
         for number in 0..99 {
@@ -52,7 +52,7 @@ async fn messages_to_several_exchanges_leave_in_order(stage: &dyn Stage) -> Outc
         }
         Ok(())
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(many))
         .endpoint(serial(&end).consumer(seen.clone()))
@@ -92,8 +92,8 @@ impl Rig for Full {
 
 /// Messages to one target that the broker refuses for a while leave in order when
 /// it takes them.
-async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("sender"), stage.name("end"));
+async fn refused_messages_do_not_overtake_each_other(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("sender"), broker.name("end"));
     let rig = Arc::new(Full {
         queue: end.clone(),
         sends: AtomicU32::new(0),
@@ -106,7 +106,7 @@ async fn refused_messages_do_not_overtake_each_other(stage: &dyn Stage) -> Outco
         }
         Ok(())
     });
-    let bus = stage
+    let bus = broker
         .rigged(&rig)
         .endpoint(Endpoint::new(&queue).consumer(three))
         .endpoint(

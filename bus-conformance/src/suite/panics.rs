@@ -14,10 +14,10 @@ use bus_core::send::SendContext;
 use bus_core::transport::{Outgoing, TransportError};
 use bus_core::{BusBuilder, ConsumeContext};
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Place};
-use crate::support::scene::{places, reason, serial};
+use crate::support::fixture::{places, reason, serial};
 use crate::support::{Outcome, Recorder, Rig, eventually};
+use crate::test_broker::TestBroker;
 
 /// A consumer that fails with `error` but for the sentinel.
 fn failing<E: Error + Send + Sync + 'static>(
@@ -33,11 +33,11 @@ fn failing<E: Error + Send + Sync + 'static>(
 
 /// Sends a message that fails and one that does not to an endpoint that handles one
 /// at a time.
-async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -> Outcome {
-    let queue = stage.name("clumsy");
+async fn one_fails(broker: &dyn TestBroker, bus: BusBuilder, seen: &Recorder<Place>) -> Outcome {
+    let queue = broker.name("clumsy");
     let endpoint = serial(&queue).consumer(seen.clone());
     let bus = bus.endpoint(endpoint).start().await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     places(&bus, &queue, [1, LAST]).await?;
     let failed = errors.next().await;
@@ -46,22 +46,22 @@ async fn one_fails(stage: &dyn Stage, bus: BusBuilder, seen: &Recorder<Place>) -
     assert_eq!(seen.until_last().await.len(), 1);
     assert!(bus.health().is_healthy(), "{:?}", bus.health());
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     wire.close().await;
     Ok(())
 }
 
 /// A hook that panics refuses its message with the panic's text; the next one
 /// leaves.
-async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outcome {
+async fn a_hook_that_panics_refuses_its_message_alone(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let queue = stage.name("next");
+    let queue = broker.name("next");
     let clumsy = |context: &mut SendContext| {
         assert_ne!(context.priority, Some(9), "no such hurry");
         Ok(())
     };
     let endpoint = serial(&queue).consumer(seen.clone());
-    let bus = stage.bus().on_send(clumsy).endpoint(endpoint);
+    let bus = broker.bus().on_send(clumsy).endpoint(endpoint);
     let bus = bus.start().await?;
     let address = format!("queue:{queue}");
     let sending = bus.send_to(address.as_str(), &Place { number: 1 });
@@ -77,14 +77,14 @@ async fn a_hook_that_panics_refuses_its_message_alone(stage: &dyn Stage) -> Outc
 
 /// A hook that panics for faults keeps no failed message from its error queue, and
 /// no other one waiting.
-async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Outcome {
+async fn a_hook_that_panics_for_faults_holds_nothing_up(broker: &dyn TestBroker) -> Outcome {
     let clumsy = |context: &mut SendContext| {
         assert_ne!(context.intent, Intent::Fault, "faults have no tenant");
         Ok(())
     };
     let seen = failing(|| fmt::Error);
-    let bus = stage.bus().on_send(clumsy);
-    let queue = stage.name("asker");
+    let bus = broker.bus().on_send(clumsy);
+    let queue = broker.name("asker");
     let address = format!("queue:{queue}");
     // With an address the fault is no publish: that is when the hook panics.
     let addressed = move |context: &mut SendContext| {
@@ -93,11 +93,11 @@ async fn a_hook_that_panics_for_faults_holds_nothing_up(stage: &dyn Stage) -> Ou
         }
         Ok(())
     };
-    one_fails(stage, bus.on_send(addressed), &seen).await
+    one_fails(broker, bus.on_send(addressed), &seen).await
 }
 
 /// An error whose text or source panics fails its message like any other.
-async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn an_error_that_panics_when_it_is_shown_is_set_aside(broker: &dyn TestBroker) -> Outcome {
     struct Unspeakable;
     impl fmt::Display for Unspeakable {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,11 +114,11 @@ async fn an_error_that_panics_when_it_is_shown_is_set_aside(stage: &dyn Stage) -
             panic!("no source");
         }
     }
-    one_fails(stage, stage.bus(), &failing(|| Unspeakable)).await
+    one_fails(broker, broker.bus(), &failing(|| Unspeakable)).await
 }
 
 /// An error that is its own source fails its message like any other.
-async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outcome {
+async fn an_error_without_a_first_cause_is_set_aside(broker: &dyn TestBroker) -> Outcome {
     #[derive(Debug)]
     struct Circular;
     impl fmt::Display for Circular {
@@ -131,12 +131,12 @@ async fn an_error_without_a_first_cause_is_set_aside(stage: &dyn Stage) -> Outco
             Some(self)
         }
     }
-    one_fails(stage, stage.bus(), &failing(|| Circular)).await
+    one_fails(broker, broker.bus(), &failing(|| Circular)).await
 }
 
 /// A panic while a message is moved puts that message off; health names it, and the
 /// others go on.
-async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) -> Outcome {
+async fn a_panic_outside_of_consumers_puts_its_message_off(broker: &dyn TestBroker) -> Outcome {
     struct Clumsy(AtomicBool);
     #[async_trait]
     impl Rig for Clumsy {
@@ -148,9 +148,9 @@ async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) ->
     }
     let rig = Arc::new(Clumsy(AtomicBool::new(false)));
     let seen = failing(|| fmt::Error);
-    let queue = stage.name("clumsy");
+    let queue = broker.name("clumsy");
     let endpoint = serial(&queue).consumer(seen.clone());
-    let bus = stage.rigged(&rig).endpoint(endpoint).start().await?;
+    let bus = broker.rigged(&rig).endpoint(endpoint).start().await?;
     places(&bus, &queue, [1, LAST]).await?;
     assert_eq!(seen.until_last().await.len(), 1, "the next one is handled");
     let health = bus.health().endpoints.remove(0);
@@ -159,7 +159,7 @@ async fn a_panic_outside_of_consumers_puts_its_message_off(stage: &dyn Stage) ->
     assert!(reason.contains("dropped it"), "{reason}");
     rig.0.store(true, Ordering::SeqCst);
     assert!(seen.next().await.redelivered(), "it comes again");
-    stage.until_depth(&format!("{queue}_error"), 1).await;
+    broker.until_depth(&format!("{queue}_error"), 1).await;
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
     Ok(())

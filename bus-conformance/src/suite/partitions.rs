@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use bus_core::message::HeaderValue;
 use bus_core::{ConsumeContext, Consumer, Endpoint, Policy, Retry};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, Ordered, Place};
-use crate::support::scene::{Scene, in_order, place, places, reason};
+use crate::support::fixture::{Fixture, in_order, place, places, reason};
 use crate::support::{Gate, Outcome, Recorder, with};
+use crate::test_broker::TestBroker;
 
 /// Ten messages after each other have one key.
 fn by_tens() -> Policy {
@@ -31,9 +31,9 @@ fn waits(seen: &Recorder<Place>, gates: [&Gate; 2]) -> impl Consumer<Place> + us
 }
 
 /// Messages of one key never run at once, and keep the order of the queue.
-async fn each_key_keeps_its_order(stage: &dyn Stage) -> Outcome {
+async fn each_key_keeps_its_order(broker: &dyn TestBroker) -> Outcome {
     const COUNT: u32 = 120;
-    let queue = stage.name("keys");
+    let queue = broker.name("keys");
     let seen = Recorder::<Place>::new();
     let running = Arc::new(Mutex::new(HashMap::<u32, u32>::new()));
     let overlaps = Arc::new(Mutex::new(Vec::new()));
@@ -57,7 +57,7 @@ async fn each_key_keeps_its_order(stage: &dyn Stage) -> Outcome {
     let keys = Policy::new()
         .prefetch(50)
         .partition_by(|place: &Place| place.number % 3);
-    let bus = stage.start(endpoint.policy(keys)).await?;
+    let bus = broker.start(endpoint.policy(keys)).await?;
     places(&bus, &queue, 0..COUNT).await?;
     let order = in_order(&seen.take(COUNT as usize).await);
     for key in 0..3 {
@@ -70,19 +70,19 @@ async fn each_key_keeps_its_order(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that waits for its key holds no slot: those of another key run.
-async fn one_that_waits_holds_no_slot(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("slots");
+async fn one_that_waits_holds_no_slot(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("slots");
     let (seen, one, other) = (Recorder::new(), Gate::closed(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(2)
         .policy(by_tens())
         .consumer(waits(&seen, [&one, &other]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..8).await?;
     place(&bus, &queue, 10).await?;
     one.holds(1).await;
     other.holds(1).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     assert_eq!((one.waiting(), other.waiting()), (1, 1));
     one.open();
     other.open();
@@ -93,17 +93,17 @@ async fn one_that_waits_holds_no_slot(stage: &dyn Stage) -> Outcome {
 }
 
 /// Keys do not lift the limit of the endpoint.
-async fn the_concurrency_holds_over_all_keys(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("limited");
+async fn the_concurrency_holds_over_all_keys(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("limited");
     let (seen, gate) = (Recorder::new(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(3)
         .policy(by_tens())
         .consumer(waits(&seen, [&gate, &gate]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, (0..10).map(|key| key * 10)).await?;
     gate.holds(3).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     assert_eq!(gate.waiting(), 3);
     gate.open();
     seen.take(10).await;
@@ -113,8 +113,8 @@ async fn the_concurrency_holds_over_all_keys(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages without a key run beside each other.
-async fn messages_without_a_key_run_at_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("keyless");
+async fn messages_without_a_key_run_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("keyless");
     let (seen, gate) = (Recorder::new(), Gate::closed());
     let tenant = |ctx: &ConsumeContext| {
         let tenant = ctx.header("Tenant").and_then(HeaderValue::as_str);
@@ -124,7 +124,7 @@ async fn messages_without_a_key_run_at_once(stage: &dyn Stage) -> Outcome {
         .concurrency(4)
         .policy(Policy::new().partition(tenant))
         .consumer(waits(&seen, [&gate, &gate]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     for number in [0, 1] {
         bus.send_to(format!("queue:{queue}"), &Place { number })
             .header("Tenant", "north")
@@ -142,8 +142,8 @@ async fn messages_without_a_key_run_at_once(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages of several types that have one key go one after the other.
-async fn a_key_holds_over_all_types(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("types");
+async fn a_key_holds_over_all_types(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("types");
     let gate = Gate::closed();
     let policy = Policy::new()
         .partition_by(|place: &Ordered| place.number)
@@ -165,7 +165,7 @@ async fn a_key_holds_over_all_types(stage: &dyn Stage) -> Outcome {
                 Ok(())
             },
         ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let address = format!("queue:{queue}");
     bus.send_to(address.as_str(), &Ordered { number: 1 })
         .await?;
@@ -174,7 +174,7 @@ async fn a_key_holds_over_all_types(stage: &dyn Stage) -> Outcome {
     bus.send_to(address.as_str(), &Cancelled { number: 2 })
         .await?;
     gate.holds(2).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     assert_eq!(gate.waiting(), 2, "the second of key 1 waits");
     gate.open();
     bus.shutdown().await?;
@@ -182,8 +182,8 @@ async fn a_key_holds_over_all_types(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that is tried again keeps those of its key behind it.
-async fn retries_keep_the_order_of_a_key(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("retried");
+async fn retries_keep_the_order_of_a_key(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("retried");
     let seen = Recorder::deciding(|ctx: &ConsumeContext<Place>| {
         if ctx.message().number == 0 && ctx.attempt() < 3 {
             return Err("not yet".into());
@@ -195,9 +195,9 @@ async fn retries_keep_the_order_of_a_key(stage: &dyn Stage) -> Outcome {
         .retry(Retry::immediate(5))
         .policy(by_tens())
         .consumer(seen.clone());
-    let sender = stage.bus().start().await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, [0, 1, 2]).await?;
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     assert_eq!(in_order(&seen.take(5).await), [0, 0, 0, 1, 2]);
     bus.shutdown().await?;
     sender.shutdown().await?;
@@ -205,59 +205,59 @@ async fn retries_keep_the_order_of_a_key(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that fails for good lets the next one of its key run.
-async fn a_failure_does_not_end_a_key(stage: &dyn Stage) -> Outcome {
+async fn a_failure_does_not_end_a_key(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::deciding(|ctx: &ConsumeContext<Place>| match ctx.message().number {
         0 => Err("broken".into()),
         _ => Ok(()),
     });
     let set = |endpoint: Endpoint| endpoint.concurrency(4).policy(by_tens());
-    let scene = Scene::start(stage, seen, set).await?;
+    let fixture = Fixture::start(broker, seen, set).await?;
     for number in [0, 1] {
-        scene.send(&Place { number }).await?;
+        fixture.send(&Place { number }).await?;
     }
-    assert_eq!(in_order(&scene.seen.take(2).await), [0, 1]);
-    assert_eq!(reason(&scene.errors.next().await), "broken");
-    scene.stop().await
+    assert_eq!(in_order(&fixture.seen.take(2).await), [0, 1]);
+    assert_eq!(reason(&fixture.errors.next().await), "broken");
+    fixture.stop().await
 }
 
 /// A key that panics fails its message, and no other.
-async fn a_key_that_panics_fails_its_message(stage: &dyn Stage) -> Outcome {
+async fn a_key_that_panics_fails_its_message(broker: &dyn TestBroker) -> Outcome {
     let keys = Policy::new().partition_by(|place: &Place| {
         assert_ne!(place.number, 0, "no key for this one");
         place.number
     });
     let set = |endpoint: Endpoint| endpoint.concurrency(4).policy(keys);
-    let scene = Scene::start(stage, Recorder::<Place>::new(), set).await?;
+    let fixture = Fixture::start(broker, Recorder::<Place>::new(), set).await?;
     for number in [0, 1] {
-        scene.send(&Place { number }).await?;
+        fixture.send(&Place { number }).await?;
     }
-    assert_eq!(scene.seen.next().await.message().number, 1);
-    let failed = scene.errors.next().await;
+    assert_eq!(fixture.seen.next().await.message().number, 1);
+    let failed = fixture.errors.next().await;
     assert!(
         reason(&failed).contains("no key for this one"),
         "{failed:?}"
     );
-    scene.stop().await
+    fixture.stop().await
 }
 
 /// Messages that wait for their key go back on a pause, and come in order again.
-async fn those_that_wait_go_back_on_a_pause(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("pausing");
+async fn those_that_wait_go_back_on_a_pause(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("pausing");
     let (seen, gate) = (Recorder::new(), Gate::closed());
     let endpoint = Endpoint::new(&queue)
         .concurrency(4)
         .policy(by_tens())
         .consumer(waits(&seen, [&gate, &gate]));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..5).await?;
     gate.holds(1).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     let handle = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     let pausing = tokio::spawn({
         let handle = handle.clone();
         async move { handle.pause().await }
     });
-    stage.until_depth(&queue, 4).await;
+    broker.until_depth(&queue, 4).await;
     gate.open();
     pausing.await?;
     assert_eq!(seen.calls(), 1);
@@ -268,12 +268,16 @@ async fn those_that_wait_go_back_on_a_pause(stage: &dyn Stage) -> Outcome {
 }
 
 /// An endpoint that acknowledges first cannot let messages wait for a key.
-async fn at_most_once_has_no_keys(stage: &dyn Stage) -> Outcome {
-    let endpoint = Endpoint::new(stage.name("lossy"))
+async fn at_most_once_has_no_keys(broker: &dyn TestBroker) -> Outcome {
+    let endpoint = Endpoint::new(broker.name("lossy"))
         .policy(by_tens())
         .at_most_once()
         .consumer(Recorder::<Place>::new());
-    let error = stage.start(endpoint).await.err().ok_or("it is a mistake")?;
+    let error = broker
+        .start(endpoint)
+        .await
+        .err()
+        .ok_or("it is a mistake")?;
     assert!(error.to_string().contains("partition"), "{error}");
     Ok(())
 }

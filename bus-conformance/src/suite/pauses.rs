@@ -5,10 +5,10 @@ use std::time::Duration;
 use bus_core::observe::EndpointState;
 use bus_core::{Bus, ConsumeContext, Consumer, EndpointHandle, Policy};
 
-use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::scene::{in_order, places, serial};
+use crate::support::fixture::{in_order, places, serial};
 use crate::support::{Gate, Outcome, Recorder, eventually};
+use crate::test_broker::TestBroker;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -37,18 +37,18 @@ async fn until_paused(endpoint: &EndpointHandle) {
 }
 
 /// A consumer pauses its own endpoint: no other message begins.
-async fn a_consumer_pauses_its_own_endpoint(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("pausing");
+async fn a_consumer_pauses_its_own_endpoint(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("pausing");
     let seen = Recorder::new();
-    let sender = stage.bus().start().await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..3).await?;
     let endpoint = serial(&queue).consumer(pausing(&seen, |ctx| {
         ctx.endpoint_control().by("the breaker").pause();
     }));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     until_paused(&endpoint).await;
-    stage.until_depth(&queue, 2).await;
+    broker.until_depth(&queue, 2).await;
     assert_eq!(seen.calls(), 1);
     let health = endpoint.health();
     assert_eq!(health.reason.as_deref(), Some("paused by the breaker"));
@@ -64,8 +64,8 @@ async fn a_consumer_pauses_its_own_endpoint(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages that were handed out and have not begun go back; those that run go on.
-async fn what_has_not_begun_goes_back(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("pausing");
+async fn what_has_not_begun_goes_back(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("pausing");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
     let consumer = {
         let gate = gate.clone();
@@ -78,34 +78,34 @@ async fn what_has_not_begun_goes_back(stage: &dyn Stage) -> Outcome {
             }
         })
     };
-    let sender = stage.bus().start().await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..5).await?;
     let endpoint = serial(&queue)
         .policy(Policy::new().prefetch(10))
         .consumer(consumer);
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     gate.holds(1).await;
-    stage.until_depth(&queue, 4).await;
+    broker.until_depth(&queue, 4).await;
     assert_eq!(endpoint.health().state, EndpointState::Pausing);
     gate.open();
     until_paused(&endpoint).await;
-    assert_eq!((stage.depth(&queue).await, seen.calls()), (Some(4), 1));
+    assert_eq!((broker.depth(&queue).await, seen.calls()), (Some(4), 1));
     bus.shutdown().await?;
     sender.shutdown().await?;
     Ok(())
 }
 
 /// A pause for a time ends by itself.
-async fn a_pause_for_a_time_ends_by_itself(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("resting");
+async fn a_pause_for_a_time_ends_by_itself(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("resting");
     let seen = Recorder::new();
-    let sender = stage.bus().start().await?;
+    let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..3).await?;
     let endpoint = serial(&queue).consumer(pausing(&seen, |ctx| {
         ctx.endpoint_control().pause_for(Duration::from_millis(50));
     }));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     assert_eq!(in_order(&seen.take(3).await), [0, 1, 2]);
     let endpoint = handle(&bus, &queue)?;
     eventually("the endpoint runs", || async { endpoint.is_running() }).await;
@@ -116,9 +116,9 @@ async fn a_pause_for_a_time_ends_by_itself(stage: &dyn Stage) -> Outcome {
 }
 
 /// Of several pauses the longest holds, and its end is known.
-async fn the_longest_of_several_pauses_holds(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("resting");
-    let bus = stage
+async fn the_longest_of_several_pauses_holds(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("resting");
+    let bus = broker
         .start(serial(&queue).consumer(Recorder::<Place>::new()))
         .await?;
     let endpoint = handle(&bus, &queue)?;
@@ -138,10 +138,10 @@ async fn the_longest_of_several_pauses_holds(stage: &dyn Stage) -> Outcome {
 }
 
 /// A resume ends all pauses, whether it is awaited or only asked for.
-async fn a_resume_ends_all_pauses(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("resuming");
+async fn a_resume_ends_all_pauses(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("resuming");
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
     let endpoint = handle(&bus, &queue)?;
     for number in 0..6 {
         endpoint.control().pause_for(HOUR);
@@ -164,10 +164,10 @@ async fn a_resume_ends_all_pauses(stage: &dyn Stage) -> Outcome {
 }
 
 /// A control that is kept outlives its bus, and changes nothing then.
-async fn a_control_outlives_its_bus(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("kept");
+async fn a_control_outlives_its_bus(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("kept");
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
     places(&bus, &queue, [1]).await?;
     let control = seen.next().await.endpoint_control();
     assert_eq!(control.name(), queue);
@@ -183,20 +183,20 @@ async fn a_control_outlives_its_bus(stage: &dyn Stage) -> Outcome {
 }
 
 /// An endpoint that starts paused has its queue, and takes messages when resumed.
-async fn an_endpoint_may_start_paused(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sleeping");
+async fn an_endpoint_may_start_paused(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sleeping");
     let seen = Recorder::<Place>::new();
     let endpoint = serial(&queue)
         .policy(Policy::new().start_paused())
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let endpoint = handle(&bus, &queue)?;
     assert_eq!(endpoint.health().state, EndpointState::Paused);
     assert!(bus.health().is_ready());
     for number in [1, 2] {
         bus.publish(&Place { number }).await?;
     }
-    stage.until_depth(&queue, 2).await;
+    broker.until_depth(&queue, 2).await;
     assert_eq!(seen.calls(), 0);
     endpoint.resume().await?;
     assert_eq!(in_order(&seen.take(2).await), [1, 2]);

@@ -6,10 +6,10 @@ use bus_core::{ConsumeContext, Endpoint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place, Shipped};
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::{Outcome, Recorder, envelope, raw, with};
+use crate::test_broker::TestBroker;
 
 fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
     let text = call
@@ -21,10 +21,10 @@ fn trace_of<M>(call: &ConsumeContext<M>) -> TraceContext {
 }
 
 /// A member that was never set gives no correlation id, as in .NET.
-async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
+async fn a_correlation_id_of_zeros_is_not_sent(broker: &dyn TestBroker) -> Outcome {
     let shipped = Recorder::<Shipped>::new();
-    let endpoint = serial(stage.name("shipped")).consumer(shipped.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("shipped")).consumer(shipped.clone());
+    let bus = broker.start(endpoint).await?;
     bus.publish(&Shipped { order: Uuid::nil() }).await?;
     let call = shipped.next().await;
     assert_eq!(call.message().order, Uuid::nil());
@@ -41,7 +41,7 @@ async fn a_correlation_id_of_zeros_is_not_sent(stage: &dyn Stage) -> Outcome {
 
 /// Through three hops the conversation is one, and each message names what caused
 /// it.
-async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
+async fn ids_lead_through_a_chain(broker: &dyn TestBroker) -> Outcome {
     let (shipped, ordered) = (Recorder::<Shipped>::new(), Recorder::<Ordered>::new());
     let cancelled = Recorder::<Cancelled>::new();
     let correlation = Uuid::now_v7();
@@ -52,11 +52,11 @@ async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
     let second = ordered.then(|ctx: ConsumeContext<Ordered>| async move {
         Ok(ctx.publish(&Cancelled { number: 1 }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(stage.name("first")).consumer(first))
-        .endpoint(Endpoint::new(stage.name("second")).consumer(second))
-        .endpoint(Endpoint::new(stage.name("third")).consumer(cancelled.clone()))
+        .endpoint(Endpoint::new(broker.name("first")).consumer(first))
+        .endpoint(Endpoint::new(broker.name("second")).consumer(second))
+        .endpoint(Endpoint::new(broker.name("third")).consumer(cancelled.clone()))
         .start()
         .await?;
     let order = Uuid::now_v7();
@@ -82,8 +82,8 @@ async fn ids_lead_through_a_chain(stage: &dyn Stage) -> Outcome {
 
 /// Headers of the user travel on unless the consumer sets them; those of the
 /// framework do not.
-async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
-    let (relay, end) = (stage.name("relay"), stage.name("end"));
+async fn user_headers_travel_on(broker: &dyn TestBroker) -> Outcome {
+    let (relay, end) = (broker.name("relay"), broker.name("end"));
     let endpoint = Endpoint::new(&relay).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
@@ -91,8 +91,8 @@ async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
             Ok(sending.header("Region", "west").await?)
         },
     ));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     let mut first = envelope::<Place>(&relay, &json!({ "number": 1 }));
     let headers = [
@@ -117,7 +117,7 @@ async fn user_headers_travel_on(stage: &dyn Stage) -> Outcome {
 
 /// A chain of messages and a request with its reply are one trace, each a span of
 /// its own.
-async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
+async fn a_trace_is_continued(broker: &dyn TestBroker) -> Outcome {
     let (ordered, asked, told) = (
         Recorder::<Ordered>::new(),
         Recorder::<Ask>::new(),
@@ -130,11 +130,11 @@ async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
     let responder = asked.then(|ctx: ConsumeContext<Ask>| async move {
         Ok(ctx.respond(&Answered { number: 2 }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(stage.name("relay")).consumer(relay))
-        .endpoint(Endpoint::new(stage.name("responder")).consumer(responder))
-        .endpoint(Endpoint::new(stage.name("answered")).consumer(told.clone()))
+        .endpoint(Endpoint::new(broker.name("relay")).consumer(relay))
+        .endpoint(Endpoint::new(broker.name("responder")).consumer(responder))
+        .endpoint(Endpoint::new(broker.name("answered")).consumer(told.clone()))
         .start()
         .await?;
     bus.publish(&Ordered { number: 1 }).await?;
@@ -157,10 +157,10 @@ async fn a_trace_is_continued(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages that nothing caused begin traces and conversations of their own.
-async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome {
+async fn unrelated_messages_begin_their_own_traces(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let bus = stage
-        .start(Endpoint::new(stage.name("seen")).consumer(seen.clone()))
+    let bus = broker
+        .start(Endpoint::new(broker.name("seen")).consumer(seen.clone()))
         .await?;
     for number in [1, 2] {
         bus.publish(&Ordered { number }).await?;
@@ -174,8 +174,8 @@ async fn unrelated_messages_begin_their_own_traces(stage: &dyn Stage) -> Outcome
 
 /// A trace that came with a foreign message is continued; a malformed one is
 /// replaced, not an error.
-async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
-    let (relay, end) = (stage.name("relay"), stage.name("end"));
+async fn a_malformed_trace_is_replaced(broker: &dyn TestBroker) -> Outcome {
+    let (relay, end) = (broker.name("relay"), broker.name("end"));
     let endpoint = serial(&relay).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
@@ -184,8 +184,8 @@ async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
                 .await?)
         },
     ));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     let given = TraceContext::root();
     for (header, continued) in [
@@ -207,8 +207,8 @@ async fn a_malformed_trace_is_replaced(stage: &dyn Stage) -> Outcome {
 }
 
 /// The envelope says who sent it, where to, when, and from which process.
-async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
-    let (relay, end) = (stage.name("relay"), stage.name("end"));
+async fn the_envelope_names_its_sender(broker: &dyn TestBroker) -> Outcome {
+    let (relay, end) = (broker.name("relay"), broker.name("end"));
     let endpoint = Endpoint::new(&relay).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
@@ -217,8 +217,8 @@ async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
                 .await?)
         },
     ));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     place(&bus, &relay, 1).await?;
     let sent: Value = serde_json::from_slice(&reader.next().await.body)?;
@@ -244,8 +244,8 @@ async fn the_envelope_says_who_sent_it(stage: &dyn Stage) -> Outcome {
 }
 
 /// A priority is that of the causing message, unless the consumer sets another.
-async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
-    let (relay, end) = (stage.name("relay"), stage.name("end"));
+async fn a_priority_travels_on(broker: &dyn TestBroker) -> Outcome {
+    let (relay, end) = (broker.name("relay"), broker.name("end"));
     let endpoint = Endpoint::on(Queue::classic(&relay).max_priority(9)).consumer(with(
         end.clone(),
         |end, ctx: ConsumeContext<Place>| async move {
@@ -257,8 +257,8 @@ async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
     let reader = wire.read(&end).await;
     bus.send_to(format!("queue:{relay}"), &Place { number: 0 })
         .priority(7)
@@ -271,15 +271,15 @@ async fn a_priority_travels_on(stage: &dyn Stage) -> Outcome {
 }
 
 /// A redelivered message says so.
-async fn a_redelivered_message_says_so(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("again");
-    let wire = stage.wire().await;
+async fn a_redelivered_message_says_so(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("again");
+    let wire = broker.wire().await;
     wire.declare_queue(&queue).await;
     let body = envelope::<Place>(&queue, &json!({ "number": 1 })).body;
     wire.send(raw(&queue, body)).await;
     wire.give_back(&queue).await;
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
     assert!(seen.next().await.redelivered());
     place(&bus, &queue, 2).await?;
     assert!(!seen.next().await.redelivered());
@@ -295,7 +295,7 @@ behaviours! { propagation:
     a_trace_is_continued,
     unrelated_messages_begin_their_own_traces,
     a_malformed_trace_is_replaced,
-    the_envelope_says_who_sent_it,
+    the_envelope_names_its_sender,
     a_priority_travels_on needs Priorities,
     a_redelivered_message_says_so,
 }

@@ -9,17 +9,17 @@ use bus_core::{Endpoint, SendError};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::{Outcome, Recorder, numbers};
+use crate::test_broker::TestBroker;
 
 /// Each endpoint that subscribed handles an event once, with its headers.
-async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outcome {
+async fn every_subscribed_endpoint_gets_its_own_copy(broker: &dyn TestBroker) -> Outcome {
     let (first, second) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint =
-        |name: &str, seen: &Recorder<Ordered>| serial(stage.name(name)).consumer(seen.clone());
-    let bus = stage
+        |name: &str, seen: &Recorder<Ordered>| serial(broker.name(name)).consumer(seen.clone());
+    let bus = broker
         .bus()
         .endpoint(endpoint("first", &first))
         .endpoint(endpoint("second", &second))
@@ -39,11 +39,11 @@ async fn every_subscribed_endpoint_gets_its_own_copy(stage: &dyn Stage) -> Outco
 
 /// A queue keeps what is published before its consumer runs, each message with its
 /// own id, body and header.
-async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Outcome {
+async fn a_queue_keeps_events_until_its_consumer_starts(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = || Endpoint::new(stage.name("late")).consumer(seen.clone());
-    stage.bus().endpoint(endpoint()).deploy_topology().await?;
-    let publisher = stage.bus().start().await?;
+    let endpoint = || Endpoint::new(broker.name("late")).consumer(seen.clone());
+    broker.bus().endpoint(endpoint()).deploy_topology().await?;
+    let publisher = broker.bus().start().await?;
     let sent: BTreeMap<Uuid, u32> = (0..100).map(|number| (Uuid::now_v7(), number)).collect();
     let publishing = sent.iter().map(|(id, number)| {
         let event = Ordered { number: *number };
@@ -57,7 +57,7 @@ async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Ou
         outcome?;
     }
     assert_eq!(seen.calls(), 0, "nothing may be consumed yet");
-    let consumer = stage.start(endpoint()).await?;
+    let consumer = broker.start(endpoint()).await?;
     let received: BTreeMap<Uuid, u32> = seen
         .take(sent.len())
         .await
@@ -78,12 +78,12 @@ async fn a_queue_keeps_events_until_its_consumer_starts(stage: &dyn Stage) -> Ou
 }
 
 /// A consumer gets its own type only.
-async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
+async fn types_do_not_mix(broker: &dyn TestBroker) -> Outcome {
     let (ordered, cancelled) = (Recorder::<Ordered>::new(), Recorder::<Cancelled>::new());
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
-        .endpoint(serial(stage.name("cancelled")).consumer(cancelled.clone()))
+        .endpoint(serial(broker.name("ordered")).consumer(ordered.clone()))
+        .endpoint(serial(broker.name("cancelled")).consumer(cancelled.clone()))
         .start()
         .await?;
     for number in [1, LAST] {
@@ -99,8 +99,8 @@ async fn types_do_not_mix(stage: &dyn Stage) -> Outcome {
 }
 
 /// An event without subscribers is published without an error.
-async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn an_event_without_subscribers_is_no_error(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.shutdown().await?;
     Ok(())
@@ -108,13 +108,13 @@ async fn an_event_without_subscribers_is_no_error(stage: &dyn Stage) -> Outcome 
 
 /// An endpoint without a subscription consumes what is sent to it, not what is
 /// published.
-async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Outcome {
+async fn without_subscription_only_what_is_sent_arrives(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let queue = stage.name("unsubscribed");
+    let queue = broker.name("unsubscribed");
     let endpoint = serial(&queue)
         .without_subscription::<Ordered>()
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     let address = format!("queue:{queue}");
     bus.send_to(address.as_str(), &Ordered { number: 2 })
@@ -127,14 +127,14 @@ async fn without_subscription_only_what_is_sent_arrives(stage: &dyn Stage) -> Ou
 }
 
 /// A bus without endpoints publishes and sends to others.
-async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outcome {
+async fn a_bus_without_endpoints_publishes_and_sends(broker: &dyn TestBroker) -> Outcome {
     let (ordered, placed) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
-    let queue = stage.name("orders");
+    let queue = broker.name("orders");
     let endpoint = Endpoint::new(&queue)
         .consumer(ordered.clone())
         .consumer(placed.clone());
-    let consumer = stage.start(endpoint).await?;
-    let publisher = stage.bus().start().await?;
+    let consumer = broker.start(endpoint).await?;
+    let publisher = broker.bus().start().await?;
     publisher.publish(&Ordered { number: 1 }).await?;
     place(&publisher, &queue, 2).await?;
     assert_eq!(ordered.next().await.message().number, 1);
@@ -146,16 +146,16 @@ async fn a_bus_without_endpoints_publishes_and_sends(stage: &dyn Stage) -> Outco
 
 /// Deploying declares what `start` would, error and skipped queue included, and
 /// consumes nothing.
-async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
+async fn deploying_declares_and_consumes_nothing(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let queue = stage.name("deployed");
+    let queue = broker.name("deployed");
     let endpoint = Endpoint::new(&queue).consumer(seen.clone());
-    stage.bus().endpoint(endpoint).deploy_topology().await?;
-    let bus = stage.bus().start().await?;
+    broker.bus().endpoint(endpoint).deploy_topology().await?;
+    let bus = broker.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
-    assert_eq!(stage.depth(&queue).await, Some(1));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_skipped")).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(1));
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(0));
+    assert_eq!(broker.depth(&format!("{queue}_skipped")).await, Some(0));
     assert_eq!(seen.calls(), 0);
     bus.shutdown().await?;
     Ok(())
@@ -163,10 +163,10 @@ async fn deploying_declares_and_consumes_nothing(stage: &dyn Stage) -> Outcome {
 
 /// Publishing many events gives the outcome of each, in order, and all of them
 /// arrive.
-async fn many_events_are_published_at_once(stage: &dyn Stage) -> Outcome {
+async fn many_events_are_published_at_once(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("many")).consumer(seen.clone());
-    let bus = stage
+    let endpoint = Endpoint::new(broker.name("many")).consumer(seen.clone());
+    let bus = broker
         .bus()
         .endpoint(endpoint)
         .on_send(|context: &mut SendContext| {

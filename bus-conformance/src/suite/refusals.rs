@@ -9,10 +9,10 @@ use bus_core::{Address, Endpoint, Message, SendError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Outcome, Recorder, numbers};
+use crate::test_broker::TestBroker;
 
 /// Returns the error of a refused sending.
 fn refusal(outcome: Result<(), SendError>) -> SendError {
@@ -20,8 +20,8 @@ fn refusal(outcome: Result<(), SendError>) -> SendError {
 }
 
 /// A command without a route is refused, with its type and the cure.
-async fn a_command_without_a_route_is_refused(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_command_without_a_route_is_refused(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     let error = refusal(bus.send(&Place { number: 1 }).await);
     assert_eq!(error.kind(), SendErrorKind::NoRoute);
     let text = error.to_string();
@@ -34,8 +34,8 @@ async fn a_command_without_a_route_is_refused(stage: &dyn Stage) -> Outcome {
 }
 
 /// Addresses that cannot be read are refused, and say why.
-async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn an_address_that_cannot_be_read_is_refused(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     for address in [
         "orders",
         "queue:",
@@ -51,13 +51,13 @@ async fn an_address_that_cannot_be_read_is_refused(stage: &dyn Stage) -> Outcome
 
 /// A command to an exchange that is not there is refused with its name, and costs
 /// no other message.
-async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage) -> Outcome {
+async fn a_missing_exchange_is_an_error_of_that_message_alone(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let queue = stage.name("orders");
-    let bus = stage
+    let queue = broker.name("orders");
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
-    let missing = stage.name("nowhere");
+    let missing = broker.name("nowhere");
     let sends = (0..20).map(|number| {
         let address = if number == 7 {
             format!("exchange:{missing}")
@@ -84,14 +84,14 @@ async fn a_missing_exchange_is_an_error_of_that_message_alone(stage: &dyn Stage)
 
 /// A mandatory event that no queue takes is an error, of exactly that event among
 /// many.
-async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_mandatory_event_without_a_queue_is_an_error(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let topology =
-        bus_core::topology::PublishTopology::<Ordered>::direct().entity_name(stage.name("keyed"));
-    let endpoint = Endpoint::new(stage.name("even"))
+        bus_core::topology::PublishTopology::<Ordered>::direct().entity_name(broker.name("keyed"));
+    let endpoint = Endpoint::new(broker.name("even"))
         .subscribe::<Ordered>("even")
         .consumer(seen.clone());
-    let bus = stage
+    let bus = broker
         .bus()
         .publish_topology(topology)
         .endpoint(endpoint)
@@ -123,10 +123,10 @@ async fn a_mandatory_event_without_a_queue_is_an_error(stage: &dyn Stage) -> Out
 
 /// A hook that refuses a message gives its sender the error; the message does not
 /// leave.
-async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
+async fn a_hook_may_refuse_a_message(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let queue = stage.name("strict");
-    let bus = stage
+    let queue = broker.name("strict");
+    let bus = broker
         .bus()
         .on_send(|context: &mut SendContext| match context.priority {
             Some(9) => Err(SendError::new(SendErrorKind::Refused, "no such hurry")),
@@ -151,10 +151,10 @@ async fn a_hook_may_refuse_a_message(stage: &dyn Stage) -> Outcome {
 
 /// A routing key longer than the protocol allows is a typed error, and the bus goes
 /// on.
-async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
+async fn an_over_long_routing_key_is_refused(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("next")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("next")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let error = refusal(
         bus.publish(&Ordered { number: 1 })
             .routing_key("k".repeat(256))
@@ -168,8 +168,8 @@ async fn an_over_long_routing_key_is_refused(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus that is shut down sends nothing more and says so.
-async fn a_stopped_bus_refuses_to_send(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_stopped_bus_refuses_to_send(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.shutdown().await?;
     let error = refusal(bus.publish(&Ordered { number: 2 }).await);
@@ -178,13 +178,13 @@ async fn a_stopped_bus_refuses_to_send(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that its type cannot write is refused before it leaves, with its name.
-async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outcome {
+async fn a_message_that_cannot_be_written_is_refused(broker: &dyn TestBroker) -> Outcome {
     #[derive(Debug, Serialize, Deserialize, Message)]
     #[message("Conformance:Ledger")]
     struct Ledger {
         lines: BTreeMap<(u32, u32), u32>,
     }
-    let bus = stage.bus().start().await?;
+    let bus = broker.bus().start().await?;
     let ledger = Ledger {
         lines: [((1, 2), 3)].into_iter().collect(),
     };
@@ -198,10 +198,10 @@ async fn a_message_that_cannot_be_written_is_refused(stage: &dyn Stage) -> Outco
 
 /// A deadline that is over before the broker had a chance is an error of that
 /// message, which is not sent later.
-async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("late");
+async fn a_deadline_that_is_over_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("late");
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
     let address = format!("queue:{queue}");
     let late = bus
         .send_to(address.as_str(), &Place { number: 1 })
@@ -221,15 +221,15 @@ async fn a_deadline_that_is_over_is_an_error(stage: &dyn Stage) -> Outcome {
 
 /// A command to the queue of a process that is gone is an error, and brings no
 /// queue into being.
-async fn a_command_to_a_process_that_is_gone_is_an_error(stage: &dyn Stage) -> Outcome {
-    let gone = stage.name("gone");
-    let bus = stage.bus().start().await?;
+async fn a_command_to_a_process_that_is_gone_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let gone = broker.name("gone");
+    let bus = broker.bus().start().await?;
     let error = refusal(
         bus.send_to(Address::temporary(gone.clone()), &Place { number: 1 })
             .await,
     );
     assert_eq!(error.kind(), SendErrorKind::Unroutable, "{error}");
-    assert_eq!(stage.depth(&gone).await, None);
+    assert_eq!(broker.depth(&gone).await, None);
     bus.shutdown().await?;
     Ok(())
 }

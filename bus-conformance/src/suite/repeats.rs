@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bus_core::{ConsumeContext, ConsumeError, Endpoint, Retry};
 
-use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::scene::{place, places, reason};
+use crate::support::fixture::{place, places, reason};
 use crate::support::units::{Step, Units};
 use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with, within};
+use crate::test_broker::TestBroker;
 
 /// A consumer that fails with the error of `error`, so many times.
 fn failing(times: u32, error: fn() -> ConsumeError) -> Recorder<Place> {
@@ -33,11 +33,11 @@ fn attempts(calls: &[ConsumeContext<Place>]) -> Vec<u32> {
 }
 
 /// A message waits in place for what its consumer needs, and the health says so.
-async fn a_message_waits_for_what_its_consumer_needs(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("waiting");
+async fn a_message_waits_for_what_its_consumer_needs(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("waiting");
     let seen = failing(2, away);
     let endpoint = Endpoint::new(&queue).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     place(&bus, &queue, 1).await?;
     seen.next().await;
     eventually("the health says so", || async {
@@ -51,14 +51,17 @@ async fn a_message_waits_for_what_its_consumer_needs(stage: &dyn Stage) -> Outco
     }
     eventually("all is well", || async { bus.health().is_healthy() }).await;
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     Ok(())
 }
 
 /// A message that waits holds no slot, and goes back if its endpoint stops.
-async fn a_message_that_waits_lets_others_run(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("waiting");
+async fn a_message_that_waits_lets_others_run(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("waiting");
     let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
     let endpoint = Endpoint::new(&queue).concurrency(2).consumer(with(
         (seen.clone(), gate.clone()),
@@ -71,24 +74,27 @@ async fn a_message_that_waits_lets_others_run(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     place(&bus, &queue, 0).await?;
     assert_eq!(seen.next().await.message().number, 0);
     places(&bus, &queue, 1..=2).await?;
     gate.holds(2).await;
     gate.open();
     within("the stop", bus.shutdown()).await?;
-    stage.until_depth(&queue, 1).await;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    broker.until_depth(&queue, 1).await;
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     Ok(())
 }
 
 /// A conflict runs the same attempt again, in work of its own, and is no retry.
-async fn a_conflict_runs_the_attempt_again(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("conflicting");
+async fn a_conflict_runs_the_attempt_again(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("conflicting");
     let (seen, units) = (failing(3, conflict), Units::new());
     let endpoint = Endpoint::new(&queue).consumer(units.around(seen.clone()));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     place(&bus, &queue, 1).await?;
     assert_eq!(attempts(&seen.take(4).await), [1, 1, 1, 1]);
     let failed = [Step::Begun(1), Step::RolledBack];
@@ -96,17 +102,20 @@ async fn a_conflict_runs_the_attempt_again(stage: &dyn Stage) -> Outcome {
     let steps = [failed, failed, failed, last].concat();
     assert_eq!(units.until(8).await, steps);
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     Ok(())
 }
 
 /// A conflict that does not end is a failure, which is retried as any other.
-async fn a_conflict_without_end_is_a_failure(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("conflicting");
+async fn a_conflict_without_end_is_a_failure(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("conflicting");
     let seen = failing(u32::MAX, conflict);
     let endpoint = Endpoint::new(&queue).retry(Retry::immediate(1));
-    let bus = stage.start(endpoint.consumer(seen.clone())).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(endpoint.consumer(seen.clone())).await?;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     place(&bus, &queue, 1).await?;
     let failed = errors.next().await;
@@ -120,8 +129,8 @@ async fn a_conflict_without_end_is_a_failure(stage: &dyn Stage) -> Outcome {
 }
 
 /// A commit that runs into another one is a conflict too.
-async fn a_commit_may_run_into_another(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("conflicting");
+async fn a_commit_may_run_into_another(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("conflicting");
     let (seen, first) = (Recorder::<Place>::new(), Arc::new(AtomicBool::new(true)));
     let units = Units::new().committing(move |sent| {
         if first.swap(false, Ordering::SeqCst) {
@@ -130,7 +139,7 @@ async fn a_commit_may_run_into_another(stage: &dyn Stage) -> Outcome {
         Ok(sent)
     });
     let endpoint = Endpoint::new(&queue).consumer(units.around(seen.clone()));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     place(&bus, &queue, 1).await?;
     let calls = seen.take(2).await;
     assert_eq!(

@@ -8,10 +8,10 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, Ordered};
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Gate, Outcome, Recorder, eventually, with};
+use crate::test_broker::TestBroker;
 
 /// Long enough never to end a request that is answered.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,14 +25,14 @@ pub(super) async fn tell(ctx: ConsumeContext<Ask>) -> bus_core::ConsumeResult {
 }
 
 /// An endpoint that answers `Ask` with `Answered`.
-pub(super) async fn responder(stage: &dyn Stage) -> Outcome<Bus> {
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(tell);
-    Ok(stage.start(endpoint).await?)
+pub(super) async fn responder(broker: &dyn TestBroker) -> Outcome<Bus> {
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(tell);
+    Ok(broker.start(endpoint).await?)
 }
 
 /// The same, which notes what it is asked.
-fn noting_responder(stage: &dyn Stage, seen: &Recorder<Ask>) -> Endpoint {
-    Endpoint::new(stage.name("responder"))
+fn noting_responder(broker: &dyn TestBroker, seen: &Recorder<Ask>) -> Endpoint {
+    Endpoint::new(broker.name("responder"))
         .consumer(seen.then(|ctx: ConsumeContext<Ask>| async move { tell(ctx).await }))
 }
 
@@ -44,11 +44,11 @@ async fn nothing_pending(bus: &Bus) {
 }
 
 /// A reply carries the ids of its request and its own headers.
-async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
+async fn a_reply_carries_the_ids_of_its_request(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ask>::new();
-    let endpoint = noting_responder(stage, &seen);
-    let server = stage.start(endpoint).await?;
-    let client = stage.bus().start().await?;
+    let endpoint = noting_responder(broker, &seen);
+    let server = broker.start(endpoint).await?;
+    let client = broker.bus().start().await?;
     let reply = client
         .request::<Answered>(&Ask { number: 7 })
         .deadline(PATIENCE)
@@ -68,10 +68,10 @@ async fn a_reply_carries_the_ids_of_its_request(stage: &dyn Stage) -> Outcome {
 
 /// A request survives the broker, as other messages do, unless the requester says
 /// otherwise.
-async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
+async fn a_request_is_durable_unless_transient(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ask>::new();
-    let endpoint = noting_responder(stage, &seen);
-    let bus = stage.start(endpoint).await?;
+    let endpoint = noting_responder(broker, &seen);
+    let bus = broker.start(endpoint).await?;
     let ask = |number| bus.request::<Answered>(&Ask { number }).deadline(PATIENCE);
     ask(1).response().await?;
     assert!(seen.next().await.incoming().durable);
@@ -83,27 +83,27 @@ async fn a_request_is_durable_unless_transient(stage: &dyn Stage) -> Outcome {
 
 /// A request goes to the configured route, or to the address that the requester
 /// names.
-async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
+async fn a_request_goes_where_it_is_addressed(broker: &dyn TestBroker) -> Outcome {
     let answer = |number: u32| {
         with((), move |(), ctx: ConsumeContext<Ask>| async move {
             Ok(ctx.respond(&Answered { number }).await?)
         })
     };
     let endpoint = |name: &str, number| {
-        Endpoint::new(stage.name(name))
+        Endpoint::new(broker.name(name))
             .without_subscriptions()
             .consumer(answer(number))
     };
-    let bus = stage
+    let bus = broker
         .bus()
-        .route::<Ask>(format!("queue:{}", stage.name("routed")))
+        .route::<Ask>(format!("queue:{}", broker.name("routed")))
         .endpoint(endpoint("routed", 1))
         .endpoint(endpoint("named", 2))
         .start()
         .await?;
     let routed: Answered = bus.request(&Ask { number: 0 }).deadline(PATIENCE).await?;
     assert_eq!(routed.number, 1);
-    let address = format!("queue:{}", stage.name("named"));
+    let address = format!("queue:{}", broker.name("named"));
     let named: Answered = bus
         .request(&Ask { number: 0 })
         .to(address)
@@ -115,11 +115,11 @@ async fn a_request_goes_where_it_is_addressed(stage: &dyn Stage) -> Outcome {
 }
 
 /// Of many requests at once each gets its own reply, in any order.
-async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
+async fn parallel_requests_get_their_own_replies(broker: &dyn TestBroker) -> Outcome {
     const COUNT: u32 = 40;
     let asked: Arc<Mutex<Vec<ConsumeContext<Ask>>>> = Arc::default();
     let gate = Gate::closed();
-    let endpoint = Endpoint::new(stage.name("responder"))
+    let endpoint = Endpoint::new(broker.name("responder"))
         .concurrency(COUNT as usize)
         .policy(Policy::new().without_outbox())
         .consumer(with(
@@ -133,7 +133,7 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
                 Ok(last.respond(&Answered { number }).await?)
             },
         ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let requests = (0..COUNT).map(|number| {
         bus.request::<Answered>(&Ask { number })
             .deadline(PATIENCE)
@@ -154,9 +154,9 @@ async fn parallel_requests_get_their_own_replies(stage: &dyn Stage) -> Outcome {
 }
 
 /// A requester that is dropped stops waiting, and its late reply does no harm.
-async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
+async fn a_dropped_request_is_forgotten(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(with(
         gate.clone(),
         |gate, ctx: ConsumeContext<Ask>| async move {
             if ctx.message().number == 1 {
@@ -165,7 +165,7 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
             tell(ctx).await
         },
     ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let request = tokio::spawn(bus.request::<Answered>(&Ask { number: 1 }).into_future());
     gate.holds(1).await;
     assert_eq!(bus.pending_requests(), 1);
@@ -177,8 +177,8 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
     assert_eq!(next.number, 2);
     bus.shutdown().await?;
     assert_eq!(
-        stage
-            .depth(&format!("{}_error", stage.name("responder")))
+        broker
+            .depth(&format!("{}_error", broker.name("responder")))
             .await
             .unwrap_or(0),
         0
@@ -187,8 +187,8 @@ async fn a_dropped_request_is_forgotten(stage: &dyn Stage) -> Outcome {
 }
 
 /// A requester that accepts two types gets whichever the responder chose.
-async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+async fn either_of_two_replies_is_accepted(broker: &dyn TestBroker) -> Outcome {
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             let number = ctx.message().number;
@@ -200,7 +200,7 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
             Ok(())
         },
     ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let first: OneOf2<Answered, Declined> =
         bus.request(&Ask { number: 1 }).deadline(PATIENCE).await?;
     assert_eq!(first, OneOf2::First(Answered { number: 1 }));
@@ -213,9 +213,9 @@ async fn either_of_two_replies_is_accepted(stage: &dyn Stage) -> Outcome {
 
 /// A consumer may ask while it consumes, also at concurrency 1; the conversation
 /// goes on.
-async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_may_ask_while_it_consumes(broker: &dyn TestBroker) -> Outcome {
     let inner = Recorder::<Ask>::new();
-    let relay = serial(stage.name("relay")).consumer(with(
+    let relay = serial(broker.name("relay")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ordered>| async move {
             let number = ctx.message().number;
@@ -227,9 +227,9 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
                 .await?)
         },
     ));
-    let responder = serial(stage.name("responder"))
+    let responder = serial(broker.name("responder"))
         .consumer(inner.then(|ctx: ConsumeContext<Ask>| async move { tell(ctx).await }));
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(relay)
         .endpoint(responder)
@@ -250,9 +250,9 @@ async fn a_consumer_may_ask_while_it_consumes(stage: &dyn Stage) -> Outcome {
 }
 
 /// An event that a responder publishes carries no request id; its reply does.
-async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
+async fn only_the_reply_carries_the_request_id(broker: &dyn TestBroker) -> Outcome {
     let events = Recorder::<Ordered>::new();
-    let responder = Endpoint::new(stage.name("responder")).consumer(with(
+    let responder = Endpoint::new(broker.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             ctx.publish(&Ordered {
@@ -262,8 +262,8 @@ async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
             tell(ctx).await
         },
     ));
-    let events_endpoint = Endpoint::new(stage.name("events")).consumer(events.clone());
-    let bus = stage
+    let events_endpoint = Endpoint::new(broker.name("events")).consumer(events.clone());
+    let bus = broker
         .bus()
         .endpoint(responder)
         .endpoint(events_endpoint)
@@ -283,9 +283,9 @@ async fn only_the_reply_carries_the_request_id(stage: &dyn Stage) -> Outcome {
 }
 
 /// Of several processes that ask the same service, each gets its own replies.
-async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
-    let server = responder(stage).await?;
-    let (first, second) = (stage.bus().start().await?, stage.bus().start().await?);
+async fn only_the_requester_gets_the_reply(broker: &dyn TestBroker) -> Outcome {
+    let server = responder(broker).await?;
+    let (first, second) = (broker.bus().start().await?, broker.bus().start().await?);
     let ask = |bus: &Bus, number| {
         let request = bus.request::<Answered>(&Ask { number }).deadline(PATIENCE);
         async move { request.await.map(|told| (number, told.number)) }
@@ -303,12 +303,12 @@ async fn only_the_requester_gets_the_reply(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message that names no response address has its answer published.
-async fn an_answer_without_an_address_is_published(stage: &dyn Stage) -> Outcome {
+async fn an_answer_without_an_address_is_published(broker: &dyn TestBroker) -> Outcome {
     let told = Recorder::<Answered>::new();
-    let bus = stage
+    let bus = broker
         .bus()
-        .endpoint(Endpoint::new(stage.name("responder")).consumer(tell))
-        .endpoint(Endpoint::new(stage.name("listener")).consumer(told.clone()))
+        .endpoint(Endpoint::new(broker.name("responder")).consumer(tell))
+        .endpoint(Endpoint::new(broker.name("listener")).consumer(told.clone()))
         .start()
         .await?;
     bus.publish(&Ask { number: 5 }).await?;

@@ -6,27 +6,27 @@ use bus_core::topology::{Binding, Exchange, Node, Topology};
 use bus_core::{BusBuilder, Endpoint, Fault};
 
 use super::faults::fault_of;
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
-use crate::support::scene::serial;
+use crate::support::fixture::serial;
 use crate::support::{Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 type Topologies = PublishTopology<Ordered>;
 
 /// A bus on which `Ordered` has an exchange of another kind.
-fn bus_with(stage: &dyn Stage, topology: Topologies) -> BusBuilder {
-    stage
+fn bus_with(broker: &dyn TestBroker, topology: Topologies) -> BusBuilder {
+    broker
         .bus()
-        .publish_topology(topology.entity_name(stage.name("keyed")))
+        .publish_topology(topology.entity_name(broker.name("keyed")))
 }
 
 /// A direct exchange delivers by key, and the consumer sees the key.
-async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
+async fn a_direct_exchange_delivers_by_key(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("alpha"))
+    let endpoint = serial(broker.name("alpha"))
         .subscribe::<Ordered>("alpha")
         .consumer(seen.clone());
-    let bus = bus_with(stage, Topologies::direct())
+    let bus = bus_with(broker, Topologies::direct())
         .endpoint(endpoint)
         .start()
         .await?;
@@ -47,15 +47,15 @@ async fn a_direct_exchange_delivers_by_key(stage: &dyn Stage) -> Outcome {
 }
 
 /// In topic patterns `*` is exactly one word and `#` any number of them.
-async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
+async fn topic_patterns_match_words(broker: &dyn TestBroker) -> Outcome {
     let (one, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let endpoint = |name: &str, pattern: &str, seen: &Recorder<Ordered>| {
-        serial(stage.name(name))
+        serial(broker.name(name))
             .subscribe::<Ordered>(pattern)
             .subscribe::<Ordered>("last")
             .consumer(seen.clone())
     };
-    let bus = bus_with(stage, Topologies::topic())
+    let bus = bus_with(broker, Topologies::topic())
         .endpoint(endpoint("one", "eu.*", &one))
         .endpoint(endpoint("any", "eu.#", &any))
         .start()
@@ -76,10 +76,10 @@ async fn topic_patterns_match_words(stage: &dyn Stage) -> Outcome {
 }
 
 /// A subscription without a key to a topic exchange gets everything.
-async fn a_topic_subscription_without_a_key_gets_everything(stage: &dyn Stage) -> Outcome {
+async fn a_topic_subscription_without_a_key_gets_everything(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("all")).consumer(seen.clone());
-    let bus = bus_with(stage, Topologies::topic())
+    let endpoint = Endpoint::new(broker.name("all")).consumer(seen.clone());
+    let bus = bus_with(broker, Topologies::topic())
         .endpoint(endpoint)
         .start()
         .await?;
@@ -92,13 +92,16 @@ async fn a_topic_subscription_without_a_key_gets_everything(stage: &dyn Stage) -
 }
 
 /// The key that the topology computes is used, unless the publisher names one.
-async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcome {
+async fn the_routing_key_comes_from_the_message(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
     let topology = Topologies::direct().routing_key(|event| event.number.to_string());
-    let endpoint = Endpoint::new(stage.name("seven"))
+    let endpoint = Endpoint::new(broker.name("seven"))
         .subscribe::<Ordered>("7")
         .consumer(seen.clone());
-    let bus = bus_with(stage, topology).endpoint(endpoint).start().await?;
+    let bus = bus_with(broker, topology)
+        .endpoint(endpoint)
+        .start()
+        .await?;
     bus.publish(&Ordered { number: 6 }).await?;
     bus.publish(&Ordered { number: 7 }).await?;
     bus.publish(&Ordered { number: 8 }).routing_key("7").await?;
@@ -109,18 +112,18 @@ async fn the_routing_key_comes_from_the_message(stage: &dyn Stage) -> Outcome {
 
 /// A headers exchange delivers to those whose conditions hold: all of them, or any
 /// where `x-match` says so.
-async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outcome {
+async fn a_headers_exchange_delivers_by_header_values(broker: &dyn TestBroker) -> Outcome {
     let (all, any) = (Recorder::<Ordered>::new(), Recorder::<Ordered>::new());
     let conditions = |how: &str| {
         [("x-match", how), ("Tenant", "north"), ("Size", "big")]
             .map(|(name, value)| (name.to_owned(), value.into()))
     };
     let endpoint = |name: &str, seen: &Recorder<Ordered>| {
-        serial(stage.name(name))
+        serial(broker.name(name))
             .subscribe_where::<Ordered>(conditions(name))
             .consumer(seen.clone())
     };
-    let bus = bus_with(stage, Topologies::headers())
+    let bus = bus_with(broker, Topologies::headers())
         .endpoint(endpoint("all", &all))
         .endpoint(endpoint("any", &any))
         .start()
@@ -149,9 +152,13 @@ async fn a_headers_exchange_delivers_by_header_values(stage: &dyn Stage) -> Outc
 
 /// An exchange bound to an exchange bound to an endpoint delivers once, and only
 /// with the right key.
-async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
-    let (outer, inner, queue) = (stage.name("outer"), stage.name("inner"), stage.name("end"));
-    let wire = stage.wire().await;
+async fn bindings_lead_from_exchange_to_exchange(broker: &dyn TestBroker) -> Outcome {
+    let (outer, inner, queue) = (
+        broker.name("outer"),
+        broker.name("inner"),
+        broker.name("end"),
+    );
+    let wire = broker.wire().await;
     let direct = Exchange::new(&outer, bus_core::topology::ExchangeKind::Direct);
     wire.declare(&Topology {
         exchanges: vec![direct, Exchange::fanout(&inner)],
@@ -163,7 +170,7 @@ async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
     let endpoint = serial(&queue)
         .bind(Binding::new(&inner, Node::Exchange(queue.clone())))
         .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     for (key, number) in [("out", 1), ("in", 2), ("in", LAST)] {
         let address = format!("exchange:{outer}");
         bus.send_to(address, &Place { number })
@@ -178,25 +185,25 @@ async fn bindings_lead_from_exchange_to_exchange(stage: &dyn Stage) -> Outcome {
 
 /// Events without subscribers land in the alternate exchange, also those of a
 /// consumer.
-async fn an_alternate_exchange_receives_what_nobody_subscribed_to(stage: &dyn Stage) -> Outcome {
-    let stray = stage.name("stray");
+async fn an_alternate_exchange_receives_what_has_no_subscriber(broker: &dyn TestBroker) -> Outcome {
+    let stray = broker.name("stray");
     let topology = || {
         PublishTopology::<Cancelled>::fanout()
-            .entity_name(stage.name("lonely"))
+            .entity_name(broker.name("lonely"))
             .alternate_exchange(stray.clone())
     };
     let seen = Recorder::<Cancelled>::new();
     let strays = Endpoint::new(&stray)
         .without_subscriptions()
         .consumer(seen.clone());
-    let relay = Endpoint::new(stage.name("relay")).consumer(with(
+    let relay = Endpoint::new(broker.name("relay")).consumer(with(
         (),
         |(), ctx: bus_core::ConsumeContext<Ordered>| async move {
             let number = ctx.message().number;
             Ok(ctx.publish(&Cancelled { number }).await?)
         },
     ));
-    let bus = stage
+    let bus = broker
         .bus()
         .publish_topology(topology())
         .endpoint(strays)
@@ -212,15 +219,15 @@ async fn an_alternate_exchange_receives_what_nobody_subscribed_to(stage: &dyn St
 
 /// A contract whose exchange has another name is delivered there, and its faults
 /// arrive.
-async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
-    let exchange = stage.name("orders-of-the-north");
+async fn an_exchange_may_have_another_name(broker: &dyn TestBroker) -> Outcome {
+    let exchange = broker.name("orders-of-the-north");
     let seen = Recorder::<Ordered>::failing();
     let faults = Recorder::<Fault<Ordered>>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .publish_topology(Topologies::fanout().entity_name(exchange.clone()))
-        .endpoint(Endpoint::new(stage.name("orders")).consumer(seen.clone()))
-        .endpoint(Endpoint::new(stage.name("faults")).consumer(faults.clone()))
+        .endpoint(Endpoint::new(broker.name("orders")).consumer(seen.clone()))
+        .endpoint(Endpoint::new(broker.name("faults")).consumer(faults.clone()))
         .start()
         .await?;
     let event = Ordered { number: 1 };
@@ -240,12 +247,12 @@ async fn an_exchange_may_have_another_name(stage: &dyn Stage) -> Outcome {
 }
 
 /// A hook may change key and intent-dependent settings of what leaves.
-async fn a_hook_may_choose_the_routing_key(stage: &dyn Stage) -> Outcome {
+async fn a_hook_may_choose_the_routing_key(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("hooked"))
+    let endpoint = serial(broker.name("hooked"))
         .subscribe::<Ordered>("events")
         .consumer(seen.clone());
-    let bus = bus_with(stage, Topologies::direct())
+    let bus = bus_with(broker, Topologies::direct())
         .endpoint(endpoint)
         .on_send(|context: &mut bus_core::send::SendContext| {
             if context.intent == Intent::Publish {
@@ -271,7 +278,7 @@ behaviours! { routing:
     the_routing_key_comes_from_the_message needs RoutingKeys,
     a_headers_exchange_delivers_by_header_values needs HeadersExchanges,
     bindings_lead_from_exchange_to_exchange needs RoutingKeys,
-    an_alternate_exchange_receives_what_nobody_subscribed_to needs AlternateExchanges,
+    an_alternate_exchange_receives_what_has_no_subscriber needs AlternateExchanges,
     an_exchange_may_have_another_name,
     a_hook_may_choose_the_routing_key needs RoutingKeys,
 }

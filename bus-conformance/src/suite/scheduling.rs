@@ -7,19 +7,19 @@ use bus_core::transport::ScheduleToken;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::{Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// Wait of a message that a test cancels before.
 const LATER: Duration = Duration::from_secs(2);
 
 /// A message with a token that is cancelled before it is due is never delivered.
-async fn a_cancelled_message_is_never_delivered(stage: &dyn Stage) -> Outcome {
+async fn a_cancelled_message_is_never_delivered(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("later")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("later")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let (cancelled, kept) = (ScheduleToken::new(), ScheduleToken::from(Uuid::now_v7()));
     for (number, token) in [(1, cancelled), (2, kept)] {
         let sending = bus.publish(&Ordered { number }).schedule_token(token);
@@ -35,10 +35,10 @@ async fn a_cancelled_message_is_never_delivered(stage: &dyn Stage) -> Outcome {
 }
 
 /// A token of a message that was delivered, or of none, cancels nothing.
-async fn what_does_not_wait_cannot_be_cancelled(stage: &dyn Stage) -> Outcome {
+async fn what_does_not_wait_cannot_be_cancelled(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("sooner")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("sooner")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let (early, plain) = (ScheduleToken::new(), ScheduleToken::new());
     let first = bus.publish(&Ordered { number: 1 }).schedule_token(early);
     first.deliver_in(Duration::from_millis(1)).await?;
@@ -53,10 +53,10 @@ async fn what_does_not_wait_cannot_be_cancelled(stage: &dyn Stage) -> Outcome {
 }
 
 /// A message comes when it is due, not before, and later than one without a delay.
-async fn a_delayed_message_comes_when_it_is_due(stage: &dyn Stage) -> Outcome {
+async fn a_delayed_message_comes_when_it_is_due(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("due")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("due")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let (delay, began) = (Duration::from_secs(1), Instant::now());
     bus.publish(&Ordered { number: 1 })
         .deliver_in(delay)
@@ -70,10 +70,10 @@ async fn a_delayed_message_comes_when_it_is_due(stage: &dyn Stage) -> Outcome {
 }
 
 /// A time that is past is now.
-async fn a_time_in_the_past_is_now(stage: &dyn Stage) -> Outcome {
+async fn a_time_in_the_past_is_now(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("past")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("past")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let past = bus.publish(&Ordered { number: 1 });
     past.deliver_at(SystemTime::UNIX_EPOCH).await?;
     bus.publish(&Ordered { number: LAST }).await?;
@@ -83,8 +83,8 @@ async fn a_time_in_the_past_is_now(stage: &dyn Stage) -> Outcome {
 }
 
 /// A delay counts from the call: the wait in an outbox is part of it.
-async fn a_delay_counts_from_the_call(stage: &dyn Stage) -> Outcome {
-    let (queue, seen) = (stage.name("sender"), Recorder::<Ordered>::new());
+async fn a_delay_counts_from_the_call(broker: &dyn TestBroker) -> Outcome {
+    let (queue, seen) = (broker.name("sender"), Recorder::<Ordered>::new());
     let sender = with((), |(), ctx: ConsumeContext<Place>| async move {
         let delay = Duration::from_millis(200);
         let first = ctx.publish(&Ordered { number: 1 }).deliver_in(delay);
@@ -92,10 +92,10 @@ async fn a_delay_counts_from_the_call(stage: &dyn Stage) -> Outcome {
         sleep_until(Instant::now() + delay).await;
         Ok(ctx.publish(&Ordered { number: LAST }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(sender))
-        .endpoint(serial(stage.name("seen")).consumer(seen.clone()))
+        .endpoint(serial(broker.name("seen")).consumer(seen.clone()))
         .start()
         .await?;
     place(&bus, &queue, 1).await?;

@@ -6,10 +6,10 @@ use bus_core::error::SendErrorKind;
 use bus_core::send::{Dispatch, SealedMessage};
 use bus_core::{ConsumeContext, Endpoint, SendError, async_trait};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Ordered, Place};
-use crate::support::scene::{in_order, place, serial};
+use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Gate, Outcome, Recorder, with};
+use crate::test_broker::TestBroker;
 
 /// Keeps what is sent.
 #[derive(Debug, Default)]
@@ -30,14 +30,14 @@ impl Dispatch for Kept {
 }
 
 /// A sender publishes, and sends by route and by address, as its bus does.
-async fn a_sender_sends_as_its_bus_does(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sent");
+async fn a_sender_sends_as_its_bus_does(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sent");
     let (events, commands) = (Recorder::<Ordered>::new(), Recorder::<Place>::new());
     let endpoint = serial(&queue)
         .consumer(events.clone())
         .consumer(commands.clone());
     let address = format!("queue:{queue}");
-    let bus = stage
+    let bus = broker
         .bus()
         .route::<Place>(&*address)
         .endpoint(endpoint)
@@ -58,8 +58,8 @@ async fn a_sender_sends_as_its_bus_does(stage: &dyn Stage) -> Outcome {
 }
 
 /// A sender fails once its bus is shut down.
-async fn a_sender_fails_once_its_bus_is_shut_down(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_sender_fails_once_its_bus_is_shut_down(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     let sender = bus.sender();
     sender.publish(&Ordered { number: 1 }).await?;
     bus.shutdown().await?;
@@ -70,33 +70,33 @@ async fn a_sender_fails_once_its_bus_is_shut_down(stage: &dyn Stage) -> Outcome 
 }
 
 /// A sender does not keep the endpoints of a bus that is dropped, and still sends.
-async fn a_sender_keeps_no_endpoint(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("kept");
+async fn a_sender_keeps_no_endpoint(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("kept");
     let gate = Gate::closed();
     let waiting = with(gate.clone(), |gate, _: ConsumeContext<Place>| async move {
         gate.pass().await;
         Ok(())
     });
-    let bus = stage.start(serial(&queue).consumer(waiting)).await?;
+    let bus = broker.start(serial(&queue).consumer(waiting)).await?;
     let sender = bus.sender();
     place(&bus, &queue, 1).await?;
     gate.holds(1).await;
     drop(bus);
     gate.holds(0).await;
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     sender
         .send_to(format!("queue:{queue}"), &Place { number: 2 })
         .await?;
-    stage.until_depth(&queue, 2).await;
+    broker.until_depth(&queue, 2).await;
     Ok(())
 }
 
 /// Messages that another receiver keeps are sent by `forward` alone, with their ids
 /// and in order.
-async fn what_is_kept_can_be_forwarded(stage: &dyn Stage) -> Outcome {
+async fn what_is_kept_can_be_forwarded(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("forwarded")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("forwarded")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let (sender, kept) = (bus.sender(), Arc::new(Kept::default()));
     let keeping = sender.with_dispatch(Arc::clone(&kept) as _);
     for number in 1..=3 {
@@ -119,10 +119,10 @@ async fn what_is_kept_can_be_forwarded(stage: &dyn Stage) -> Outcome {
 }
 
 /// A sender given to a consumer of another bus sends there.
-async fn a_sender_connects_one_bus_to_another(stage: &dyn Stage) -> Outcome {
+async fn a_sender_connects_one_bus_to_another(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let there = Endpoint::new(stage.name("there")).consumer(seen.clone());
-    let there = stage.start(there).await?;
+    let there = Endpoint::new(broker.name("there")).consumer(seen.clone());
+    let there = broker.start(there).await?;
     let bridge = with(
         there.sender(),
         |sender, ctx: ConsumeContext<Place>| async move {
@@ -130,8 +130,8 @@ async fn a_sender_connects_one_bus_to_another(stage: &dyn Stage) -> Outcome {
             Ok(sender.publish(&Ordered { number }).await?)
         },
     );
-    let queue = stage.name("here");
-    let here = stage.start(Endpoint::new(&queue).consumer(bridge)).await?;
+    let queue = broker.name("here");
+    let here = broker.start(Endpoint::new(&queue).consumer(bridge)).await?;
     place(&here, &queue, 7).await?;
     assert_eq!(seen.next().await.message().number, 7);
     here.shutdown().await?;

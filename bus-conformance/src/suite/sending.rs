@@ -7,26 +7,26 @@ use bus_core::topology::Queue;
 use bus_core::{ConsumeContext, Endpoint, Policy};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{LAST, Ordered, Place, Shipped};
-use crate::support::scene::{in_order, place, serial};
+use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Outcome, Recorder, envelope, numbers, raw};
+use crate::test_broker::TestBroker;
 
 /// A command goes to the queue of its route and nowhere else.
-async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
+async fn a_command_goes_where_its_route_says(broker: &dyn TestBroker) -> Outcome {
     let (here, there) = (Recorder::<Place>::new(), Recorder::<Place>::new());
     let endpoint =
-        |name: &str, seen: &Recorder<Place>| serial(stage.name(name)).consumer(seen.clone());
-    let bus = stage
+        |name: &str, seen: &Recorder<Place>| serial(broker.name(name)).consumer(seen.clone());
+    let bus = broker
         .bus()
-        .route::<Place>(format!("queue:{}", stage.name("here")))
+        .route::<Place>(format!("queue:{}", broker.name("here")))
         .endpoint(endpoint("here", &here))
         .endpoint(endpoint("there", &there))
         .start()
         .await?;
     bus.send(&Place { number: 1 }).await?;
     bus.send_to(
-        format!("queue:{}", stage.name("there")),
+        format!("queue:{}", broker.name("there")),
         &Place { number: LAST },
     )
     .await?;
@@ -37,14 +37,14 @@ async fn a_command_goes_where_its_route_says(stage: &dyn Stage) -> Outcome {
 }
 
 /// A command to a queue that is not there yet waits in it for its consumer.
-async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("later");
-    let sender = stage.bus().start().await?;
+async fn a_command_waits_for_an_endpoint_that_comes_later(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("later");
+    let sender = broker.bus().start().await?;
     place(&sender, &queue, 1).await?;
-    assert_eq!(stage.depth(&queue).await, Some(1));
+    assert_eq!(broker.depth(&queue).await, Some(1));
     let seen = Recorder::<Place>::new();
     let endpoint = Endpoint::new(&queue).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     assert_eq!(seen.next().await.message().number, 1);
     bus.shutdown().await?;
     sender.shutdown().await?;
@@ -52,18 +52,18 @@ async fn a_command_waits_for_an_endpoint_that_comes_later(stage: &dyn Stage) -> 
 }
 
 /// A message that waited longer than its time to live is dropped; others are not.
-async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("short");
+async fn an_expired_message_is_not_consumed(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("short");
     let address = format!("queue:{queue}");
     let seen = Recorder::<Place>::new();
     let endpoint = || serial(&queue).consumer(seen.clone());
-    stage.bus().endpoint(endpoint()).deploy_topology().await?;
-    let sender = stage.bus().start().await?;
+    broker.bus().endpoint(endpoint()).deploy_topology().await?;
+    let sender = broker.bus().start().await?;
     sender
         .send_to(address.as_str(), &Place { number: 1 })
         .ttl(Duration::from_millis(50))
         .await?;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     sender
         .send_to(address.as_str(), &Place { number: 2 })
         .ttl(Duration::from_secs(600))
@@ -71,7 +71,7 @@ async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
     sender
         .send_to(address.as_str(), &Place { number: LAST })
         .await?;
-    let bus = stage.start(endpoint()).await?;
+    let bus = broker.start(endpoint()).await?;
     let calls = seen.until_last().await;
     assert_eq!(numbers(&calls), [2]);
     assert!(calls[0].envelope().expiration_time > calls[0].envelope().sent_time);
@@ -81,8 +81,8 @@ async fn an_expired_message_is_not_consumed(stage: &dyn Stage) -> Outcome {
 }
 
 /// A queue with priorities serves higher ones first.
-async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("urgent");
+async fn higher_priorities_are_served_first(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("urgent");
     let seen = Recorder::<Place>::new();
     let endpoint = || {
         Endpoint::on(Queue::classic(&queue).max_priority(5))
@@ -90,8 +90,8 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
             .policy(Policy::new().prefetch(1))
             .consumer(seen.clone())
     };
-    stage.bus().endpoint(endpoint()).deploy_topology().await?;
-    let sender = stage.bus().start().await?;
+    broker.bus().endpoint(endpoint()).deploy_topology().await?;
+    let sender = broker.bus().start().await?;
     for number in [1, 5, 3, 0, 4] {
         let priority = u8::try_from(number)?;
         sender
@@ -99,7 +99,7 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
             .priority(priority)
             .await?;
     }
-    let bus = stage.start(endpoint()).await?;
+    let bus = broker.start(endpoint()).await?;
     let calls = seen.take(5).await;
     let order = in_order(&calls);
     assert_eq!(order, [5, 4, 3, 1, 0]);
@@ -110,10 +110,10 @@ async fn higher_priorities_are_served_first(stage: &dyn Stage) -> Outcome {
 }
 
 /// Messages are written to disk unless their sender says otherwise.
-async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
+async fn messages_are_durable_unless_transient(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("kept")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("kept")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     bus.publish(&Ordered { number: 2 }).transient().await?;
     let calls = seen.take(2).await;
@@ -126,10 +126,10 @@ async fn messages_are_durable_unless_transient(stage: &dyn Stage) -> Outcome {
 
 /// The correlation id comes from the contract's member, unless the sender names
 /// another.
-async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcome {
+async fn the_correlation_id_comes_from_the_contract(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Shipped>::new();
-    let endpoint = serial(stage.name("shipped")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("shipped")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let (order, other, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     bus.publish(&Shipped { order }).await?;
     bus.publish(&Shipped { order })
@@ -151,9 +151,9 @@ async fn the_correlation_id_comes_from_the_contract(stage: &dyn Stage) -> Outcom
 }
 
 /// Hooks see everything that leaves, in order, and add what travels with it.
-async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
+async fn hooks_run_for_everything_that_leaves(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let queue = stage.name("hooked");
+    let queue = broker.name("hooked");
     let hook = |name: &'static str| {
         move |context: &mut SendContext| {
             let before = context.envelope.headers.text("Path").unwrap_or_default();
@@ -162,7 +162,7 @@ async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
             Ok(())
         }
     };
-    let bus = stage
+    let bus = broker
         .bus()
         .on_send(hook("first"))
         .on_send(hook("second"))
@@ -180,10 +180,10 @@ async fn hooks_run_for_everything_that_leaves(stage: &dyn Stage) -> Outcome {
 
 /// Nothing leaves when a sending is dropped; one that is kept may be awaited by
 /// another task.
-async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
+async fn a_sending_leaves_only_when_awaited(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(stage.name("lazy")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = serial(broker.name("lazy")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     drop(bus.publish(&Ordered { number: 1 }));
     let kept = bus.publish(&Ordered { number: 2 });
     tokio::spawn(kept.into_future()).await??;
@@ -194,7 +194,7 @@ async fn a_sending_leaves_only_when_awaited(stage: &dyn Stage) -> Outcome {
 }
 
 /// Header names and values in any script arrive byte for byte.
-async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
+async fn headers_arrive_in_any_script(broker: &dyn TestBroker) -> Outcome {
     let texts = [
         "♥",
         "ɤϡ֎ᾣ",
@@ -207,8 +207,8 @@ async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
         "\"'\\",
     ];
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("scripts")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = Endpoint::new(broker.name("scripts")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let event = Ordered { number: 1 };
     let sending = bus.publish(&event);
     texts
@@ -226,7 +226,7 @@ async fn headers_arrive_in_any_script(stage: &dyn Stage) -> Outcome {
 }
 
 /// Headers keep their kind: numbers, truth values, lists and maps.
-async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
+async fn headers_keep_their_kind(broker: &dyn TestBroker) -> Outcome {
     use bus_core::message::HeaderValue as Value;
     let list = vec![Value::Int(1), "two".into(), Value::Null];
     let map = [("inner".to_owned(), Value::List(list.clone()))]
@@ -242,8 +242,8 @@ async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
         ("Map", Value::Map(map)),
     ];
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("kinds")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = Endpoint::new(broker.name("kinds")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     let event = Ordered { number: 1 };
     values
         .iter()
@@ -260,13 +260,13 @@ async fn headers_keep_their_kind(stage: &dyn Stage) -> Outcome {
 }
 
 /// The smallest foreign envelope is consumed: type and message, nothing else.
-async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
+async fn the_smallest_envelope_is_consumed(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Place>::new();
-    let queue = stage.name("foreign");
-    let bus = stage
+    let queue = broker.name("foreign");
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     wire.send(envelope::<Place>(
         &queue,
         &serde_json::json!({ "number": 1 }),
@@ -285,13 +285,13 @@ async fn the_smallest_envelope_is_consumed(stage: &dyn Stage) -> Outcome {
 }
 
 /// Names of queues in any script work, and so do addresses with them.
-async fn queue_names_may_be_in_any_script(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("größe-注文.v2");
+async fn queue_names_may_be_in_any_script(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("größe-注文.v2");
     let seen = Recorder::<Place>::failing();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let errors = wire.read(&format!("{queue}_error")).await;
     place(&bus, &queue, 1).await?;
     let full = seen

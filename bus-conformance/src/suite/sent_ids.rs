@@ -12,15 +12,15 @@ use bus_core::transport::Capability;
 use bus_core::{ConsumeContext, ConsumeResult};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, LAST, Ordered, Place};
-use crate::support::scene::{places, serial};
+use crate::support::fixture::{places, serial};
 use crate::support::{Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// The ids of what a consumer sends are the same when its message comes again, and
 /// differ from each other.
-async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("sender");
+async fn a_message_that_comes_again_sends_the_same_ids(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
     let seen = Recorder::<Ordered>::new();
     let sends = async |ctx: ConsumeContext<Place>| {
         for number in [1, 2] {
@@ -29,10 +29,10 @@ async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Out
         ctx.publish(&Answered { number: 3 }).await?;
         ConsumeResult::Ok(())
     };
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(sends))
-        .endpoint(serial(stage.name("seen")).consumer(seen.clone()))
+        .endpoint(serial(broker.name("seen")).consumer(seen.clone()))
         .start()
         .await?;
     let (twice, other) = (Uuid::now_v7(), Uuid::now_v7());
@@ -55,8 +55,8 @@ async fn a_message_that_comes_again_sends_the_same_ids(stage: &dyn Stage) -> Out
 
 /// An endpoint that knows ids handles once what an endpoint before it has sent
 /// twice, even where the second run wrote something else into it.
-async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
-    let (first, second) = (stage.name("first"), stage.name("second"));
+async fn a_duplicate_is_recognized_over_two_hops(broker: &dyn TestBroker) -> Outcome {
+    let (first, second) = (broker.name("first"), broker.name("second"));
     let (to, runs) = (format!("queue:{second}"), Arc::new(AtomicU32::new(0)));
     let forwards = with(
         (to, Arc::clone(&runs)),
@@ -70,7 +70,7 @@ async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
         },
     );
     let seen = Recorder::<Place>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&first).without_subscriptions().consumer(forwards))
         .endpoint(
@@ -94,8 +94,8 @@ async fn a_duplicate_is_recognized_over_two_hops(stage: &dyn Stage) -> Outcome {
 
 /// A send that can never succeed fails where it is made, in the consumer; what was
 /// sent before it does not leave.
-async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage) -> Outcome {
-    let (queue, missing) = (stage.name("sender"), stage.name("missing"));
+async fn what_cannot_be_sent_is_refused_before_anything_leaves(broker: &dyn TestBroker) -> Outcome {
+    let (queue, missing) = (broker.name("sender"), broker.name("missing"));
     let seen = Recorder::<Ordered>::new();
     let sends = with(
         format!("exchange:{missing}"),
@@ -111,10 +111,10 @@ async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage
             Ok(())
         },
     );
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(serial(&queue).without_subscriptions().consumer(sends))
-        .endpoint(serial(stage.name("seen")).consumer(seen.clone()))
+        .endpoint(serial(broker.name("seen")).consumer(seen.clone()))
         .start()
         .await?;
     places(&bus, &queue, [1, LAST]).await?;
@@ -124,12 +124,12 @@ async fn what_cannot_be_sent_is_refused_before_anything_leaves(stage: &dyn Stage
 }
 
 /// A delay is refused at the call on a transport that has none.
-async fn a_delay_that_cannot_be_kept_is_refused_at_once(stage: &dyn Stage) -> Outcome {
-    let can_delay = stage
+async fn a_delay_that_cannot_be_kept_is_refused_at_once(broker: &dyn TestBroker) -> Outcome {
+    let can_delay = broker
         .transport()
         .capabilities()
         .has(Capability::DelayedDelivery);
-    let bus = stage.bus().start().await?;
+    let bus = broker.bus().start().await?;
     let sent = bus.publish(&Ordered { number: 1 });
     let outcome = sent.deliver_in(Duration::from_millis(1)).await;
     let refused = outcome.err().map(|error| error.kind());

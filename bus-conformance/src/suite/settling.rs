@@ -5,13 +5,13 @@ use std::time::Duration;
 use bus_core::transport::Settlement;
 use tokio::time::Instant;
 
-use crate::stage::Stage;
 use crate::support::{Outcome, raw};
+use crate::test_broker::TestBroker;
 
 /// A deferred delivery comes again later, and others overtake it.
-async fn a_deferred_delivery_comes_again_later(stage: &dyn Stage) -> Outcome {
-    let (queue, time) = (stage.name("deferred"), Duration::from_secs(1));
-    let wire = stage.wire().await;
+async fn a_deferred_delivery_comes_again_later(broker: &dyn TestBroker) -> Outcome {
+    let (queue, time) = (broker.name("deferred"), Duration::from_secs(1));
+    let wire = broker.wire().await;
     let reader = wire.read(&queue).await;
     wire.send(raw(&queue, "first")).await;
     let first = reader.delivery().await;
@@ -27,9 +27,9 @@ async fn a_deferred_delivery_comes_again_later(stage: &dyn Stage) -> Outcome {
 }
 
 /// A deferred delivery is not lost where the transport cannot defer.
-async fn a_deferred_delivery_comes_again(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("deferred");
-    let wire = stage.wire().await;
+async fn a_deferred_delivery_comes_again(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("deferred");
+    let wire = broker.wire().await;
     let reader = wire.read(&queue).await;
     wire.send(raw(&queue, "first")).await;
     let first = reader.delivery().await;
@@ -42,14 +42,14 @@ async fn a_deferred_delivery_comes_again(stage: &dyn Stage) -> Outcome {
 }
 
 /// An acknowledgement that was waited for has taken the message out of its queue.
-async fn an_acknowledgement_can_be_waited_for(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("acknowledged");
-    let wire = stage.wire().await;
+async fn an_acknowledgement_can_be_waited_for(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("acknowledged");
+    let wire = broker.wire().await;
     let reader = wire.read(&queue).await;
     wire.send(raw(&queue, "only")).await;
     reader.delivery().await.receipt.acknowledge().await?;
     wire.close().await;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 

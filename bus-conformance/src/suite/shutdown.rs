@@ -5,14 +5,14 @@ use std::time::Duration;
 use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
-use crate::support::scene::{place, places, serial};
+use crate::support::fixture::{place, places, serial};
 use crate::support::{Gate, Outcome, Recorder, numbers, with, within};
+use crate::test_broker::TestBroker;
 
 /// Running consumers may finish and still send; prefetched messages go back.
-async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("stopping"), stage.name("end"));
+async fn what_runs_finishes_and_the_rest_goes_back(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("stopping"), broker.name("end"));
     let gate = Gate::closed();
     let slow = with(
         (gate.clone(), end.clone()),
@@ -28,22 +28,22 @@ async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome
         .concurrency(2)
         .policy(Policy::new().prefetch(20))
         .consumer(slow);
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..10).await?;
     gate.holds(2).await;
-    stage.until_depth(&queue, 0).await;
+    broker.until_depth(&queue, 0).await;
     let stopping = tokio::spawn({
         let bus = bus.clone();
         async move { bus.shutdown().await }
     });
-    stage.until_depth(&queue, 8).await;
+    broker.until_depth(&queue, 8).await;
     assert!(!stopping.is_finished(), "two still run");
     gate.open();
     within("the stop", stopping).await??;
-    assert_eq!(stage.depth(&queue).await, Some(8));
-    assert_eq!(stage.depth(&end).await, Some(2), "both have sent");
+    assert_eq!(broker.depth(&queue).await, Some(8));
+    assert_eq!(broker.depth(&end).await, Some(2), "both have sent");
     let seen = Recorder::<Place>::new();
-    let next = stage
+    let next = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     assert_eq!(numbers(&seen.take(8).await), (2..10).collect::<Vec<_>>());
@@ -52,9 +52,9 @@ async fn what_runs_finishes_and_the_rest_goes_back(stage: &dyn Stage) -> Outcome
 }
 
 /// A consumer that runs while its process stops may still answer.
-async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
+async fn a_running_consumer_may_still_answer(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let queue = stage.name("responder");
+    let queue = broker.name("responder");
     let responder = with(gate.clone(), |gate, ctx: ConsumeContext<Ask>| async move {
         gate.pass().await;
         Ok(ctx
@@ -63,10 +63,10 @@ async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
             })
             .await?)
     });
-    let server = stage
+    let server = broker
         .start(Endpoint::new(&queue).consumer(responder))
         .await?;
-    let client = stage.bus().start().await?;
+    let client = broker.bus().start().await?;
     let request = client
         .request::<Answered>(&Ask { number: 5 })
         .to(format!("queue:{queue}"));
@@ -81,14 +81,14 @@ async fn a_running_consumer_may_still_answer(stage: &dyn Stage) -> Outcome {
 }
 
 /// A consumer that asks others while its process stops still gets its answer.
-async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
-    let (queue, end) = (stage.name("asker"), stage.name("end"));
+async fn a_running_consumer_may_still_ask(broker: &dyn TestBroker) -> Outcome {
+    let (queue, end) = (broker.name("asker"), broker.name("end"));
     let gate = Gate::closed();
-    let responder = Endpoint::new(stage.name("responder"))
+    let responder = Endpoint::new(broker.name("responder"))
         .consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
             Ok(ctx.respond(&Answered { number: 7 }).await?)
         }));
-    let server = stage.start(responder).await?;
+    let server = broker.start(responder).await?;
     let asker = with(
         (gate.clone(), end.clone()),
         |(gate, end), ctx: ConsumeContext<Place>| async move {
@@ -97,22 +97,22 @@ async fn a_running_consumer_may_still_ask(stage: &dyn Stage) -> Outcome {
             Ok(ctx.send_to(format!("queue:{end}"), &told).await?)
         },
     );
-    let bus = stage.start(Endpoint::new(&queue).consumer(asker)).await?;
+    let bus = broker.start(Endpoint::new(&queue).consumer(asker)).await?;
     place(&bus, &queue, 1).await?;
     gate.holds(1).await;
     let stopping = tokio::spawn(async move { bus.shutdown().await });
     gate.open();
     within("the stop", stopping).await??;
-    assert_eq!(stage.depth(&end).await, Some(1));
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&end).await, Some(1));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     server.shutdown().await?;
     Ok(())
 }
 
 /// After the stop timeout consumers are cancelled; their messages come again,
 /// marked.
-async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("stubborn");
+async fn after_the_stop_timeout_consumers_are_cancelled(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("stubborn");
     let told = Gate::closed();
     told.open();
     let running = Gate::closed();
@@ -129,7 +129,7 @@ async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Ou
         },
     );
     stops_late(
-        stage,
+        broker,
         &queue,
         Endpoint::new(&queue).consumer(watchful),
         &running,
@@ -141,8 +141,8 @@ async fn after_the_stop_timeout_consumers_are_cancelled(stage: &dyn Stage) -> Ou
 
 /// A consumer that ignores the cancellation is dropped, and its message comes
 /// again.
-async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("deaf");
+async fn a_consumer_that_ignores_cancellation_is_dropped(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("deaf");
     let running = Gate::closed();
     let deaf = with(
         running.clone(),
@@ -152,7 +152,7 @@ async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> O
         },
     );
     stops_late(
-        stage,
+        broker,
         &queue,
         Endpoint::new(&queue).consumer(deaf),
         &running,
@@ -164,8 +164,13 @@ async fn a_consumer_that_ignores_cancellation_is_dropped(stage: &dyn Stage) -> O
 
 /// Stops a bus whose only consumer stands at `running`; its message must come
 /// again.
-async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running: &Gate) -> Outcome {
-    let bus = stage
+async fn stops_late(
+    broker: &dyn TestBroker,
+    queue: &str,
+    endpoint: Endpoint,
+    running: &Gate,
+) -> Outcome {
+    let bus = broker
         .bus()
         .stop_timeout(Duration::from_millis(100))
         .endpoint(endpoint)
@@ -176,10 +181,13 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
     let outcome = within("the stop", bus.shutdown()).await;
     let error = outcome.expect_err("the consumer was not done in time");
     assert!(error.to_string().contains("100ms"), "{error}");
-    stage.until_depth(queue, 1).await;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    broker.until_depth(queue, 1).await;
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     let seen = Recorder::<Place>::new();
-    let next = stage
+    let next = broker
         .start(Endpoint::new(queue).consumer(seen.clone()))
         .await?;
     let call = seen.next().await;
@@ -195,10 +203,10 @@ async fn stops_late(stage: &dyn Stage, queue: &str, endpoint: Endpoint, running:
 
 /// Stopping twice, or twice at once, or with nothing running, is fine and gives the
 /// same outcome.
-async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
+async fn stopping_twice_is_fine(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::<Ordered>::new();
-    let endpoint = Endpoint::new(stage.name("stopping")).consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
+    let endpoint = Endpoint::new(broker.name("stopping")).consumer(seen.clone());
+    let bus = broker.start(endpoint).await?;
     bus.publish(&Ordered { number: 1 }).await?;
     seen.next().await;
     let clone = bus.clone();
@@ -210,22 +218,22 @@ async fn stopping_twice_is_fine(stage: &dyn Stage) -> Outcome {
 }
 
 /// A bus that is dropped without a stop gives back what it was handling.
-async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("dropped");
+async fn a_dropped_bus_gives_its_messages_back(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("dropped");
     let gate = Gate::closed();
     let stuck = with(gate.clone(), |gate, _: ConsumeContext<Place>| async move {
         gate.pass().await;
         Ok(())
     });
     let endpoint = serial(&queue).consumer(stuck);
-    let bus: Bus = stage.start(endpoint).await?;
+    let bus: Bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..3).await?;
     gate.holds(1).await;
     drop(bus);
-    stage.until_depth(&queue, 3).await;
+    broker.until_depth(&queue, 3).await;
     assert_eq!(gate.waiting(), 0, "its future is gone");
     let seen = Recorder::<Place>::new();
-    let next = stage
+    let next = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     assert_eq!(numbers(&seen.take(3).await), [0, 1, 2]);
@@ -234,10 +242,10 @@ async fn a_dropped_bus_gives_its_messages_back(stage: &dyn Stage) -> Outcome {
 }
 
 /// Unwanted and failing messages in the queue do not hold up the stop.
-async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("messy");
+async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("messy");
     let seen = Recorder::<Place>::failing();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     for number in 0..20 {
@@ -253,19 +261,21 @@ async fn unwanted_and_failing_messages_do_not_hold_up_the_stop(stage: &dyn Stage
         format!("{queue}_error"),
         format!("{queue}_skipped"),
     ] {
-        total += stage.depth(&queue).await.unwrap_or(0);
+        total += broker.depth(&queue).await.unwrap_or(0);
     }
     assert_eq!(total, 40, "each message is in one place");
     Ok(())
 }
 
 /// A message that arrives while a process stops is handled once, by the next.
-async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("relay");
-    let sender = stage.bus().start().await?;
+async fn what_arrives_during_the_stop_waits_for_the_next_process(
+    broker: &dyn TestBroker,
+) -> Outcome {
+    let queue = broker.name("relay");
+    let sender = broker.bus().start().await?;
     let seen = Recorder::<Place>::new();
     let endpoint = || serial(&queue).consumer(seen.clone());
-    let first = stage.start(endpoint()).await?;
+    let first = broker.start(endpoint()).await?;
     let address = format!("queue:{queue}");
     let sends = (0..50).map(|number| {
         sender
@@ -277,7 +287,7 @@ async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Sta
     for outcome in sent {
         outcome?;
     }
-    let second = stage.start(endpoint()).await?;
+    let second = broker.start(endpoint()).await?;
     assert_eq!(numbers(&seen.take(50).await), (0..50).collect::<Vec<_>>());
     second.shutdown().await?;
     assert_eq!(seen.calls(), 50);
@@ -286,10 +296,10 @@ async fn what_arrives_during_the_stop_waits_for_the_next_process(stage: &dyn Sta
 }
 
 /// A paused endpoint does not hold up the stop, and does not start again after it.
-async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("paused");
+async fn a_paused_endpoint_stays_stopped(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("paused");
     let seen = Recorder::<Place>::new();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
@@ -299,16 +309,16 @@ async fn a_paused_endpoint_stays_stopped(stage: &dyn Stage) -> Outcome {
     let error = endpoint.resume().await.expect_err("the bus is stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);
     assert!(!endpoint.is_running());
-    assert_eq!(stage.depth(&queue).await, Some(1));
+    assert_eq!(broker.depth(&queue).await, Some(1));
     assert_eq!(seen.calls(), 0);
     Ok(())
 }
 
 /// A process may stop as soon as it has started, again and again.
-async fn a_bus_may_stop_as_soon_as_it_has_started(stage: &dyn Stage) -> Outcome {
+async fn a_bus_may_stop_as_soon_as_it_has_started(broker: &dyn TestBroker) -> Outcome {
     let lives = (0..40).map(|_| async {
-        let endpoint = Endpoint::new(stage.name("brief")).consumer(Recorder::<Ordered>::new());
-        let bus = stage
+        let endpoint = Endpoint::new(broker.name("brief")).consumer(Recorder::<Ordered>::new());
+        let bus = broker
             .bus()
             .stop_timeout(Duration::from_secs(60))
             .endpoint(endpoint);

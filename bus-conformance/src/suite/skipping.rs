@@ -3,17 +3,17 @@
 use bus_core::{Endpoint, Policy, RawMessage};
 use serde_json::json;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Cancelled, LAST, Place};
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::{Outcome, Recorder, envelope, numbers};
+use crate::test_broker::TestBroker;
 
 /// A message that no consumer wants lies in the skipped queue as it came.
-async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("picky");
+async fn an_unwanted_message_is_skipped(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("picky");
     let seen = Recorder::<Place>::new();
-    let bus = stage.start(serial(&queue).consumer(seen.clone())).await?;
-    let wire = stage.wire().await;
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
+    let wire = broker.wire().await;
     let skipped = wire.read(&format!("{queue}_skipped")).await;
     let mut unwanted = envelope::<Cancelled>(&queue, &json!({ "number": 1 }));
     unwanted.headers.insert("Tenant", "north");
@@ -28,17 +28,20 @@ async fn an_unwanted_message_is_skipped(stage: &dyn Stage) -> Outcome {
     assert_eq!(kept.headers.text("Tenant"), Some("north"));
     assert!(!kept.headers.contains("MT-Fault-Message"));
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
     wire.close().await;
     Ok(())
 }
 
 /// Hundreds of unwanted messages in a row neither stop the endpoint nor hold up its
 /// shutdown.
-async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("picky");
+async fn many_unwanted_messages_do_not_stop_the_endpoint(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("picky");
     let seen = Recorder::<Place>::new();
-    let bus = stage
+    let bus = broker
         .start(Endpoint::new(&queue).consumer(seen.clone()))
         .await?;
     let address = format!("queue:{queue}");
@@ -51,17 +54,17 @@ async fn many_unwanted_messages_do_not_stop_the_endpoint(stage: &dyn Stage) -> O
     }
     bus.send_to(address.as_str(), &Place { number: 1 }).await?;
     assert_eq!(numbers(&seen.take(1).await), [1]);
-    stage.until_depth(&format!("{queue}_skipped"), 300).await;
+    broker.until_depth(&format!("{queue}_skipped"), 300).await;
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 
 /// A bus may drop what no consumer wants.
-async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("careless");
+async fn unwanted_messages_may_be_discarded(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("careless");
     let seen = Recorder::<Place>::new();
-    let bus = stage.bus().policy(Policy::new().discard_skipped());
+    let bus = broker.bus().policy(Policy::new().discard_skipped());
     let bus = bus.endpoint(serial(&queue).consumer(seen.clone()));
     let bus = bus.start().await?;
     bus.send_to(format!("queue:{queue}"), &Cancelled { number: 1 })
@@ -69,22 +72,22 @@ async fn unwanted_messages_may_be_discarded(stage: &dyn Stage) -> Outcome {
     place(&bus, &queue, LAST).await?;
     assert_eq!(seen.until_last().await.len(), 0);
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     assert_eq!(
-        stage.depth(&format!("{queue}_skipped")).await.unwrap_or(0),
+        broker.depth(&format!("{queue}_skipped")).await.unwrap_or(0),
         0
     );
     Ok(())
 }
 
 /// A consumer of everything gets what no typed consumer wants, of any type.
-async fn a_consumer_of_everything_gets_the_rest(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("greedy");
+async fn a_consumer_of_everything_gets_the_rest(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("greedy");
     let (placed, rest) = (Recorder::<Place>::new(), Recorder::<RawMessage>::new());
     let endpoint = Endpoint::new(&queue)
         .consumer(placed.clone())
         .consume_any(rest.clone());
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     bus.send_to(format!("queue:{queue}"), &Cancelled { number: 1 })
         .await?;
     place(&bus, &queue, 2).await?;

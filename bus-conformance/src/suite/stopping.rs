@@ -12,10 +12,10 @@ use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, Endpoint};
 use tokio::time::timeout;
 
-use crate::stage::Stage;
 use crate::support::contracts::Place;
-use crate::support::scene::{place, serial};
+use crate::support::fixture::{place, serial};
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
+use crate::test_broker::TestBroker;
 
 /// Consumers here have this long to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(100);
@@ -23,11 +23,11 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Starts a bus with an endpoint that handles one at a time, and sends it one
 /// message, which stands at the gate.
 async fn stuck(
-    stage: &dyn Stage,
+    broker: &dyn TestBroker,
     bus: BusBuilder,
     gate: &Gate,
 ) -> Outcome<(Bus, String, Recorder<Place>)> {
-    let queue = stage.name("stuck");
+    let queue = broker.name("stuck");
     let seen = Recorder::<Place>::new();
     let consumer = with(
         (gate.clone(), seen.clone()),
@@ -46,10 +46,10 @@ async fn stuck(
 
 /// A pause that waits for a consumer does not hold up the stop, which cuts that one
 /// off.
-async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
+async fn a_pause_under_way_does_not_hold_up_the_stop(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
-    let (bus, queue, _) = stuck(stage, brief, &gate).await?;
+    let brief = broker.bus().stop_timeout(STOP_TIMEOUT);
+    let (bus, queue, _) = stuck(broker, brief, &gate).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     let pausing = tokio::spawn({
         let endpoint = endpoint.clone();
@@ -65,15 +65,15 @@ async fn a_pause_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outco
     within("the pause", pausing).await?;
     let error = endpoint.resume().await.expect_err("the bus is stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     Ok(())
 }
 
 /// A caller that stops waiting for a pause changes nothing: what runs is done in
 /// peace, and nothing more is taken.
-async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
+async fn a_pause_that_is_not_awaited_goes_on(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
+    let (bus, queue, seen) = stuck(broker, broker.bus(), &gate).await?;
     let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
     let dropped = timeout(Duration::from_millis(50), endpoint.pause()).await;
     dropped.expect_err("the consumer still runs");
@@ -82,12 +82,12 @@ async fn a_pause_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
     gate.open();
     assert_eq!(seen.next().await.message().number, 1);
     within("the pause", endpoint.pause()).await;
-    assert_eq!(stage.depth(&queue).await, Some(1), "the next one waits");
+    assert_eq!(broker.depth(&queue).await, Some(1), "the next one waits");
     endpoint.resume().await?;
     let next = seen.next().await;
     assert_eq!((next.message().number, seen.calls()), (2, 2));
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     Ok(())
 }
 
@@ -120,10 +120,10 @@ impl Rig for Deaf {
 impl Deaf {
     /// Starts a bus, pauses its endpoint, and resumes that in a task, which never
     /// succeeds.
-    async fn resuming(self: &Arc<Self>, stage: &dyn Stage) -> Outcome<Resuming> {
-        let queue = stage.name("deaf");
+    async fn resuming(self: &Arc<Self>, broker: &dyn TestBroker) -> Outcome<Resuming> {
+        let queue = broker.name("deaf");
         let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::new());
-        let bus = stage.rigged(self).endpoint(endpoint).start().await?;
+        let bus = broker.rigged(self).endpoint(endpoint).start().await?;
         let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
         endpoint.pause().await;
         self.is_on.store(true, Ordering::SeqCst);
@@ -150,8 +150,8 @@ struct Resuming {
 }
 
 /// A resume that waits for the broker does not hold up the stop, and ends with it.
-async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outcome {
-    let Resuming { bus, task, .. } = Arc::new(Deaf::default()).resuming(stage).await?;
+async fn a_resume_under_way_does_not_hold_up_the_stop(broker: &dyn TestBroker) -> Outcome {
+    let Resuming { bus, task, .. } = Arc::new(Deaf::default()).resuming(broker).await?;
     within("the stop", bus.shutdown()).await?;
     let error = within("the resume", task).await?.expect_err("stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);
@@ -160,13 +160,13 @@ async fn a_resume_under_way_does_not_hold_up_the_stop(stage: &dyn Stage) -> Outc
 
 /// A pause ends a resume that waits for the broker; the next resume succeeds when
 /// the broker is there.
-async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
+async fn a_pause_ends_a_resume_under_way(broker: &dyn TestBroker) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
         bus,
         endpoint,
         task,
-    } = rig.resuming(stage).await?;
+    } = rig.resuming(broker).await?;
     within("the pause", endpoint.pause()).await;
     let error = within("the resume", task).await?.expect_err("paused");
     assert!(error.to_string().contains("paused"), "{error}");
@@ -178,13 +178,13 @@ async fn a_pause_ends_a_resume_under_way(stage: &dyn Stage) -> Outcome {
 }
 
 /// A resume that is dropped leaves the endpoint paused, and may be tried again.
-async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Outcome {
+async fn a_resume_that_is_not_awaited_may_be_tried_again(broker: &dyn TestBroker) -> Outcome {
     let rig = Arc::new(Deaf::default());
     let Resuming {
         bus,
         endpoint,
         task,
-    } = rig.resuming(stage).await?;
+    } = rig.resuming(broker).await?;
     task.abort();
     let paused = || async { endpoint.health().state == EndpointState::Paused };
     eventually("it is paused again", paused).await;
@@ -192,31 +192,31 @@ async fn a_resume_that_nobody_awaits_may_be_tried_again(stage: &dyn Stage) -> Ou
     rig.declared.lock().expect("no panic").clear();
     endpoint.resume().await?;
     let declared = rig.declared.lock().expect("no panic").clone();
-    assert_eq!(declared, [stage.name("deaf")]);
+    assert_eq!(declared, [broker.name("deaf")]);
     bus.shutdown().await?;
     Ok(())
 }
 
 /// A caller that stops waiting for the stop changes nothing: consumers end in
 /// peace, and the next call awaits the same.
-async fn a_stop_that_nobody_awaits_goes_on(stage: &dyn Stage) -> Outcome {
+async fn a_stop_that_is_not_awaited_goes_on(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let (bus, queue, seen) = stuck(stage, stage.bus(), &gate).await?;
+    let (bus, queue, seen) = stuck(broker, broker.bus(), &gate).await?;
     let dropped = timeout(Duration::from_millis(50), bus.shutdown()).await;
     dropped.expect_err("the consumer still runs");
     assert_eq!(gate.waiting(), 1, "it was not cut off");
     gate.open();
     within("the same stop", bus.shutdown()).await?;
     assert_eq!(seen.calls(), 1);
-    assert_eq!(stage.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&queue).await, Some(0));
     assert!(matches!(bus.health().transport, Health::Down(_)));
     Ok(())
 }
 
 /// A stop that was late is late for all callers, also later ones.
-async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
-    let brief = stage.bus().stop_timeout(STOP_TIMEOUT);
-    let (bus, ..) = stuck(stage, brief, &Gate::closed()).await?;
+async fn all_callers_get_the_same_outcome(broker: &dyn TestBroker) -> Outcome {
+    let brief = broker.bus().stop_timeout(STOP_TIMEOUT);
+    let (bus, ..) = stuck(broker, brief, &Gate::closed()).await?;
     let dropped = timeout(Duration::from_millis(10), bus.shutdown()).await;
     dropped.expect_err("the consumer still runs");
     let (one, other) = tokio::join!(bus.shutdown(), bus.shutdown());
@@ -229,13 +229,13 @@ async fn all_callers_get_the_same_outcome(stage: &dyn Stage) -> Outcome {
 /// Starts a bus whose only consumer stops it as `stop` does, and sends it a
 /// message.
 async fn stopped_from_within<Fut>(
-    stage: &dyn Stage,
+    broker: &dyn TestBroker,
     stop: impl Fn(Bus) -> Fut + Clone + Send + Sync + 'static,
 ) -> Outcome<(Bus, String)>
 where
     Fut: Future<Output = bus_core::ConsumeResult> + Send + 'static,
 {
-    let queue = stage.name("last");
+    let queue = broker.name("last");
     let own = Arc::new(OnceLock::<Bus>::new());
     let consumer = with(
         (Arc::clone(&own), stop),
@@ -244,7 +244,7 @@ where
             stop(bus).await
         },
     );
-    let bus = stage.bus().stop_timeout(Duration::from_millis(500));
+    let bus = broker.bus().stop_timeout(Duration::from_millis(500));
     let endpoint = Endpoint::new(&queue).consumer(consumer);
     let bus = bus.endpoint(endpoint).start().await?;
     let _ = own.set(bus.clone());
@@ -255,24 +255,24 @@ where
 }
 
 /// A consumer may stop its bus, if it does not wait for that.
-async fn a_consumer_may_stop_its_bus(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_may_stop_its_bus(broker: &dyn TestBroker) -> Outcome {
     let spawns = |bus: Bus| async move {
         tokio::spawn(async move { bus.shutdown().await });
         Ok(())
     };
-    let (bus, queue) = stopped_from_within(stage, spawns).await?;
+    let (bus, queue) = stopped_from_within(broker, spawns).await?;
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0), "its message is done");
+    assert_eq!(broker.depth(&queue).await, Some(0), "its message is done");
     Ok(())
 }
 
 /// A consumer that awaits the stop of its own bus is cut off; the stop goes on to
 /// its end.
-async fn a_consumer_that_awaits_its_own_stop_is_cut_off(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_that_awaits_its_own_stop_is_cut_off(broker: &dyn TestBroker) -> Outcome {
     let awaits = |bus: Bus| async move { Ok(bus.shutdown().await?) };
-    let (bus, queue) = stopped_from_within(stage, awaits).await?;
+    let (bus, queue) = stopped_from_within(broker, awaits).await?;
     bus.shutdown().await.expect_err("it was cut off");
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     Ok(())
 }
 
@@ -290,7 +290,7 @@ fn hand_over_the_runtime() {
 }
 
 /// A consumer that blocks its thread does not hold up the stop.
-async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> Outcome {
+async fn a_consumer_that_blocks_its_thread_is_left_behind(broker: &dyn TestBroker) -> Outcome {
     let (blocks, blocked) = mpsc::channel::<()>();
     let blocked = Arc::new(Mutex::new(blocked));
     let begun = Gate::closed();
@@ -305,21 +305,21 @@ async fn a_consumer_that_blocks_its_thread_is_left_behind(stage: &dyn Stage) -> 
             Ok(())
         },
     );
-    let queue = stage.name("blocked");
+    let queue = broker.name("blocked");
     let endpoint = serial(&queue).consumer(blocking);
-    let bus = stage.bus().stop_timeout(STOP_TIMEOUT).endpoint(endpoint);
+    let bus = broker.bus().stop_timeout(STOP_TIMEOUT).endpoint(endpoint);
     let bus = bus.start().await?;
     place(&bus, &queue, 1).await?;
     within("the consumer runs", begun.pass()).await;
     let stopped = within("the stop", bus.shutdown()).await;
     stopped.expect_err("it still runs");
     drop(blocks);
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     Ok(())
 }
 
 /// A broker that no longer answers does not hold up the stop.
-async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> Outcome {
+async fn a_broker_that_does_not_answer_is_left_behind(broker: &dyn TestBroker) -> Outcome {
     struct Frozen;
     #[async_trait]
     impl Rig for Frozen {
@@ -330,8 +330,8 @@ async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> Outc
             std::future::pending::<()>().await;
         }
     }
-    let frozen = stage.rigged(&Arc::new(Frozen)).stop_timeout(STOP_TIMEOUT);
-    let endpoint = Endpoint::new(stage.name("frozen")).consumer(Recorder::<Place>::new());
+    let frozen = broker.rigged(&Arc::new(Frozen)).stop_timeout(STOP_TIMEOUT);
+    let endpoint = Endpoint::new(broker.name("frozen")).consumer(Recorder::<Place>::new());
     let bus = frozen.endpoint(endpoint).start().await?;
     let _ = within("the stop", bus.shutdown()).await;
     assert!(!bus.health().is_healthy());
@@ -340,11 +340,11 @@ async fn a_broker_that_does_not_answer_is_left_behind(stage: &dyn Stage) -> Outc
 
 behaviours! { stopping:
     a_pause_under_way_does_not_hold_up_the_stop,
-    a_pause_that_nobody_awaits_goes_on,
+    a_pause_that_is_not_awaited_goes_on,
     a_resume_under_way_does_not_hold_up_the_stop,
     a_pause_ends_a_resume_under_way,
-    a_resume_that_nobody_awaits_may_be_tried_again,
-    a_stop_that_nobody_awaits_goes_on,
+    a_resume_that_is_not_awaited_may_be_tried_again,
+    a_stop_that_is_not_awaited_goes_on,
     all_callers_get_the_same_outcome,
     a_consumer_may_stop_its_bus,
     a_consumer_that_awaits_its_own_stop_is_cut_off,

@@ -6,18 +6,18 @@ use bus_core::error::SendErrorKind;
 use bus_core::{ConsumeContext, Endpoint, RawMessage, Retry};
 
 use super::requests::tell;
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Ordered, Place};
-use crate::support::scene::{places, serial};
+use crate::support::fixture::{places, serial};
 use crate::support::{Outcome, Recorder, numbers, with};
+use crate::test_broker::TestBroker;
 
 /// A tap gets an identical copy of what is sent and published to the endpoint; that
 /// handles each once.
-async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
+async fn a_tap_gets_an_identical_copy(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("tapped");
     let (placed, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
     let overheard = Recorder::<RawMessage>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(
             Endpoint::new(&queue)
@@ -25,7 +25,7 @@ async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
                 .consumer(ordered.clone()),
         )
         .endpoint(
-            Endpoint::new(stage.name("tap"))
+            Endpoint::new(broker.name("tap"))
                 .tap(&queue)
                 .concurrency(1)
                 .consume_any(overheard.clone()),
@@ -54,7 +54,7 @@ async fn a_tap_gets_an_identical_copy(stage: &dyn Stage) -> Outcome {
 
 /// A tap that responds, keeps how that was refused, and fails.
 fn answering_tap(
-    stage: &dyn Stage,
+    broker: &dyn TestBroker,
     queue: &str,
     refusals: &Arc<Mutex<Vec<SendErrorKind>>>,
 ) -> Endpoint {
@@ -67,27 +67,27 @@ fn answering_tap(
             Err("the tap is broken".into())
         },
     );
-    Endpoint::new(stage.name("tap"))
+    Endpoint::new(broker.name("tap"))
         .tap(queue)
         .without_subscriptions()
         .consumer_of::<Ask>(answering)
 }
 
 /// A tap that fails or responds changes nothing: no reply, no fault.
-async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
+async fn a_tap_sends_no_reply_and_raises_no_fault(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("tapped");
     let refusals = Arc::new(Mutex::new(Vec::new()));
-    let tap = answering_tap(stage, &queue, &refusals);
+    let tap = answering_tap(broker, &queue, &refusals);
     let responder = Endpoint::new(&queue).without_subscriptions().consumer(tell);
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(responder)
         .endpoint(tap)
         .start()
         .await?;
-    let wire = stage.wire().await;
-    let kept = wire.read(&format!("{}_error", stage.name("tap"))).await;
-    let (inbox, faults) = (stage.name("inbox"), stage.name("faults"));
+    let wire = broker.wire().await;
+    let kept = wire.read(&format!("{}_error", broker.name("tap"))).await;
+    let (inbox, faults) = (broker.name("inbox"), broker.name("faults"));
     let replies = wire.read(&inbox).await;
     wire.declare_queue(&faults).await;
     for number in 0..3 {
@@ -105,8 +105,8 @@ async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome 
         assert_eq!(reply["message"]["number"], number, "{reply}");
     }
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&faults).await, Some(0));
-    assert_eq!(stage.depth(&inbox).await, Some(0));
+    assert_eq!(broker.depth(&faults).await, Some(0));
+    assert_eq!(broker.depth(&inbox).await, Some(0));
     assert_eq!(
         *refusals.lock().expect("no panic"),
         [SendErrorKind::Unsupported; 3]
@@ -116,14 +116,14 @@ async fn a_tap_answers_nobody_and_raises_no_fault(stage: &dyn Stage) -> Outcome 
 }
 
 /// A message that is retried is overheard once.
-async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("tapped");
+async fn a_retried_message_is_overheard_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("tapped");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.attempt() {
         3 => Ok(()),
         _ => Err("broken".into()),
     });
     let overheard = Recorder::<Place>::new();
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(
             serial(&queue)
@@ -131,7 +131,7 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
                 .consumer(seen.clone()),
         )
         .endpoint(
-            Endpoint::new(stage.name("tap"))
+            Endpoint::new(broker.name("tap"))
                 .tap(&queue)
                 .concurrency(1)
                 .without_subscriptions()
@@ -148,6 +148,6 @@ async fn a_retried_message_is_overheard_once(stage: &dyn Stage) -> Outcome {
 
 behaviours! { taps:
     a_tap_gets_an_identical_copy,
-    a_tap_answers_nobody_and_raises_no_fault,
+    a_tap_sends_no_reply_and_raises_no_fault,
     a_retried_message_is_overheard_once,
 }

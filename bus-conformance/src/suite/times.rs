@@ -8,15 +8,15 @@ use bus_core::topology::Queue;
 use bus_core::{BusBuilder, ConsumeContext, Endpoint, Idempotency, Policy};
 use uuid::Uuid;
 
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, LAST, Place};
+use crate::test_broker::TestBroker;
 
 use crate::support::{Outcome, Recorder, numbers, with};
 
 /// A bus that never gives up, and remembers everything.
-fn endless(stage: &dyn Stage) -> BusBuilder {
+fn endless(broker: &dyn TestBroker) -> BusBuilder {
     let once = Idempotency::new(MemoryIdempotencyStore::new());
-    stage
+    broker
         .bus()
         .start_timeout(Duration::MAX)
         .stop_timeout(Duration::MAX)
@@ -27,8 +27,8 @@ fn endless(stage: &dyn Stage) -> BusBuilder {
 
 /// Settings without end disturb neither what succeeds, nor what fails, nor what
 /// comes twice, nor the stop.
-async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("endless");
+async fn settings_may_be_without_end(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("endless");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
         1 => Err("broken".into()),
         _ => Ok(()),
@@ -36,7 +36,7 @@ async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
     let endpoint = Endpoint::on(Queue::classic(&queue).message_ttl(Duration::MAX))
         .concurrency(1)
         .consumer(seen.clone());
-    let bus = endless(stage).endpoint(endpoint).start().await?;
+    let bus = endless(broker).endpoint(endpoint).start().await?;
     let id = Uuid::now_v7();
     for number in [1, 2, 2, LAST] {
         let sending = bus.send_to(format!("queue:{queue}"), &Place { number });
@@ -45,20 +45,20 @@ async fn settings_may_be_without_end(stage: &dyn Stage) -> Outcome {
     }
     assert_eq!(numbers(&seen.until_last().await), [1, 2]);
     bus.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0));
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, Some(1));
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(1));
     Ok(())
 }
 
 /// A message may have all the time there is, to leave, to arrive, and to be
 /// answered.
-async fn a_message_may_have_all_the_time_there_is(stage: &dyn Stage) -> Outcome {
-    let (queue, asked) = (stage.name("endless"), stage.name("asked"));
+async fn a_message_may_have_all_the_time_there_is(broker: &dyn TestBroker) -> Outcome {
+    let (queue, asked) = (broker.name("endless"), broker.name("asked"));
     let seen = Recorder::<Place>::new();
     let answering = with((), |(), ctx: ConsumeContext<Ask>| async move {
         Ok(ctx.respond(&Answered { number: 7 }).await?)
     });
-    let bus = stage
+    let bus = broker
         .bus()
         .endpoint(Endpoint::new(&queue).consumer(seen.clone()))
         .endpoint(Endpoint::new(&asked).consumer(answering))

@@ -3,76 +3,18 @@
 use std::time::{Duration, Instant};
 
 use bus_core::error::SendErrorKind;
-use bus_core::{ConsumeContext, Endpoint, Policy, RequestError, Retry, middleware};
+use bus_core::{ConsumeContext, Endpoint, RequestError};
 
 use super::requests::{PATIENCE, responder, tell};
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Declined, LAST};
-use crate::support::scene::{reason, serial};
+use crate::support::fixture::{reason, serial};
 use crate::support::{Outcome, Recorder, envelope, eventually, raw, with, within};
-
-/// A failing responder gives the requester type, text and message types of the
-/// failure, before its timeout.
-async fn a_failing_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let endpoint =
-        Endpoint::new(stage.name("responder")).consumer(Recorder::<Ask>::deciding(|_| {
-            Err("12x".parse::<u32>().expect_err("no number").into())
-        }));
-    let bus = stage.start(endpoint).await?;
-    let error = bus
-        .request::<Answered>(&Ask { number: 1 })
-        .deadline(PATIENCE)
-        .await;
-    let Err(RequestError::Fault(fault)) = error else {
-        panic!("the request must end with a fault, not {error:?}");
-    };
-    assert_eq!(fault.exceptions[0].message, "invalid digit found in string");
-    assert!(
-        fault.exceptions[0]
-            .exception_type
-            .ends_with("ParseIntError")
-    );
-    assert_eq!(
-        fault.fault_message_types.as_deref(),
-        Some(&["urn:message:Conformance:Ask".to_owned()][..])
-    );
-    assert_eq!(bus.pending_requests(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A responder that is retried and still fails answers once.
-async fn a_retried_request_is_answered_with_one_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::failing();
-    let queue = stage.name("responder");
-    let endpoint = Endpoint::new(&queue)
-        .retry(Retry::immediate(4))
-        .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
-    let replies = stage.name("replies");
-    let reader = wire.read(&replies).await;
-    for number in [1, 2] {
-        bus.send_to(format!("queue:{queue}"), &Ask { number })
-            .response_address(format!("queue:{replies}"))
-            .request_id(uuid::Uuid::now_v7())
-            .await?;
-        // The second reply is the sentinel: between them there is room for no other.
-        let reply = reader.next().await;
-        let body: serde_json::Value = serde_json::from_slice(&reply.body)?;
-        assert_eq!(body["message"]["message"]["number"], number, "{body}");
-    }
-    assert_eq!(seen.calls(), 10);
-    assert_eq!(stage.depth(&replies).await, Some(0));
-    bus.shutdown().await?;
-    wire.close().await;
-    Ok(())
-}
+use crate::test_broker::TestBroker;
 
 /// A request without an answer ends at about its timeout, with an error that says
 /// so.
-async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_request_without_an_answer_times_out(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     let limit = Duration::from_millis(200);
     let started = Instant::now();
     let asked = bus.request::<Answered>(&Ask { number: 1 }).deadline(limit);
@@ -82,7 +24,7 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
         "{outcome:?}"
     );
     assert!(started.elapsed() >= limit);
-    let address = format!("queue:{}", stage.name("silent"));
+    let address = format!("queue:{}", broker.name("silent"));
     let silent = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
@@ -101,8 +43,8 @@ async fn a_request_without_an_answer_times_out(stage: &dyn Stage) -> Outcome {
 }
 
 /// A reply of a type that was not asked for is an error that names both.
-async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
-    let server = responder(stage).await?;
+async fn an_unexpected_reply_is_an_error(broker: &dyn TestBroker) -> Outcome {
+    let server = responder(broker).await?;
     let error = server
         .request::<Declined>(&Ask { number: 1 })
         .deadline(PATIENCE)
@@ -120,8 +62,8 @@ async fn an_unexpected_reply_is_an_error(stage: &dyn Stage) -> Outcome {
 }
 
 /// A responder that fails after it responded has answered with its fault alone.
-async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
+async fn a_reply_of_a_failed_attempt_never_leaves(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("responder");
     let endpoint = serial(&queue).consumer(with((), |(), ctx: ConsumeContext<Ask>| async move {
         tell(ctx.clone()).await?;
         if ctx.message().number == LAST {
@@ -130,9 +72,9 @@ async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome 
             Err("after the response".into())
         }
     }));
-    let bus = stage.start(endpoint).await?;
-    let wire = stage.wire().await;
-    let replies = stage.name("replies");
+    let bus = broker.start(endpoint).await?;
+    let wire = broker.wire().await;
+    let replies = broker.name("replies");
     let reader = wire.read(&replies).await;
     for number in [1, LAST] {
         bus.send_to(format!("queue:{queue}"), &Ask { number })
@@ -147,16 +89,16 @@ async fn a_reply_of_a_failed_attempt_never_leaves(stage: &dyn Stage) -> Outcome 
     assert!(types(&first)?.contains("MassTransit:Fault[[Conformance:Ask]]"));
     let second = reader.next().await;
     assert!(types(&second)?.contains("Conformance:Answered"));
-    assert_eq!(stage.depth(&replies).await, Some(0));
+    assert_eq!(broker.depth(&replies).await, Some(0));
     bus.shutdown().await?;
     wire.close().await;
     Ok(())
 }
 
 /// Shutting down ends every wait at once.
-async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
-    let address = format!("queue:{}", stage.name("silent"));
+async fn shutdown_releases_callers_that_wait_for_a_reply(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
+    let address = format!("queue:{}", broker.name("silent"));
     let request = bus.request::<Answered>(&Ask { number: 1 }).to(address);
     let waiting = tokio::spawn(request.deadline(Duration::from_secs(600)).into_future());
     eventually("the request is pending", || async {
@@ -170,67 +112,15 @@ async fn shutdown_releases_who_waits_for_a_reply(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A request that cannot be decoded is answered with a fault that says why.
-async fn a_request_that_cannot_be_read_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    /// The contract of an older requester, under the same name.
-    #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
-    #[message("Conformance:Ask")]
-    struct AskByName {
-        number: String,
-    }
-    let queue = stage.name("responder");
-    let seen = Recorder::<Ask>::new();
-    let bus = stage
-        .start(Endpoint::new(&queue).consumer(seen.clone()))
-        .await?;
-    let request = AskByName {
-        number: "seven".to_owned(),
-    };
-    let outcome = bus
-        .request::<Answered>(&request)
-        .to(format!("queue:{queue}"))
-        .deadline(PATIENCE)
-        .await;
-    let Err(RequestError::Fault(fault)) = outcome else {
-        panic!("the request must end with a fault, not {outcome:?}");
-    };
-    assert!(fault.exceptions[0].message.contains("u32"), "{fault}");
-    assert_eq!(seen.calls(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A request that a middleware refuses is answered with a fault.
-async fn a_request_that_middleware_refuses_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::new();
-    let endpoint = Endpoint::new(stage.name("responder"))
-        .policy(Policy::new().middleware(middleware::from_fn(|_, _| async {
-            Err("not today".into())
-        })))
-        .consumer(seen.clone());
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 1 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.exceptions[0].message == "not today"),
-        "{outcome:?}"
-    );
-    assert_eq!(seen.calls(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
 /// The answer to a requester that is gone is dropped; others are answered.
-async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
-    let server = stage.start(serial(&queue).consumer(tell)).await?;
-    let wire = stage.wire().await;
+async fn a_requester_that_is_gone_costs_nothing(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("responder");
+    let server = broker.start(serial(&queue).consumer(tell)).await?;
+    let wire = broker.wire().await;
     for scheme in ["queue", "exchange"] {
         let mut orphan = envelope::<Ask>(&queue, &serde_json::json!({ "number": 1 }));
         let mut body: serde_json::Value = serde_json::from_slice(&orphan.body)?;
-        body["responseAddress"] = format!("{scheme}:{}", stage.name("gone")).into();
+        body["responseAddress"] = format!("{scheme}:{}", broker.name("gone")).into();
         body["requestId"] = uuid::Uuid::now_v7().to_string().into();
         orphan.body = body.to_string().into();
         wire.send(orphan).await;
@@ -241,10 +131,13 @@ async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
         .await?;
     assert_eq!(told.number, 2);
     server.shutdown().await?;
-    assert_eq!(stage.depth(&queue).await, Some(0), "the orphans are done");
-    assert_eq!(stage.depth(&format!("{queue}_error")).await.unwrap_or(0), 0);
+    assert_eq!(broker.depth(&queue).await, Some(0), "the orphans are done");
     assert_eq!(
-        stage.depth(&stage.name("gone")).await,
+        broker.depth(&format!("{queue}_error")).await.unwrap_or(0),
+        0
+    );
+    assert_eq!(
+        broker.depth(&broker.name("gone")).await,
         None,
         "an address from the wire creates nothing"
     );
@@ -253,9 +146,9 @@ async fn a_requester_who_is_gone_costs_outcome(stage: &dyn Stage) -> Outcome {
 }
 
 /// A request that cannot be sent is an error at once, not a timeout.
-async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
-    let address = format!("exchange:{}", stage.name("nowhere"));
+async fn a_request_that_cannot_be_sent_fails_at_once(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
+    let address = format!("exchange:{}", broker.name("nowhere"));
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address)
@@ -271,8 +164,8 @@ async fn a_request_that_cannot_be_sent_fails_at_once(stage: &dyn Stage) -> Outco
 }
 
 /// A bus that is shut down asks nothing more and says so at once.
-async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
-    let bus = stage.bus().start().await?;
+async fn a_stopped_bus_refuses_to_ask(broker: &dyn TestBroker) -> Outcome {
+    let bus = broker.bus().start().await?;
     bus.shutdown().await?;
     let request = bus
         .request::<Answered>(&Ask { number: 1 })
@@ -288,21 +181,21 @@ async fn a_stopped_bus_refuses_to_ask(stage: &dyn Stage) -> Outcome {
 
 /// A reply of the right type that cannot be read is an error that says why, not a
 /// timeout.
-async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
+async fn a_reply_that_cannot_be_read_is_an_error(broker: &dyn TestBroker) -> Outcome {
     /// The contract of a newer responder, under the same name.
     #[derive(Debug, serde::Serialize, serde::Deserialize, bus_core::Message)]
     #[message("Conformance:Answered")]
     struct ToldInWords {
         number: String,
     }
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(with(
+    let endpoint = Endpoint::new(broker.name("responder")).consumer(with(
         (),
         |(), ctx: ConsumeContext<Ask>| async move {
             let number = "seven".to_owned();
             Ok(ctx.respond(&ToldInWords { number }).await?)
         },
     ));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     let outcome = bus
         .request::<Answered>(&Ask { number: 7 })
         .deadline(PATIENCE)
@@ -315,48 +208,11 @@ async fn a_reply_that_cannot_be_read_is_an_error(stage: &dyn Stage) -> Outcome {
     Ok(())
 }
 
-/// A responder that panics answers with a fault.
-async fn a_panicking_responder_answers_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let seen = Recorder::<Ask>::deciding(|_| panic!("out of paper"));
-    let endpoint = Endpoint::new(stage.name("responder")).consumer(seen);
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 7 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("out of paper")),
-        "{outcome:?}"
-    );
-    bus.shutdown().await?;
-    Ok(())
-}
-
-/// A requester gets a fault also where nothing failed is kept or published.
-async fn a_request_that_fails_at_most_once_is_answered_with_a_fault(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("responder");
-    let endpoint = Endpoint::new(&queue)
-        .at_most_once()
-        .consumer(Recorder::<Ask>::failing());
-    let bus = stage.start(endpoint).await?;
-    let outcome = bus
-        .request::<Answered>(&Ask { number: 7 })
-        .deadline(PATIENCE)
-        .await;
-    assert!(
-        matches!(&outcome, Err(RequestError::Fault(fault)) if fault.to_string().contains("broken")),
-        "{outcome:?}"
-    );
-    bus.shutdown().await?;
-    assert_eq!(stage.depth(&format!("{queue}_error")).await, None);
-    Ok(())
-}
-
 /// A request that was not consumed in time leaves its queue.
-async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("silent");
+async fn a_request_expires_with_its_timeout(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("silent");
     let address = format!("queue:{queue}");
-    let bus = stage.bus().start().await?;
+    let bus = broker.bus().start().await?;
     let asked = bus
         .request::<Answered>(&Ask { number: 1 })
         .to(address.as_str())
@@ -368,10 +224,10 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
     );
     // It was sent before this one, which stays.
     bus.send_to(address.as_str(), &Ask { number: LAST }).await?;
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     let seen = Recorder::<Ask>::new();
     let endpoint = serial(&queue).consumer(seen.clone());
-    let answering = stage.start(endpoint).await?;
+    let answering = broker.start(endpoint).await?;
     assert_eq!(seen.until_last().await.len(), 0, "it had expired");
     answering.shutdown().await?;
     bus.shutdown().await?;
@@ -380,16 +236,16 @@ async fn a_request_expires_with_its_timeout(stage: &dyn Stage) -> Outcome {
 
 /// Replies and faults go only to addresses that the bus allows; what names others
 /// fails, and reaches nothing there.
-async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Outcome {
-    let (queue, private) = (stage.name("answers"), stage.name("private"));
-    let (allowed, failing) = (stage.name("replies"), stage.name("failing"));
+async fn an_address_that_is_not_allowed_gets_no_answer(broker: &dyn TestBroker) -> Outcome {
+    let (queue, private) = (broker.name("answers"), broker.name("private"));
+    let (allowed, failing) = (broker.name("replies"), broker.name("failing"));
     let allowed_name = allowed.clone();
-    let wire = stage.wire().await;
+    let wire = broker.wire().await;
     let (secret, open) = (wire.read(&private).await, wire.read(&allowed).await);
     let errors = wire.read(&format!("{queue}_error")).await;
     let failed = wire.read(&format!("{failing}_error")).await;
     let fails = async |_: ConsumeContext<Ask>| Err("never works");
-    let bus = stage
+    let bus = broker
         .bus()
         .reply_addresses(move |address| address.name() == allowed_name)
         .endpoint(serial(&queue).without_subscriptions().consumer(tell))
@@ -421,19 +277,13 @@ async fn an_address_that_is_not_allowed_gets_no_answer(stage: &dyn Stage) -> Out
 
 behaviours! { unanswered:
     an_address_that_is_not_allowed_gets_no_answer,
-    a_failing_responder_answers_with_a_fault,
-    a_retried_request_is_answered_with_one_fault,
     a_request_without_an_answer_times_out,
     an_unexpected_reply_is_an_error,
     a_reply_of_a_failed_attempt_never_leaves,
-    shutdown_releases_who_waits_for_a_reply,
-    a_request_that_cannot_be_read_is_answered_with_a_fault,
-    a_request_that_middleware_refuses_is_answered_with_a_fault,
-    a_requester_who_is_gone_costs_outcome,
+    shutdown_releases_callers_that_wait_for_a_reply,
+    a_requester_that_is_gone_costs_nothing,
     a_request_that_cannot_be_sent_fails_at_once,
     a_stopped_bus_refuses_to_ask,
     a_reply_that_cannot_be_read_is_an_error,
-    a_panicking_responder_answers_with_a_fault,
-    a_request_that_fails_at_most_once_is_answered_with_a_fault,
     a_request_expires_with_its_timeout needs MessageTtl,
 }

@@ -12,11 +12,11 @@ use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy, Retry, queu
 use uuid::Uuid;
 
 use super::idempotency::once;
-use crate::stage::Stage;
 use crate::support::contracts::{Answered, Ask, Cancelled, LAST, Ordered, Place};
-use crate::support::scene::{in_order, place, places, serial};
+use crate::support::fixture::{in_order, place, places, serial};
 use crate::support::units::{Step, Units};
 use crate::support::{Gate, Outcome, Recorder, numbers, with, within};
+use crate::test_broker::TestBroker;
 
 use Step::{Begun as Began, Commit, Dropped, RolledBack};
 
@@ -39,13 +39,16 @@ struct Sent {
 }
 
 impl Sent {
-    async fn start(stage: &dyn Stage, set: impl FnOnce(Endpoint) -> Endpoint) -> Outcome<Self> {
-        let queue = stage.name("unit");
+    async fn start(
+        broker: &dyn TestBroker,
+        set: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> Outcome<Self> {
+        let queue = broker.name("unit");
         let ordered = Recorder::new();
-        let bus = stage
+        let bus = broker
             .bus()
             .endpoint(set(serial(&queue).without_subscriptions()))
-            .endpoint(serial(stage.name("ordered")).consumer(ordered.clone()))
+            .endpoint(serial(broker.name("ordered")).consumer(ordered.clone()))
             .start()
             .await?;
         Ok(Self {
@@ -63,13 +66,13 @@ impl Sent {
 }
 
 /// Each attempt has work of its own, which is rolled back if it fails.
-async fn each_attempt_has_work_of_its_own(stage: &dyn Stage) -> Outcome {
+async fn each_attempt_has_work_of_its_own(broker: &dyn TestBroker) -> Outcome {
     let units = Units::new();
     let consumer = units.around(publisher(|ctx| match ctx.attempt() {
         3 => Ok(()),
         _ => Err("broken".into()),
     }));
-    let sent = Sent::start(stage, |endpoint| {
+    let sent = Sent::start(broker, |endpoint| {
         endpoint.retry(Retry::immediate(5)).consumer(consumer)
     })
     .await?;
@@ -92,7 +95,7 @@ async fn each_attempt_has_work_of_its_own(stage: &dyn Stage) -> Outcome {
 }
 
 /// A panic and the end of the timeout roll back, as an error does.
-async fn a_panic_and_a_timeout_roll_back(stage: &dyn Stage) -> Outcome {
+async fn a_panic_and_a_timeout_roll_back(broker: &dyn TestBroker) -> Outcome {
     let units = Units::new();
     let consumer = with((), |(), ctx: ConsumeContext<Place>| async move {
         ctx.publish(&Ordered { number: 1 }).await?;
@@ -102,13 +105,15 @@ async fn a_panic_and_a_timeout_roll_back(stage: &dyn Stage) -> Outcome {
         }
         Ok(())
     });
-    let sent = Sent::start(stage, |endpoint| {
+    let sent = Sent::start(broker, |endpoint| {
         let brief = Policy::new().timeout(Duration::from_millis(30));
         endpoint.policy(brief).consumer(units.around(consumer))
     })
     .await?;
     places(&sent.bus, &sent.queue, [1, 2]).await?;
-    stage.until_depth(&format!("{}_error", sent.queue), 2).await;
+    broker
+        .until_depth(&format!("{}_error", sent.queue), 2)
+        .await;
     let steps = [Began(1), RolledBack, Began(1), RolledBack];
     assert_eq!(units.steps(), steps);
     assert_eq!(sent.published().await?, [0; 0]);
@@ -117,27 +122,27 @@ async fn a_panic_and_a_timeout_roll_back(stage: &dyn Stage) -> Outcome {
 }
 
 /// Work that a stop cuts off is dropped, and its message comes again.
-async fn a_stop_drops_the_work(stage: &dyn Stage) -> Outcome {
-    let queue = stage.name("unit");
+async fn a_stop_drops_the_work(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("unit");
     let (units, gate) = (Units::new(), Gate::closed());
     let stuck = with(gate.clone(), |gate, _: ConsumeContext<Place>| async move {
         gate.pass().await;
         Ok(())
     });
     let endpoint = Endpoint::new(&queue).consumer(units.around(stuck));
-    let brief = stage.bus().stop_timeout(Duration::from_millis(50));
+    let brief = broker.bus().stop_timeout(Duration::from_millis(50));
     let bus = brief.endpoint(endpoint).start().await?;
     place(&bus, &queue, 1).await?;
     gate.holds(1).await;
     let stopped = within("the stop", bus.shutdown()).await;
     stopped.expect_err("the consumer is cut off");
-    stage.until_depth(&queue, 1).await;
+    broker.until_depth(&queue, 1).await;
     assert_eq!(units.steps(), [Began(1), Dropped]);
     Ok(())
 }
 
 /// A commit that fails is a failed attempt: nothing leaves, and it is retried.
-async fn a_failed_commit_is_a_failed_attempt(stage: &dyn Stage) -> Outcome {
+async fn a_failed_commit_is_a_failed_attempt(broker: &dyn TestBroker) -> Outcome {
     let failures = AtomicU32::new(2);
     let units = Units::new().committing(move |sent| {
         let left = failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
@@ -146,7 +151,7 @@ async fn a_failed_commit_is_a_failed_attempt(stage: &dyn Stage) -> Outcome {
             Err(_) => Ok(sent),
         }
     });
-    let sent = Sent::start(stage, |endpoint| {
+    let sent = Sent::start(broker, |endpoint| {
         let endpoint = endpoint.retry(Retry::immediate(2));
         endpoint.consumer(units.around(publisher(|_| Ok(()))))
     })
@@ -168,7 +173,7 @@ async fn a_failed_commit_is_a_failed_attempt(stage: &dyn Stage) -> Outcome {
 }
 
 /// Work that cannot begin fails the attempt, without a call of its consumer.
-async fn work_that_cannot_begin_fails_the_attempt(stage: &dyn Stage) -> Outcome {
+async fn work_that_cannot_begin_fails_the_attempt(broker: &dyn TestBroker) -> Outcome {
     let units = Units::new().beginning(|ctx| match ctx.attempt() {
         1 => Err("not begun".into()),
         2 => Ok(None),
@@ -176,11 +181,11 @@ async fn work_that_cannot_begin_fails_the_attempt(stage: &dyn Stage) -> Outcome 
     });
     let seen = Recorder::<Place>::deciding(|_| Err("broken".into()));
     let endpoint = |queue: &str| serial(queue).retry(Retry::immediate(5));
-    let queue = stage.name("unit");
+    let queue = broker.name("unit");
     let endpoint = endpoint(&queue).consumer(units.around(seen.clone()));
-    let bus = stage.start(endpoint).await?;
+    let bus = broker.start(endpoint).await?;
     place(&bus, &queue, 1).await?;
-    stage.until_depth(&format!("{queue}_error"), 1).await;
+    broker.until_depth(&format!("{queue}_error"), 1).await;
     assert_eq!(seen.next().await.attempt(), 2);
     assert_eq!(seen.calls(), 1);
     assert_eq!(units.steps(), [Began(1), Began(2), RolledBack, Began(3)]);
@@ -194,8 +199,8 @@ fn is_ordered(message: &SealedMessage) -> bool {
 }
 
 /// The messages that a commit returns leave in its order; others do not leave.
-async fn what_a_commit_returns_leaves_in_order(stage: &dyn Stage) -> Outcome {
-    let end = stage.name("end");
+async fn what_a_commit_returns_leaves_in_order(broker: &dyn TestBroker) -> Outcome {
+    let end = broker.name("end");
     let units = Units::new().committing(|sent| {
         let kept = |message: &SealedMessage| is_ordered(message);
         Ok(sent
@@ -213,9 +218,9 @@ async fn what_a_commit_returns_leaves_in_order(stage: &dyn Stage) -> Outcome {
         }
         Ok(())
     });
-    let sent = Sent::start(stage, |endpoint| endpoint.consumer(units.around(consumer))).await?;
+    let sent = Sent::start(broker, |endpoint| endpoint.consumer(units.around(consumer))).await?;
     let receiver = serial(&end).without_subscriptions();
-    let receiver = stage.start(receiver.consumer(cancelled.clone())).await?;
+    let receiver = broker.start(receiver.consumer(cancelled.clone())).await?;
     place(&sent.bus, &sent.queue, 1).await?;
     assert_eq!(in_order(&cancelled.take(5).await), [5, 4, 3, 2, 1]);
     assert_eq!(sent.published().await?, [0; 0]);
@@ -225,11 +230,11 @@ async fn what_a_commit_returns_leaves_in_order(stage: &dyn Stage) -> Outcome {
 }
 
 /// Nothing leaves before the commit, also on an endpoint without an outbox.
-async fn nothing_leaves_before_the_commit(stage: &dyn Stage) -> Outcome {
+async fn nothing_leaves_before_the_commit(broker: &dyn TestBroker) -> Outcome {
     for outbox in [true, false] {
         let gate = Gate::closed();
         let units = Units::new().behind(&gate);
-        let sent = Sent::start(stage, |endpoint| {
+        let sent = Sent::start(broker, |endpoint| {
             let endpoint = endpoint.consumer(units.around(publisher(|_| Ok(()))));
             if outbox {
                 return endpoint;
@@ -259,7 +264,7 @@ impl Observer for Outcomes {
 }
 
 /// A message that its unit knows is not consumed again, but answered.
-async fn a_duplicate_is_answered_and_not_consumed(stage: &dyn Stage) -> Outcome {
+async fn a_duplicate_is_answered_and_not_consumed(broker: &dyn TestBroker) -> Outcome {
     let kept: Arc<Mutex<Option<Vec<StoredReply>>>> = Arc::default();
     let known = Arc::clone(&kept);
     let units = Units::new()
@@ -283,11 +288,11 @@ async fn a_duplicate_is_answered_and_not_consumed(stage: &dyn Stage) -> Outcome 
             .header("Tenant", "north")
             .await?)
     });
-    let queue = stage.name("unit");
+    let queue = broker.name("unit");
     let endpoint = serial(&queue).consumer(units.around(answer));
-    let server = stage.bus().observe(outcomes.clone());
+    let server = broker.bus().observe(outcomes.clone());
     let server = server.endpoint(endpoint).start().await?;
-    let client = stage.bus().start().await?;
+    let client = broker.bus().start().await?;
     for number in 1..=2 {
         let request = client.request::<Answered>(&Ask { number });
         let reply = request
@@ -307,19 +312,19 @@ async fn a_duplicate_is_answered_and_not_consumed(stage: &dyn Stage) -> Outcome 
 }
 
 /// An idempotency store around the unit still keeps the replies that leave.
-async fn an_idempotency_store_keeps_what_leaves_of_a_unit(stage: &dyn Stage) -> Outcome {
+async fn an_idempotency_store_keeps_what_leaves_of_a_unit(broker: &dyn TestBroker) -> Outcome {
     let (asked, units) = (Recorder::<Ask>::new(), Units::new());
     let answer = asked.then(|ctx| async move {
         let number = ctx.message().number;
         Ok(ctx.respond(&Answered { number }).await?)
     });
-    let queue = stage.name("unit");
+    let queue = broker.name("unit");
     let endpoint = serial(&queue)
         .policy(Policy::new().without_outbox())
         .idempotency(once())
         .consumer(units.around(answer));
-    let server = stage.start(endpoint).await?;
-    let client = stage.bus().start().await?;
+    let server = broker.start(endpoint).await?;
+    let client = broker.bus().start().await?;
     let id = Uuid::now_v7();
     for _ in 0..2 {
         let request = client
@@ -360,14 +365,14 @@ impl Both {
 }
 
 /// Consumers on one instance, and shared ones, bring their unit too.
-async fn shared_consumers_bring_their_unit(stage: &dyn Stage) -> Outcome {
+async fn shared_consumers_bring_their_unit(broker: &dyn TestBroker) -> Outcome {
     let (units, seen) = (Units::new(), Recorder::new());
     let both = Arc::new(Both {
         units: units.clone(),
         seen: seen.clone(),
     });
-    let queue = stage.name("unit");
-    let bus = stage.start(serial(&queue).consumers(both)).await?;
+    let queue = broker.name("unit");
+    let bus = broker.start(serial(&queue).consumers(both)).await?;
     bus.send_to(bus_core::queue(queue.clone()), &Cancelled { number: 1 })
         .await?;
     place(&bus, &queue, LAST).await?;

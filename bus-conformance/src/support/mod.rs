@@ -1,13 +1,14 @@
 //! Helpers of the suite, for a transport's own tests too.
 
 pub mod contracts;
+pub(crate) mod counting_store;
+pub(crate) mod fixture;
 mod gate;
 mod id;
 mod outcome;
 mod recorder;
 mod renamed;
 mod rigged;
-pub(crate) mod scene;
 pub(crate) mod scripted;
 pub(crate) mod units;
 mod wait;

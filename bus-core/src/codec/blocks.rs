@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_whole_whatever_its_length() {
+    fn every_text_is_whole_at_any_length() {
         let lengths = [0, 1, 700, LONG, LONG + 1, 3 * BLOCK, 5];
         let texts: Vec<Vec<u8>> = (0..100u8)
             .zip(lengths.into_iter().cycle())

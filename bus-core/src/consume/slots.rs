@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_lets_another_one_run_and_goes_before_new_ones() {
+    async fn a_waiter_lets_another_run_and_goes_before_new_ones() {
         let slots = slots(2);
         let [first, second] = [slots.take(0), slots.take(0)];
         assert!(!has_room(&slots, 0));
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_no_longer_wants_a_slot_stands_in_nobody_s_way() {
+    async fn a_waiter_that_gives_up_holds_up_no_other() {
         let slots = slots(2);
         let [first, second] = [slots.take(0), slots.take(0)];
         let [third, fourth] = [slots.take(0), slots.take(0)];

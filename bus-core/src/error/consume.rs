@@ -43,10 +43,12 @@ pub struct ConsumeError {
 ///
 /// It decides what becomes of the message:
 ///
-/// | kind | retried | then |
+/// | kind | run again | then |
 /// |---|---|---|
-/// | [`Failed`](Self::Failed), [`TimedOut`](Self::TimedOut) | as the policy says | error queue, fault |
+/// | [`Failed`](Self::Failed), [`TimedOut`](Self::TimedOut) | as the retry policy says | error queue, fault |
 /// | [`Permanent`](Self::Permanent), [`Panicked`](Self::Panicked) | no | error queue, fault |
+/// | [`Unavailable`](Self::Unavailable) | with growing waits, not counted | back to its queue |
+/// | [`Conflict`](Self::Conflict) | soon, ten times, not counted | as [`Failed`](Self::Failed) |
 /// | [`ClaimLost`](Self::ClaimLost), [`Cancelled`](Self::Cancelled) | no | back to its queue |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -4,10 +4,10 @@
 //!
 //! | error | of | to be matched by |
 //! |---|---|---|
-//! | [`ConsumeError`](crate::ConsumeError) | a consumer or middleware | [`FailureKind`], or its cause |
-//! | [`SendError`](crate::SendError) | a publish, send or reply | [`SendErrorKind`] |
+//! | [`ConsumeError`] | a consumer or middleware | [`FailureKind`], or its cause |
+//! | [`SendError`] | a publish, send or reply | [`SendErrorKind`] |
 //! | [`RequestError`](crate::RequestError) | a request | its variant |
-//! | [`StartError`](crate::StartError) | the start of a bus | its variant |
+//! | [`StartError`] | the start of a bus | its variant |
 //! | [`StopTimeout`] | the stop of a bus | |
 //!
 //! Kinds are named for what the caller can do about the error. Texts are for people: they name the

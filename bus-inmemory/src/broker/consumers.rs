@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_next_where_nobody_is() {
+    fn no_consumer_is_next_where_there_is_none() {
         assert_eq!(next(&mut Consumers::default()), None);
     }
 }

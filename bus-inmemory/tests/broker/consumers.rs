@@ -86,7 +86,7 @@ async fn an_exclusive_consumer_is_alone() {
 }
 
 #[tokio::test]
-async fn what_nobody_pulled_goes_back_unmarked_on_stop() {
+async fn what_was_not_pulled_goes_back_unmarked_on_stop() {
     let broker = InMemory::new();
     queues(&broker, &["q"]).await;
     let listener = listen(&broker, "q", 10).await;
@@ -136,7 +136,7 @@ async fn a_dropped_listener_gives_everything_back() {
 }
 
 #[tokio::test]
-async fn stop_and_close_wake_those_who_wait() {
+async fn stop_and_close_wake_all_waiters() {
     for close in [false, true] {
         let broker = InMemory::new();
         queues(&broker, &["q"]).await;

@@ -76,7 +76,7 @@ async fn an_expired_message_is_not_delivered_even_at_the_very_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_time_is_delivered_if_somebody_is_there() {
+async fn a_message_without_time_is_delivered_if_a_consumer_is_there() {
     let broker = InMemory::new();
     queues(&broker, &["q"]).await;
     broker
@@ -234,7 +234,7 @@ impl AsRef<[u8]> for Probe {
 }
 
 #[test]
-fn nothing_is_delayed_where_nobody_keeps_time() {
+fn nothing_is_delayed_without_a_clock() {
     let broker = InMemory::new();
     queues(&broker, &["q"]).now_or_never().unwrap();
     let sent = broker.send(delayed("m", HOUR)).now_or_never().unwrap();

@@ -8,9 +8,14 @@
 
 use crate::convert::MAX_DEPTH;
 
+/// Type of a frame that holds a method.
 const METHOD: u8 = 1;
+/// Type of a frame that holds the properties of a message.
 const CONTENT_HEADER: u8 = 2;
 
+/// Class and method of what the broker closes a connection with.
+///
+/// As in the two below, a code and a text follow.
 const CONNECTION_CLOSE: (u16, u16) = (10, 50);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 const BASIC_RETURN: (u16, u16) = (60, 50);

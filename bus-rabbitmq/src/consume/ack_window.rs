@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_is_told_before_what_is_acknowledged() {
+    fn what_goes_back_is_sent_before_what_is_acknowledged() {
         let mut window = window(3);
         window.requeue(2);
         window.ack(1);
@@ -211,7 +211,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_tag_is_told_once_and_none_too_early(
+        fn every_tag_is_sent_once_and_none_too_early(
             order in proptest::sample::subsequence((1..=40_u64).collect::<Vec<_>>(), 0..=40)
                 .prop_shuffle(),
             every in 1_usize..5,

@@ -19,6 +19,9 @@ pub(super) struct Deliveries {
     turn: watch::Sender<Turn>,
 }
 
+/// Consumers of the channel that may have deliveries.
+///
+/// Only the present one gets new ones.
 struct Consumers {
     /// Consumers that were cancelled, oldest first.
     former: VecDeque<Consumer>,
@@ -105,6 +108,9 @@ impl Deliveries {
         });
     }
 
+    /// Returns `true` if no other consumer follows.
+    ///
+    /// Its end is that of the subscription then.
     fn is_last(&self, number: u64) -> bool {
         let turn = self.turn.borrow();
         turn.number == number && !turn.is_over
@@ -122,6 +128,10 @@ impl Deliveries {
         None
     }
 
+    /// Takes a clone of the present consumer for one call of `next`.
+    ///
+    /// Several callers may wait at once, and the client's stream needs `&mut`. Clones share one
+    /// buffer, so each delivery goes to one of them.
     fn borrow(&self) -> Borrowed<'_> {
         let mut consumers = lock(&self.consumers);
         // The last one stays, to be cloned.
@@ -165,6 +175,7 @@ impl Drop for Borrowed<'_> {
     }
 }
 
+/// Takes a delivery that the client has already; never waits.
 fn here(consumer: &mut Consumer) -> Option<Delivery> {
     consumer.next().now_or_never()??.ok()
 }

@@ -256,6 +256,7 @@ pub(crate) struct Qos<'a> {
 }
 
 impl Qos<'_> {
+    /// Returns the prefetch that the channel has, or is about to get.
     pub(crate) fn prefetch(&self) -> u16 {
         *self.prefetch
     }
@@ -267,6 +268,9 @@ impl Qos<'_> {
     }
 }
 
+/// Number of settlements that are sent without waiting for more.
+///
+/// A quarter of the prefetch: RabbitMQ delivers the next messages while three quarters are handled.
 fn enough(prefetch: u16) -> usize {
     usize::from(prefetch / 4).max(1)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  open: channel.open ─► basic.qos ─► basic.consume
 //!                                         │
-//!            next ◄── deliveries ◄────────┤
+//!            next ◄── deliveries ◄────────┤◄─ set_prefetch: basic.cancel ─► basic.qos ─► basic.consume
 //!                                         ├─ ended: basic.cancel, channel or connection lost
 //!  stop: basic.cancel, what was not       │
 //!        pulled is requeued ──────────────┤
@@ -165,6 +165,9 @@ impl Subscription {
         }
     }
 
+    /// Cancels the present consumer; its deliveries can still be settled.
+    ///
+    /// RabbitMQ answers `basic.cancel-ok` after the last delivery that it made to it.
     async fn cancel(&self) -> Result<(), TransportError> {
         let tag = self.deliveries.tag();
         let cancelled = self
@@ -245,12 +248,17 @@ pub(super) fn fixed_prefetch(spec: &ListenSpec) -> Option<String> {
     })
 }
 
+/// Sets the prefetch of the consumers that begin after it (`global: false`).
 async fn set_qos(channel: &Channel, spec: &ListenSpec) -> Result<(), TransportError> {
     let options = BasicQosOptions { global: false };
     let set = channel.basic_qos(spec.prefetch, options).await;
     set.map_err(|error| failed(unconsumed(spec), error))
 }
 
+/// Begins to consume; the broker chooses the consumer's tag.
+///
+/// A consumer that demands to be the only one is refused (403) while there is another one, and
+/// makes RabbitMQ refuse later ones.
 async fn consume(
     channel: &Channel,
     spec: &ListenSpec,

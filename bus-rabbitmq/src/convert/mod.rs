@@ -172,6 +172,9 @@ struct ReadHeaders {
 }
 
 impl ReadHeaders {
+    /// Reads the headers.
+    ///
+    /// The counts of earlier deliveries become one number, the larger of the two.
     fn of(properties: &BasicProperties) -> Self {
         let (mut count, mut delivery_count) = (0, None);
         let entries = properties.headers().iter().flat_map(FieldTable::inner);

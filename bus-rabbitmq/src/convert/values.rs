@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_by_strangers_is_bounded() {
+    fn nesting_by_other_senders_is_bounded() {
         let mut value = AMQPValue::Void;
         for _ in 0..1000 {
             value = AMQPValue::FieldArray(vec![value].into());

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_ready_is_taken_however_much_is_not() {
+    fn all_that_is_ready_is_taken_however_much_is_not() {
         let mut slots = FuturePool::new();
         for number in 0..100 {
             // Futures that are not ready ask to be polled again for a while, which makes the

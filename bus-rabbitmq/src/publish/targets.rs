@@ -60,6 +60,7 @@ impl Targets {
         id
     }
 
+    /// Names of the targets of this kind.
     fn names(&mut self, target: &Target) -> &mut HashMap<Box<str>, RouteId> {
         match target {
             Target::Exchange { .. } => &mut self.exchanges,
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_strangers_made_up_are_not_kept() {
+    fn names_of_untrusted_senders_are_not_kept() {
         let mut targets = Targets::new();
         let kept = targets.find(&Target::Queue("known".into()));
         targets[kept].knowledge = Knowledge::Found;

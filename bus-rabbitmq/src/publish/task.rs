@@ -1,7 +1,7 @@
 //! The task that owns a confirm channel.
 //!
-//! It joins what decides ([`Schedule`], plain data without a clock of its own) and what acts (the
-//! client's channel, and [`Background`]).
+//! It joins what decides ([`Schedule`], plain data) and what acts (the client's channel, and
+//! [`Background`]).
 //!
 //! ```text
 //!  run ──► wait for a connection ◄───────────────────────────┐
@@ -378,6 +378,7 @@ impl PublishTask {
     }
 }
 
+/// Creates the timer of the deadlines; a late tick does not cause several at once.
 fn ticks() -> tokio::time::Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -95,7 +95,7 @@ async fn delivered(queue: &str, proxy: &Proxy) -> Vec<Incoming> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn properties_that_no_client_can_read_harm_nobody() {
+async fn properties_that_no_client_can_read_do_no_harm() {
     let (queue, proxy) = (unique("foreign"), proxy().await);
     let seen = delivered(&queue, &proxy).await;
     assert_eq!(seen[2].message_id.as_deref(), Some(&*"?".repeat(16)));

@@ -31,7 +31,7 @@ async fn a_lost_confirm_ends_with_the_deadline_and_says_that_the_message_may_hav
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_comes_back_is_told_to_its_own_sender() {
+async fn a_message_that_comes_back_is_reported_to_its_own_sender() {
     let queue = unique("routed");
     let bus = Bus::builder(RabbitMq::new(Broker::shared().await.url()))
         .publish_topology(

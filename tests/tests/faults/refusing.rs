@@ -118,7 +118,7 @@ async fn limited(bytes: u32) -> Broker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_are_too_large_fail_alone_whatever_their_sizes() {
+async fn messages_that_are_too_large_fail_alone_at_any_size() {
     let broker = limited(100_000).await;
     let queue = unique("sized");
     let transport = connected(broker.url(), &queue).await;

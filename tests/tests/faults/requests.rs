@@ -58,7 +58,7 @@ async fn a_reply_finds_its_requester_after_a_reconnect() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_requester_who_is_gone_costs_nobody_elses_messages() {
+async fn a_requester_that_is_gone_costs_no_other_messages() {
     let (queue, gate) = (unique("gone"), Gate::closed());
     let replies = unique("not-there");
     let bus = Bus::builder(RabbitMq::new(Broker::shared().await.url()))

@@ -23,7 +23,7 @@ async fn never(ctx: ConsumeContext<Misread>) -> ConsumeResult {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dotnet_is_told_at_once_that_rust_cannot_read_its_query() {
+async fn dotnet_hears_at_once_that_rust_cannot_read_its_query() {
     let host = Host::new().await;
     let peer = host.peer(&[]).await;
     let bus = host.serve(Endpoint::new("rs-stock").consumer(never)).await;
@@ -42,7 +42,7 @@ async fn dotnet_is_told_at_once_that_rust_cannot_read_its_query() {
 
 /// A `DateTime` of .NET is never null: the usual mistake of a contract that is written down twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rust_is_told_that_dotnet_cannot_read_its_command() {
+async fn rust_hears_that_dotnet_cannot_read_its_command() {
     let host = Host::new().await;
     let _peer = host.peer(&["mt-orders"]).await;
     let recorder = Recorder::<ReceiveFault>::new();
@@ -72,7 +72,7 @@ async fn rust_is_told_that_dotnet_cannot_read_its_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_consumes_there_is_kept_in_the_skipped_queue_of_either_side() {
+async fn what_has_no_consumer_there_is_kept_in_the_skipped_queue_of_either_side() {
     let host = Host::new().await;
     let peer = host.peer(&["mt-stock"]).await;
     let bus = host.serve(Endpoint::new("rs-stock").consumer(never)).await;

@@ -8,7 +8,7 @@ use bus_core::idempotency::IdempotencyStore;
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Policy};
 use bus_tests::contracts::{Answered, Ask, Place};
-use bus_tests::{Gate, InMemoryStage, Recorder, Stage, eventually, numbers, with};
+use bus_tests::{Gate, InMemoryTestBroker, Recorder, TestBroker, eventually, numbers, with};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -83,8 +83,8 @@ type Effects = Arc<Mutex<BTreeMap<Uuid, u32>>>;
 
 /// A hundred messages, each of which comes three times at once.
 pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handles: Handles<S>) {
-    let stage: &dyn Stage = &InMemoryStage::new();
-    let (queue, count, effects) = (stage.name("once"), Count::default(), Effects::default());
+    let broker: &dyn TestBroker = &InMemoryTestBroker::new();
+    let (queue, count, effects) = (broker.name("once"), Count::default(), Effects::default());
     let mut instances = Vec::new();
     for store in handles {
         let consumer = with(
@@ -100,7 +100,7 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
             .concurrency(8)
             .idempotency(once(store))
             .consumer(consumer);
-        let bus = stage.bus().observe(count.clone()).endpoint(endpoint);
+        let bus = broker.bus().observe(count.clone()).endpoint(endpoint);
         instances.push(bus.start().await.expect("started"));
     }
     for round in 0..100 {
@@ -117,15 +117,15 @@ pub(crate) async fn racing_duplicates_have_one_effect<S: IdempotencyStore>(handl
     assert_eq!(count.read(), (100, 200));
     let effects = effects.lock().expect("no panic").clone();
     assert!(effects.values().all(|count| *count == 1), "{effects:?}");
-    stop(stage, &queue, instances).await;
+    stop(broker, &queue, instances).await;
 }
 
 /// More duplicates than both instances have slots wait for a message; others are handled meanwhile.
 pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>(
     handles: Handles<S>,
 ) {
-    let stage: &dyn Stage = &InMemoryStage::new();
-    let queue = stage.name("once");
+    let broker: &dyn TestBroker = &InMemoryTestBroker::new();
+    let queue = broker.name("once");
     let (gate, seen) = (Gate::closed(), Recorder::<Place>::new());
     let mut instances = Vec::new();
     for store in handles {
@@ -145,7 +145,7 @@ pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>
             .policy(Policy::new().prefetch(20))
             .idempotency(once(store).by(|command: &Place| command.number.to_string()))
             .consumer(consumer);
-        instances.push(stage.start(endpoint).await.expect("started"));
+        instances.push(broker.start(endpoint).await.expect("started"));
     }
     for number in [0; 7].into_iter().chain(1..=10) {
         let sending = instances[0].send_to(format!("queue:{queue}"), &Place { number });
@@ -155,7 +155,7 @@ pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>
     assert_eq!(gate.waiting(), 1, "its duplicates wait before the consumer");
     gate.open();
     assert_eq!(seen.next().await.message().number, 0);
-    stop(stage, &queue, instances).await;
+    stop(broker, &queue, instances).await;
     assert_eq!(seen.calls(), 11);
 }
 
@@ -163,10 +163,10 @@ pub(crate) async fn a_racing_duplicate_waits_without_a_slot<S: IdempotencyStore>
 pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>(
     handles: Handles<S>,
 ) {
-    let stage: &dyn Stage = &InMemoryStage::new();
+    let broker: &dyn TestBroker = &InMemoryTestBroker::new();
     let (queue, client) = (
-        stage.name("once"),
-        stage.bus().start().await.expect("started"),
+        broker.name("once"),
+        broker.bus().start().await.expect("started"),
     );
     let asked = Recorder::<Ask>::new();
     for (number, store) in (100..).zip(handles) {
@@ -184,7 +184,7 @@ pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>
         let endpoint = Endpoint::new(&queue)
             .idempotency(once(store))
             .consumer(consumer);
-        let instance = stage.start(endpoint).await.expect("started");
+        let instance = broker.start(endpoint).await.expect("started");
         let reply = client
             .request::<Answered>(&Ask { number: 7 })
             .to(format!("queue:{queue}"))
@@ -197,15 +197,15 @@ pub(crate) async fn another_instance_gives_the_stored_reply<S: IdempotencyStore>
         instance.shutdown().await.expect("stopped");
     }
     assert_eq!(asked.calls(), 1);
-    stop(stage, &queue, vec![client]).await;
+    stop(broker, &queue, vec![client]).await;
 }
 
 /// Stops, and proves that everything was settled and nothing failed.
-async fn stop(stage: &dyn Stage, queue: &str, instances: Vec<Bus>) {
+async fn stop(broker: &dyn TestBroker, queue: &str, instances: Vec<Bus>) {
     for bus in instances {
         bus.shutdown().await.expect("stopped");
     }
-    assert_eq!(stage.depth(queue).await, Some(0));
-    let failed = stage.depth(&format!("{queue}_error")).await;
+    assert_eq!(broker.depth(queue).await, Some(0));
+    let failed = broker.depth(&format!("{queue}_error")).await;
     assert_eq!(failed.unwrap_or(0), 0);
 }

@@ -8,7 +8,8 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency};
 use bus_redis::{RedisIdempotencyStore, RedisStoreErrorKind};
 use bus_tests::contracts::{LAST, Ordered, Place};
 use bus_tests::{
-    Gate, InMemoryStage, Proxy, Recorder, RedisServer, Stage, eventually, numbers, until, with,
+    Gate, InMemoryTestBroker, Proxy, Recorder, RedisServer, TestBroker, eventually, numbers, until,
+    with,
 };
 use uuid::Uuid;
 
@@ -47,7 +48,7 @@ async fn passed(time: Duration) {
 
 /// An endpoint that notes each message at a gate, then publishes an event.
 struct Service {
-    stage: InMemoryStage,
+    broker: InMemoryTestBroker,
     queue: String,
     bus: Bus,
     gate: Gate,
@@ -60,9 +61,9 @@ struct Service {
 
 impl Service {
     async fn start(store: &Arc<RedisIdempotencyStore>) -> Self {
-        let stage = InMemoryStage::new();
+        let broker = InMemoryTestBroker::new();
         let (seen, events, gate) = (Recorder::new(), Recorder::new(), Gate::closed());
-        let (on, count): (&dyn Stage, _) = (&stage, Count::default());
+        let (on, count): (&dyn TestBroker, _) = (&broker, Count::default());
         let listening = Endpoint::new(on.name("events")).concurrency(1);
         let listening = on
             .start(listening.consumer(events.clone()))
@@ -74,7 +75,7 @@ impl Service {
         let bus = bus.stop_timeout(Duration::from_millis(500)).start().await;
         Self {
             bus: bus.expect("started"),
-            stage,
+            broker,
             queue,
             gate,
             seen,
@@ -106,8 +107,8 @@ impl Service {
         assert_eq!(self.count.read(), (1, deliveries - 1));
         self.bus.shutdown().await.expect("stopped");
         self.listening.shutdown().await.expect("stopped");
-        assert_eq!(self.stage.depth(&self.queue).await, Some(0));
-        let failed = self.stage.depth(&format!("{}_error", self.queue)).await;
+        assert_eq!(self.broker.depth(&self.queue).await, Some(0));
+        let failed = self.broker.depth(&format!("{}_error", self.queue)).await;
         assert_eq!(failed.unwrap_or(0), 0);
     }
 }
@@ -144,18 +145,18 @@ async fn while_redis_is_away_nothing_is_consumed_and_the_message_goes_back() {
     server.kill().await;
     assert_eq!(fault(&store).await, RedisStoreErrorKind::Unreachable);
     service.place(Uuid::now_v7()).await;
-    let stage: &dyn Stage = &service.stage;
-    stage.until_depth(&service.queue, 0).await;
+    let broker: &dyn TestBroker = &service.broker;
+    broker.until_depth(&service.queue, 0).await;
     // It was handed out, waits for the store, and goes back when its service stops.
     service
         .bus
         .shutdown()
         .await
         .expect_err("a delivery was cut off");
-    stage.until_depth(&service.queue, 1).await;
+    broker.until_depth(&service.queue, 1).await;
     assert_eq!(service.seen.calls(), 0);
     server.start_again().await;
-    let again = stage.start(endpoint(
+    let again = broker.start(endpoint(
         &service.queue,
         &store,
         &service.seen,
@@ -164,7 +165,7 @@ async fn while_redis_is_away_nothing_is_consumed_and_the_message_goes_back() {
     let again = again.await.unwrap();
     service.seen.next().await;
     again.shutdown().await.unwrap();
-    assert_eq!(stage.depth(&service.queue).await, Some(0));
+    assert_eq!(broker.depth(&service.queue).await, Some(0));
     assert_eq!(service.seen.calls(), 1);
 }
 

@@ -158,7 +158,7 @@ impl Simulation {
 }
 
 #[test]
-fn whatever_is_refused_innocent_messages_arrive_once_or_twice_in_the_order_of_their_target() {
+fn innocent_messages_arrive_once_or_twice_in_the_order_of_their_target() {
     for seed in 0..2000 {
         let mut simulation = Simulation::new(seed);
         simulation.run();

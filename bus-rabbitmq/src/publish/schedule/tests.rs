@@ -485,7 +485,7 @@ fn a_foreign_exchange_that_is_gone_is_looked_for_again() {
 ///
 /// Its answer to the second write does not change that.
 #[test]
-fn what_was_on_its_way_before_may_have_arrived_whatever_becomes_of_it_now() {
+fn what_was_on_its_way_before_may_have_arrived_also_if_it_is_refused_or_returned() {
     let mut channel = Channel::new(100);
     let (inbox, foreign) = (inbox("q"), exchange("x", None));
     let mut outcomes = [channel.take_mandatory(&inbox, 1), channel.take(&foreign, 2)];

@@ -52,7 +52,7 @@ fn a_return_that_comes_with_another_confirm_is_credited_to_its_message() {
 }
 
 #[test]
-fn a_routed_message_that_carries_a_strangers_return_is_routed() {
+fn a_routed_message_that_carries_the_return_of_another_is_routed() {
     let mut unconfirmed = Unconfirmed::default();
     let (routed, mut routed_outcome) = pending(Some(1));
     let (returned, _outcome) = pending(Some(2));
@@ -99,7 +99,7 @@ fn a_return_that_is_taken_late_still_counts() {
 }
 
 #[test]
-fn what_carried_a_strangers_return_waits_for_a_later_round() {
+fn what_carried_the_return_of_another_waits_for_a_later_round() {
     let mut unconfirmed = Unconfirmed::default();
     let (carrier, mut carrier_outcome) = pending(Some(1));
     let (stranger, _outcome) = pending(Some(2));

@@ -236,7 +236,7 @@ mod tests {
     use crate::options::Options;
 
     #[test]
-    fn commands_that_nobody_handled_are_mismatches_that_name_both_numbers() {
+    fn commands_that_were_not_handled_are_mismatches_that_name_both_numbers() {
         let options = Options::parse_from(["demo"]);
         let medium = Medium::new(None);
         let business = Business::new(&medium, &options);

@@ -5,10 +5,10 @@ use bus_core::{Address, Bus, ConsumeContext, Endpoint, Message, SendError};
 
 use super::contracts::{Numbered, Place};
 use super::{Outcome, Reader, Recorder, Wire};
-use crate::stage::Stage;
+use crate::test_broker::TestBroker;
 
 /// One endpoint under test, a raw connection, and a reader of its error queue.
-pub(crate) struct Scene<M> {
+pub(crate) struct Fixture<M> {
     pub(crate) bus: Bus,
     pub(crate) wire: Wire,
     pub(crate) queue: String,
@@ -16,17 +16,17 @@ pub(crate) struct Scene<M> {
     pub(crate) seen: Recorder<M>,
 }
 
-impl<M: Message> Scene<M> {
+impl<M: Message> Fixture<M> {
     /// Starts a serial endpoint with one consumer, and with what `set` adds.
     pub(crate) async fn start(
-        stage: &dyn Stage,
+        broker: &dyn TestBroker,
         seen: Recorder<M>,
         set: impl FnOnce(Endpoint) -> Endpoint,
     ) -> Outcome<Self> {
-        let queue = stage.name("scene");
+        let queue = broker.name("fixture");
         let endpoint = serial(&queue).consumer(seen.clone());
-        let bus = stage.start(set(endpoint)).await?;
-        let wire = stage.wire().await;
+        let bus = broker.start(set(endpoint)).await?;
+        let wire = broker.wire().await;
         let errors = wire.read(&format!("{queue}_error")).await;
         Ok(Self {
             bus,
@@ -38,13 +38,13 @@ impl<M: Message> Scene<M> {
     }
 
     /// Starts an endpoint that gets only what is sent to its queue.
-    pub(crate) async fn reading(stage: &dyn Stage) -> Outcome<Self> {
-        Self::start(stage, Recorder::new(), Endpoint::without_subscriptions).await
+    pub(crate) async fn reading(broker: &dyn TestBroker) -> Outcome<Self> {
+        Self::start(broker, Recorder::new(), Endpoint::without_subscriptions).await
     }
 
     /// Starts an endpoint whose consumer fails.
-    pub(crate) async fn failing(stage: &dyn Stage) -> Outcome<Self> {
-        Self::start(stage, Recorder::failing(), |endpoint| endpoint).await
+    pub(crate) async fn failing(broker: &dyn TestBroker) -> Outcome<Self> {
+        Self::start(broker, Recorder::failing(), |endpoint| endpoint).await
     }
 
     /// Returns the address of the endpoint.

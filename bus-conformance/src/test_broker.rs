@@ -11,10 +11,10 @@ use crate::support::{Rig, Rigged, Wire, eventually};
 
 /// Broker to run one behaviour against, implemented for each transport.
 ///
-/// A dyn trait, so that each behaviour is compiled once and not once for each transport. Stages may
-/// share a broker: queues, and the exchanges of the suite's contracts, carry the stage's id.
+/// A dyn trait, so that each behaviour is compiled once and not once for each transport. Several
+/// may share a broker: queues, and the exchanges of the suite's contracts, carry the id of each.
 #[async_trait]
-pub trait Stage: Send + Sync {
+pub trait TestBroker: Send + Sync {
     /// Returns a bus on a new connection to the broker.
     fn builder(&self) -> BusBuilder;
 
@@ -26,15 +26,15 @@ pub trait Stage: Send + Sync {
     /// Messages that were handed out and are not settled do not count.
     async fn depth(&self, queue: &str) -> Option<u32>;
 
-    /// Returns an id that no other stage on the broker has.
+    /// Returns an id that no other test broker on the same broker has.
     ///
     /// [`unique_id`](crate::support::unique_id) makes one.
     fn id(&self) -> &str;
 }
 
-impl dyn Stage + '_ {
+impl dyn TestBroker + '_ {
     /// Returns a bus whose [contracts](crate::support::contracts) meet only those of
-    /// this stage.
+    /// this test broker.
     pub fn bus(&self) -> BusBuilder {
         apart(self.builder(), self.id())
     }
@@ -53,7 +53,7 @@ impl dyn Stage + '_ {
         self.bus().endpoint(endpoint).start().await
     }
 
-    /// Returns a name that no other stage has; the same for the same purpose.
+    /// Returns a name that no other test broker has; the same for the same purpose.
     pub fn name(&self, purpose: &str) -> String {
         format!("{purpose}-{}", self.id())
     }

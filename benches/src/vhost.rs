@@ -1,4 +1,4 @@
-//! Where a case runs: a virtual host of its own on the broker of the run.
+//! Place where a case runs: a virtual host of its own on the broker of the run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,22 +7,22 @@ use bus_tests::Broker;
 static OPENED: AtomicUsize = AtomicUsize::new(1);
 
 /// A virtual host with nothing in it.
-pub(crate) struct Stage {
-    vhost: String,
+pub(crate) struct VirtualHost {
+    name: String,
     url: String,
 }
 
-impl Stage {
+impl VirtualHost {
     pub(crate) async fn open() -> Self {
         let broker = Broker::controlled().await;
         // Short, as it is in the addresses of every body. The broker is ours, so a number is enough.
-        let vhost = format!("bench-{}", OPENED.fetch_add(1, Ordering::Relaxed));
-        broker.control(&["add_vhost", &vhost]).await;
+        let name = format!("bench-{}", OPENED.fetch_add(1, Ordering::Relaxed));
+        broker.control(&["add_vhost", &name]).await;
         broker
-            .control(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"])
+            .control(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])
             .await;
-        let url = broker.url_as("guest", "guest", &vhost);
-        Self { vhost, url }
+        let url = broker.url_as("guest", "guest", &name);
+        Self { name, url }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -31,6 +31,6 @@ impl Stage {
 
     pub(crate) async fn close(self) {
         let broker = Broker::controlled().await;
-        broker.control(&["delete_vhost", &self.vhost]).await;
+        broker.control(&["delete_vhost", &self.name]).await;
     }
 }
