@@ -1,6 +1,6 @@
 //! Conformance suite for transports and idempotency stores of the service bus.
 //!
-//! More than 250 behaviours that the bus promises, from routing to shutdown, each an async function
+//! More than 300 behaviours that the bus promises, from routing to shutdown, each an async function
 //! that runs against any transport.
 //!
 //! ```text

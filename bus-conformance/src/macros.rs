@@ -13,9 +13,9 @@ macro_rules! conformance {
         $crate::conformance! { @ $transport, $stage;
             background bad_input blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
-            names observing outbox outbox_order panics propagation publishing queues refusals
-            repeats requests retrying routing scheduling senders sending sent_ids settling shutdown
-            skipping stopping taps times unanswered units_of_work
+            limits names observing outbox outbox_order panics partitions pauses propagation
+            publishing queues refusals repeats requests retrying routing scheduling senders sending
+            sent_ids settling shutdown skipping stopping taps times unanswered units_of_work
         }
     };
     (@ $transport:ident, $stage:expr; $($theme:ident)+) => {

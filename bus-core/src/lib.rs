@@ -70,7 +70,8 @@
 //!
 //! - A message may come twice: after a crash, a lost connection, or a confirm that was lost.
 //!   Exactly once is an effect of idempotent consumers, never a delivery.
-//! - Order is that of the queue at a concurrency of 1 only.
+//! - Order is that of the queue at a concurrency of 1 only, or within the keys of
+//!   [`Policy::partition`].
 //! - The outbox is in memory. What a transaction of a database has committed stays when the message
 //!   comes again, unless its [unit of work](consume::UnitOfWork) recognizes it.
 //!

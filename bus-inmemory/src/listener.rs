@@ -102,6 +102,20 @@ impl Listener for MemoryListener {
         }
     }
 
+    async fn set_prefetch(&self, count: u16) -> Result<(), TransportError> {
+        let Channel {
+            broker,
+            queue,
+            consumer,
+        } = &*self.channel;
+        broker.with(|state| {
+            state.change(queue, |queue, flow| {
+                queue.set_prefetch(*consumer, count, flow);
+            })
+        });
+        Ok(())
+    }
+
     async fn stop(&self) {
         let Channel {
             broker,

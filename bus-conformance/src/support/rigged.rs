@@ -171,6 +171,10 @@ impl<R: Rig> Listener for RiggedListener<R> {
         self.inner.ready().await;
     }
 
+    async fn set_prefetch(&self, count: u16) -> Result<(), TransportError> {
+        self.inner.set_prefetch(count).await
+    }
+
     fn health(&self) -> Health {
         self.rig.health(&self.queue)
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod connection;
+mod endpoint_handle;
 mod refused_names;
 mod requirements;
 mod start;
@@ -19,13 +20,14 @@ use tokio::time::timeout;
 use crate::background::Services;
 use crate::error::{SendError, StopTimeout};
 use crate::message::Message;
+use crate::observe::BusHealth;
 use crate::observe::health::worse;
-use crate::observe::{BusHealth, EndpointHealth};
 use crate::receive::{EndpointRunner, GOODBYE};
 use crate::request::{Asked, Reply, Requesting, Requests};
 use crate::send::{Outbound, Sender, Sending};
 use crate::transport::backoff::from_now;
-use crate::transport::{Address, Health, InvalidAddress, ScheduleToken, TransportError};
+use crate::transport::{Address, Health, InvalidAddress, ScheduleToken};
+pub use endpoint_handle::EndpointHandle;
 use stop::{Ending, Stop};
 
 /// A handle to a running bus.
@@ -165,7 +167,7 @@ impl Bus {
         )
     }
 
-    /// Returns the endpoint of this name, to pause it.
+    /// Returns the endpoint of this name, to pause it or change its limits.
     ///
     /// `None` if the bus has no endpoint of this name.
     pub fn endpoint(&self, name: &str) -> Option<EndpointHandle> {
@@ -174,9 +176,7 @@ impl Bus {
             .runners
             .iter()
             .find(|runner| runner.name() == name)?;
-        Some(EndpointHandle {
-            runner: Arc::clone(runner),
-        })
+        Some(EndpointHandle::new(runner))
     }
 
     /// Returns the number of requests that wait for their reply.
@@ -293,60 +293,5 @@ impl Drop for Inner {
         }
         // A pause under way would keep them.
         self.runners.iter().for_each(|runner| runner.abandon());
-    }
-}
-
-/// A handle to one endpoint of a running bus.
-#[derive(Clone)]
-pub struct EndpointHandle {
-    runner: Arc<EndpointRunner>,
-}
-
-impl EndpointHandle {
-    /// Pauses the endpoint, and waits until its running consumers are done.
-    ///
-    /// It takes no more messages; they stay in the queue meanwhile. The queue of a temporary
-    /// endpoint is deleted after a minute without consumers, and messages that arrive after that
-    /// are lost.
-    ///
-    /// A caller that stops waiting changes nothing: the endpoint is paused, and running consumers
-    /// finish. A consumer that awaits the pause of its own endpoint waits for itself; it may spawn
-    /// the call.
-    pub async fn pause(&self) {
-        self.runner.pause().await;
-    }
-
-    /// Resumes the endpoint after [`pause`](Self::pause).
-    ///
-    /// Declares the queue again, in case it was deleted, and waits for a broker that is away; a
-    /// pause or the stop of the bus ends that wait. Does nothing if the endpoint takes messages
-    /// already.
-    ///
-    /// # Errors
-    /// The refusal of the broker; [`Closed`](crate::transport::TransportErrorKind::Closed) if the
-    /// bus is shut down, or if the endpoint was paused again before it was consumed.
-    pub async fn resume(&self) -> Result<(), TransportError> {
-        self.runner.resume().await
-    }
-
-    /// Returns `true` if the endpoint takes messages.
-    ///
-    /// That is so also while its health is degraded.
-    pub fn is_running(&self) -> bool {
-        self.health().is_running()
-    }
-
-    /// Returns the health of the endpoint, as currently known.
-    pub fn health(&self) -> EndpointHealth {
-        self.runner.health()
-    }
-}
-
-impl fmt::Debug for EndpointHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndpointHandle")
-            .field("name", &self.runner.name())
-            .field("running", &self.is_running())
-            .finish()
     }
 }

@@ -10,14 +10,16 @@ use super::stop::Stop;
 use super::{refused_names, requirements};
 use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
-use crate::consume::{EndpointContext, Registration};
-use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, EndpointTopology, Guarantee, Policy, names};
+use crate::consume::{Control, EndpointContext, Pause, Registration};
+use crate::endpoint::{Endpoint, EndpointTopology, Guarantee, Policy, names};
 use crate::error::{Mistakes, StartError};
 use crate::middleware::{
     Chain, ConfirmClaim, Flush, IdempotencyStep, Retry, RetryStep, TimeoutStep,
 };
 use crate::observe::Observers;
-use crate::receive::{Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver};
+use crate::receive::{
+    Consumers, CrashGuard, DEFAULT_MAX_DELIVERIES, EndpointRunner, Receiver, lane_count, obey,
+};
 use crate::request::Requests;
 use crate::send::{Outbound, OutboundSettings, Sender};
 use crate::topology::Topology;
@@ -194,16 +196,30 @@ impl BusBuilder {
         shared: Shared,
     ) -> EndpointRunner {
         let policy = std::mem::take(&mut endpoint.policy).over(&self.policy);
-        let concurrency = policy.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
-        let twice = u16::try_from(concurrency.saturating_mul(2)).unwrap_or(u16::MAX);
+        let limits = policy.limits();
         let spec = ListenSpec {
             queue: endpoint.name.clone(),
             topology: Arc::clone(&topology.main),
-            prefetch: policy.prefetch.unwrap_or(twice),
+            prefetch: limits.prefetch,
             priority: endpoint.consumer_priority,
             exclusive: endpoint.exclusive_consumer,
             stream_offset: endpoint.stream_offset,
         };
+        let once = endpoint.guarantee == Guarantee::AtMostOnce;
+        let partition_keys = if once {
+            Vec::new()
+        } else {
+            policy.partition_keys.clone()
+        };
+        let control = Control::new(
+            &endpoint.name,
+            limits,
+            lane_count(),
+            !partition_keys.is_empty(),
+        );
+        if policy.starts_paused {
+            control.pause(Pause::new(None, None));
+        }
         let context = Arc::new(EndpointContext {
             address: Address::exchange(endpoint.name.clone())
                 .to_uri(&shared.outbound.base)
@@ -215,6 +231,7 @@ impl BusBuilder {
             requests: shared.requests,
             cancelled: shared.cancelled,
             troubles: Arc::default(),
+            control: Arc::new(control),
         });
         let max_deliveries = policy.max_deliveries.unwrap_or(DEFAULT_MAX_DELIVERIES);
         let dead_lettering = policy.dead_lettering();
@@ -225,14 +242,10 @@ impl BusBuilder {
             consumers: Consumers::new(&endpoint.registrations),
             topology,
             guarantee: endpoint.guarantee,
+            partition_keys,
             dead_lettering,
         };
-        EndpointRunner::new(
-            Arc::new(receiver),
-            Arc::clone(&self.transport),
-            spec,
-            concurrency,
-        )
+        EndpointRunner::new(Arc::new(receiver), Arc::clone(&self.transport), spec)
     }
 }
 
@@ -240,6 +253,7 @@ impl Inner {
     /// Starts to consume.
     async fn consume(&self) -> Result<(), StartError> {
         for runner in &self.runners {
+            obey(runner);
             let started = runner.start().await;
             started.map_err(|source| StartError::Endpoint {
                 endpoint: runner.name().to_owned(),

@@ -148,6 +148,11 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
             "at_most_once excludes retry and idempotency: the message is acknowledged before its consumer runs",
         );
     }
+    if endpoint.guarantee == Guarantee::AtMostOnce && !policy.partition_keys.is_empty() {
+        say(
+            "at_most_once excludes partitions: a message that waits for its key would be lost with the process",
+        );
+    }
 }
 
 fn check_queue(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::control::EndpointControl;
 use super::extensions::Extensions;
 use super::receive_context::ReceiveContext;
 use crate::error::{SendError, SendErrorKind};
@@ -148,6 +149,13 @@ impl<M: ?Sized> ConsumeContext<M> {
     /// Returns the name of the endpoint.
     pub fn endpoint(&self) -> &str {
         &self.received().endpoint.name
+    }
+
+    /// Returns the control of the endpoint: pauses and limits.
+    ///
+    /// Its calls never wait, so that a consumer may pause the endpoint that it runs on.
+    pub fn endpoint_control(&self) -> EndpointControl {
+        EndpointControl::new(Arc::clone(&self.received().endpoint.control))
     }
 
     /// Returns the number of the attempt, from 1.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::control::Control;
 use super::progress::Progress;
 use super::slots::Slot;
 use super::troubles::Troubles;
@@ -35,6 +36,7 @@ pub(crate) struct EndpointContext {
     pub(crate) requests: Arc<Requests>,
     pub(crate) cancelled: watch::Receiver<bool>,
     pub(crate) troubles: Arc<Troubles>,
+    pub(crate) control: Arc<Control>,
 }
 
 impl ReceiveContext {

@@ -1,6 +1,7 @@
 //! A queue, its consumers and their policy.
 
 pub(crate) mod names;
+pub(crate) mod partition;
 pub(crate) mod policy;
 pub(crate) mod topology;
 
@@ -16,6 +17,7 @@ use crate::message::{Contract, HeaderValue, Message};
 use crate::middleware::{Idempotency, Retry};
 use crate::topology::{Binding, Queue, QueueKind};
 use crate::transport::StreamOffset;
+pub(crate) use partition::PartitionKey;
 pub use policy::Policy;
 use policy::Subscription;
 pub(crate) use policy::{DEFAULT_CONCURRENCY, DeadLettering, Guarantee};

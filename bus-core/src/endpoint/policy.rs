@@ -3,11 +3,14 @@
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::partition::PartitionKey;
 use crate::codec::Codec;
-use crate::message::HeaderValue;
+use crate::consume::{ConsumeContext, Limits};
+use crate::message::{HeaderValue, Message};
 use crate::middleware::{Idempotency, Middleware, Retry};
 
 /// Number of messages that an endpoint handles at once by default.
@@ -46,6 +49,8 @@ pub struct Policy {
     pub(crate) keep_skipped: Option<bool>,
     pub(crate) keep_faulted: Option<bool>,
     pub(crate) publish_faults: Option<bool>,
+    pub(crate) partition_keys: Vec<PartitionKey>,
+    pub(crate) starts_paused: bool,
 }
 
 impl Policy {
@@ -57,6 +62,7 @@ impl Policy {
     /// Sets the number of messages that an endpoint handles at once.
     ///
     /// Default: 16. With 1, the order of the queue is kept; 0 is a configuration mistake.
+    /// [`EndpointHandle::set_concurrency`](crate::EndpointHandle::set_concurrency) changes it.
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.concurrency = Some(limit);
         self
@@ -65,8 +71,63 @@ impl Policy {
     /// Sets the number of messages that the broker hands out unacknowledged.
     ///
     /// Default: twice the concurrency. 0, or less than the concurrency, is a configuration mistake.
+    /// [`EndpointHandle::set_prefetch`](crate::EndpointHandle::set_prefetch) changes it.
     pub fn prefetch(mut self, count: u16) -> Self {
         self.prefetch = Some(count);
+        self
+    }
+
+    /// Handles messages of type `M` that have the same key one after the other.
+    ///
+    /// In the order of the queue, retries included; messages of other keys run beside them. As
+    /// [`partition`](Self::partition), for a key that is in the message. Messages of several types
+    /// that have the same key count as one.
+    ///
+    /// ```
+    /// use bus_core::{Message, Policy};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize, Message)]
+    /// #[message("Invoicing:InvoiceChanged")]
+    /// struct InvoiceChanged { number: String }
+    ///
+    /// let policy = Policy::new()
+    ///     .concurrency(16)
+    ///     .prefetch(200)
+    ///     .partition_by(|invoice: &InvoiceChanged| invoice.number.clone());
+    /// # let _ = policy;
+    /// ```
+    pub fn partition_by<M: Message, K: Hash>(
+        self,
+        key: impl Fn(&M) -> K + Send + Sync + 'static,
+    ) -> Self {
+        self.partition(move |ctx| ctx.message().downcast_ref::<M>().map(&key))
+    }
+
+    /// Handles messages that have the same key one after the other.
+    ///
+    /// In the order of the queue, retries included; messages of other keys, and those without one,
+    /// run beside them. Default: no keys. May be called several times: the first key that a message
+    /// has counts, those of the endpoint before those of the bus.
+    ///
+    /// A message that waits for its key holds no concurrency slot but a place of the prefetch: with
+    /// a prefetch not far above the concurrency, messages of one key keep others in the queue. When
+    /// the endpoint pauses or stops, those that wait go back to the queue. The order holds within
+    /// one process. A key that panics fails its message. An endpoint that handles messages at most
+    /// once has no keys: that is a configuration mistake.
+    pub fn partition<K: Hash>(
+        mut self,
+        key: impl Fn(&ConsumeContext) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        self.partition_keys.push(PartitionKey::new(key));
+        self
+    }
+
+    /// Starts the endpoint paused, until it is resumed.
+    ///
+    /// Its queue is declared and bound, so that messages collect there. Default: it is consumed
+    /// from the start on.
+    pub fn start_paused(mut self) -> Self {
+        self.starts_paused = true;
         self
     }
 
@@ -186,6 +247,18 @@ impl Policy {
             keep_skipped: self.keep_skipped.or(outer.keep_skipped),
             keep_faulted: self.keep_faulted.or(outer.keep_faulted),
             publish_faults: self.publish_faults.or(outer.publish_faults),
+            partition_keys: [self.partition_keys, outer.partition_keys.clone()].concat(),
+            starts_paused: self.starts_paused || outer.starts_paused,
+        }
+    }
+
+    /// Returns the limits of an endpoint when it starts.
+    pub(crate) fn limits(&self) -> Limits {
+        let concurrency = self.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+        let twice = u16::try_from(concurrency.saturating_mul(2)).unwrap_or(u16::MAX);
+        Limits {
+            concurrency,
+            prefetch: self.prefetch.unwrap_or(twice),
         }
     }
 

@@ -15,6 +15,7 @@
 
 pub(crate) mod consume;
 pub(crate) mod fault;
+pub(crate) mod limit;
 pub(crate) mod panics;
 pub(crate) mod send;
 pub(crate) mod start;
@@ -24,6 +25,7 @@ pub use consume::{BoxError, FailureKind};
 pub(crate) use consume::{ConsumeError, ConsumeResult};
 pub(crate) use fault::Fault;
 pub use fault::{ExceptionInfo, ReceiveFault};
+pub use limit::LimitError;
 pub(crate) use panics::Shown;
 pub(crate) use send::SendError;
 pub use send::SendErrorKind;

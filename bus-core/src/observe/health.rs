@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::background::BackgroundHealth;
-use crate::serde_helpers::serialize_instant;
+use crate::serde_helpers::{serialize_instant, serialize_optional_instant};
 use crate::transport::Health;
 
 /// Health of a bus.
@@ -120,6 +120,9 @@ pub struct EndpointHealth {
     pub since: SystemTime,
     /// Reason for the state; `None` if the endpoint is running.
     pub reason: Option<String>,
+    /// Instant at which a paused endpoint resumes by itself; `None` if it does not.
+    #[serde(serialize_with = "serialize_optional_instant")]
+    pub until: Option<SystemTime>,
 }
 
 /// State of an endpoint.
@@ -195,6 +198,7 @@ mod tests {
             state,
             since: SystemTime::UNIX_EPOCH,
             reason: None,
+            until: None,
         }
     }
 
@@ -263,7 +267,8 @@ mod tests {
         let expected = json!({
             "transport": {"state": "degraded", "reason": "blocked"},
             "endpoints": [
-                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null}
+                {"name": "orders", "state": "running", "since": "1970-01-01T00:00:00Z", "reason": null,
+                 "until": null}
             ],
             "background": [
                 {"name": "relay", "state": "down", "since": "1970-01-01T00:00:00Z", "reason": null}

@@ -49,6 +49,8 @@ impl CrashGuard {
     }
 
     /// Decides how to handle a delivery; waits while another suspect is handled.
+    ///
+    /// One that has waited needs a slot again.
     pub(crate) async fn admit(
         &self,
         listener: &dyn Listener,
@@ -65,7 +67,6 @@ impl CrashGuard {
         // Others run while it waits for its turn.
         slot.step_aside();
         let alone = self.suspects.lock().await;
-        slot.enter().await;
         let is_first = || !self.has_set_aside.swap(true, Ordering::AcqRel);
         if before >= self.max_deliveries && is_first() {
             return Admission::SetAside(before + 1);
@@ -76,6 +77,8 @@ impl CrashGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use async_trait::async_trait;
     use futures_util::FutureExt;
 
@@ -106,8 +109,8 @@ mod tests {
     #[tokio::test]
     async fn one_message_is_set_aside_and_its_companions_are_handled() {
         let guard = CrashGuard::new(3);
-        let slots = Slots::new(2, false);
-        let [first, second] = [slots.take(), slots.take()];
+        let slots = Arc::new(Slots::new(2, 4, 1));
+        let [first, second] = [slots.take(0), slots.take(0)];
         for times in [0, 1] {
             let admission = guard.admit(&Counting, &returned(times), &first).await;
             assert!(matches!(admission, Admission::Free), "{times}");

@@ -1,5 +1,6 @@
 //! The loop of an endpoint: from a delivery to its settlement.
 
+mod beginning;
 pub(crate) mod consumers;
 pub(crate) mod crash_guard;
 pub(crate) mod cutting;
@@ -7,6 +8,8 @@ pub(crate) mod error_queue;
 pub(crate) mod failure;
 pub(crate) mod fault_publisher;
 pub(crate) mod moving;
+mod pausing;
+mod pulled;
 pub(crate) mod receiver;
 pub(crate) mod runner;
 mod status;
@@ -15,5 +18,7 @@ pub(crate) mod worker;
 
 pub(crate) use consumers::Consumers;
 pub(crate) use crash_guard::{CrashGuard, DEFAULT_MAX_DELIVERIES};
+pub(crate) use pausing::obey;
 pub(crate) use receiver::Receiver;
 pub(crate) use runner::{EndpointRunner, GOODBYE};
+pub(crate) use worker::lane_count;

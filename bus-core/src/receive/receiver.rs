@@ -12,13 +12,14 @@ use super::crash_guard::{Admission, CrashGuard};
 use super::error_queue;
 use super::failure::Failure;
 use super::fault_publisher::raise;
+use super::pulled::Pulled;
 use super::watched::{self, ReceiveWatch};
 use crate::codec::{Codec, DecodeError};
 use crate::consume::{
-    AnyMessage, ConsumeContext, EndpointContext, Progress, RawMessage, ReceiveContext,
+    AnyMessage, ConsumeContext, EndpointContext, Place, Progress, RawMessage, ReceiveContext,
     Registration, Slot, Slots, Waits,
 };
-use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee};
+use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
 use crate::error::{ConsumeError, FailureKind, Shown};
 use crate::message::Envelope;
@@ -37,6 +38,8 @@ pub(crate) struct Receiver {
     pub(crate) consumers: Consumers,
     pub(crate) topology: EndpointTopology,
     pub(crate) guarantee: Guarantee,
+    /// Keys of messages, of which the first that a message has counts.
+    pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) dead_lettering: DeadLettering,
     pub(crate) crash_guard: CrashGuard,
 }
@@ -111,8 +114,15 @@ impl Receiver {
     /// Handles one delivery to its end.
     ///
     /// If this is dropped on the way, the delivery goes back to its queue.
-    pub(crate) async fn receive(&self, delivery: Delivery, listener: &dyn Listener, slot: Slot) {
-        let Delivery { incoming, receipt } = delivery;
+    pub(crate) async fn receive(&self, pulled: Pulled, listener: &dyn Listener) {
+        let Pulled {
+            delivery: Delivery { incoming, receipt },
+            slot,
+            mut arrival,
+        } = pulled;
+        if let Some(arrival) = &mut arrival {
+            arrival.is_first().await;
+        }
         let mut admission = match self.guarantee {
             Guarantee::AtLeastOnce => self.crash_guard.admit(listener, &incoming, &slot).await,
             // Acknowledged before it is handled, it does not come again.
@@ -129,8 +139,8 @@ impl Receiver {
         };
         let slots = Arc::clone(slot.slots());
         // A panic would end the lane, and with it all that runs there.
-        let handled = AssertUnwindSafe(self.handle(incoming, &mut admission, slot)).catch_unwind();
-        let settled = match handled.await {
+        let handled = self.handle(incoming, &mut admission, slot, arrival);
+        let settled = match AssertUnwindSafe(handled).catch_unwind().await {
             Ok(settled) => settled,
             Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
         };
@@ -144,15 +154,26 @@ impl Receiver {
     }
 
     /// Handles a delivery; returns `true` if it is settled, `false` if it goes back.
-    async fn handle(&self, incoming: Incoming, admission: &mut Admission<'_>, slot: Slot) -> bool {
+    async fn handle(
+        &self,
+        incoming: Incoming,
+        admission: &mut Admission<'_>,
+        slot: Slot,
+        arrival: Option<Place>,
+    ) -> bool {
         let (received, codec, span) = self.read(incoming, slot);
         // Also when this is dropped: contexts that users keep outlive the delivery.
         let _running = Running(&received.slot);
         let handled = async {
             let watch = ReceiveWatch::begin(&received, self.guarantee);
             let outcome = match admission {
-                Admission::SetAside(deliveries) => Outcome::set_aside(*deliveries),
-                Admission::Free | Admission::Alone(_) => self.consume(&received, codec).await,
+                Admission::SetAside(deliveries) => {
+                    drop(arrival);
+                    Outcome::set_aside(*deliveries)
+                }
+                Admission::Free | Admission::Alone(_) => {
+                    self.consume(&received, codec, arrival).await
+                }
             };
             if !matches!(outcome, Outcome::Done { .. }) {
                 // The process has survived it, and what comes now may take long.
@@ -237,6 +258,7 @@ impl Receiver {
         &self,
         received: &Arc<ReceiveContext>,
         codec: Result<Codec, DecodeError>,
+        arrival: Option<Place>,
     ) -> Outcome {
         let (registration, message) = match self.prepare(received, codec) {
             Ok(Some(prepared)) => prepared,
@@ -250,8 +272,13 @@ impl Receiver {
             }
         };
         let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
+        let begun = self.begin(&ctx, arrival).await;
         let next = Next::new(Arc::clone(&self.chain), Arc::clone(&registration.handler));
-        match next.run(ctx).await {
+        let ended = match begun {
+            Ok(()) => next.run(ctx).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(()) => Outcome::Done { message },
             Err(error) => Outcome::Failed {
                 error,

@@ -1,16 +1,18 @@
 //! One endpoint of a running bus: starts, pauses, goes on, and stops.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::receiver::Receiver;
-use super::status::{Status, follow};
+use super::status::{State, Status, follow};
 use super::worker::Workers;
+use crate::consume::{Control, Pause, Wish};
+use crate::error::LimitError;
 use crate::observe::health::worse;
 use crate::observe::{EndpointHealth, EndpointState};
 use crate::transport::{
@@ -28,11 +30,12 @@ pub(crate) struct EndpointRunner {
     receiver: Arc<Receiver>,
     transport: Arc<dyn Transport>,
     spec: ListenSpec,
-    concurrency: usize,
     /// Current phase, without a lock from one step to the next: a stop need not wait.
     phase: watch::Sender<Phase>,
     starts: AtomicU64,
     status: Status,
+    /// Error of the last try to resume by itself.
+    setback: Mutex<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -62,7 +65,6 @@ impl EndpointRunner {
         receiver: Arc<Receiver>,
         transport: Arc<dyn Transport>,
         spec: ListenSpec,
-        concurrency: usize,
     ) -> Self {
         let endpoint = &receiver.endpoint;
         let status = Status::new(&endpoint.name, endpoint.outbound.observers.clone());
@@ -71,9 +73,9 @@ impl EndpointRunner {
             receiver,
             transport,
             spec,
-            concurrency,
             phase: watch::Sender::new(Phase::Paused),
             starts: AtomicU64::new(0),
+            setback: Mutex::default(),
         }
     }
 
@@ -81,24 +83,37 @@ impl EndpointRunner {
         &self.receiver.endpoint.name
     }
 
+    /// Returns the limits of the endpoint, and what it was asked to do.
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.receiver.endpoint.control
+    }
+
     /// Returns the health of the endpoint, as currently known.
     pub(crate) fn health(&self) -> EndpointHealth {
         self.status.note(|| self.state())
     }
 
-    fn state(&self) -> (EndpointState, Option<String>) {
+    fn state(&self) -> State {
         let phase = self.phase.borrow().clone();
-        let (state, why) = match phase {
-            Phase::On(lanes) => return self.state_of(lanes.listener()),
-            Phase::Starting(_) => (EndpointState::Starting, "it is not consumed yet"),
-            Phase::Leaving(_) => (EndpointState::Pausing, "it is being paused"),
-            Phase::Paused => (EndpointState::Paused, "it is paused"),
-            Phase::Stopped => (EndpointState::Stopped, "it is stopped"),
-        };
-        (state, Some(why.to_owned()))
+        match (phase, self.control().wish()) {
+            (Phase::On(_) | Phase::Leaving(_), Wish::Pause(pause)) => State::pausing(&pause),
+            (Phase::Paused, Wish::Pause(pause)) => State::paused(&pause),
+            (Phase::Paused, Wish::Resume) => {
+                let setback = self.setback().clone();
+                let why = setback.unwrap_or_else(|| "it is being resumed".to_owned());
+                State::new(EndpointState::Unavailable, Some(why))
+            }
+            (Phase::On(lanes), _) => self.state_of(lanes.listener()),
+            (Phase::Starting(_), _) => {
+                State::because(EndpointState::Starting, "it is not consumed yet")
+            }
+            (Phase::Leaving(_), _) => State::because(EndpointState::Pausing, "it is being paused"),
+            (Phase::Paused, _) => State::because(EndpointState::Paused, "it is paused"),
+            (Phase::Stopped, _) => State::because(EndpointState::Stopped, "it is stopped"),
+        }
     }
 
-    fn state_of(&self, listener: &dyn Listener) -> (EndpointState, Option<String>) {
+    fn state_of(&self, listener: &dyn Listener) -> State {
         let troubles = self.receiver.endpoint.troubles.health();
         let health = match (listener.health(), self.transport.health()) {
             (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
@@ -106,19 +121,29 @@ impl EndpointRunner {
         };
         match (health, troubles) {
             (Health::Down(why), Health::Degraded(also)) => {
-                (EndpointState::Unavailable, Some(format!("{why}; {also}")))
+                State::new(EndpointState::Unavailable, Some(format!("{why}; {also}")))
             }
             (health, troubles) => match worse(health, troubles) {
-                Health::Up => (EndpointState::Running, None),
-                Health::Degraded(why) => (EndpointState::Degraded, Some(why)),
-                Health::Down(why) => (EndpointState::Unavailable, Some(why)),
+                Health::Up => State::new(EndpointState::Running, None),
+                Health::Degraded(why) => State::new(EndpointState::Degraded, Some(why)),
+                Health::Down(why) => State::new(EndpointState::Unavailable, Some(why)),
             },
         }
     }
 
+    fn setback(&self) -> MutexGuard<'_, Option<String>> {
+        self.setback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why the endpoint could not resume by itself yet.
+    pub(crate) fn set_back(&self, error: &TransportError) {
+        *self.setback() = Some(error.to_string());
+        self.health();
+    }
+
     /// Starts to consume a queue that was just declared.
     ///
-    /// Called once.
+    /// Called once. Stays paused if it was asked to before.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<(), TransportError> {
         let runner = Arc::downgrade(self);
         let troubles = self.receiver.endpoint.troubles.changes();
@@ -126,11 +151,20 @@ impl EndpointRunner {
             runner.upgrade().map(|runner| drop(runner.health()))
         });
         tokio::spawn(followed);
+        if self.control().is_paused() {
+            return Ok(());
+        }
         self.go(async { Ok(()) }).await
     }
 
-    /// Starts to consume after a pause, declaring the queue again in case it has gone.
+    /// Ends all pauses, and starts to consume.
     pub(crate) async fn resume(&self) -> Result<(), TransportError> {
+        self.control().forget();
+        self.go_on().await
+    }
+
+    /// Starts to consume after a pause, declaring the queue again in case it has gone.
+    pub(crate) async fn go_on(&self) -> Result<(), TransportError> {
         self.go(self.transport.declare(&self.spec.topology)).await
     }
 
@@ -144,6 +178,8 @@ impl EndpointRunner {
                 |phase: &Phase| matches!(phase, Phase::Paused).then_some(Phase::Starting(start));
             match self.change(begin) {
                 Phase::Paused => break,
+                // A pause was asked for and taken back before it began.
+                Phase::On(_) if self.control().slots().is_leaving() => self.leave(|| true).await,
                 Phase::On(_) => return Ok(()),
                 Phase::Stopped => return Err(interrupted("the bus is shut down")),
                 Phase::Starting(_) | Phase::Leaving(_) => {
@@ -153,21 +189,31 @@ impl EndpointRunner {
             }
         }
         let _start = Start(self, start);
+        let spec = ListenSpec {
+            prefetch: self.control().limits().prefetch,
+            ..self.spec.clone()
+        };
+        let prefetch = spec.prefetch;
         let listener = async {
             declared.await?;
-            self.transport.listen(self.spec.clone()).await
+            self.transport.listen(spec).await
         };
         let listener = tokio::select! {
             biased;
             () = self.until(|phase| !phase.is_starting(start)) => return self.overtaken(),
             listener = listener => listener?,
         };
-        self.run(start, listener).await
+        self.run(start, Arc::clone(&listener)).await?;
+        let now = self.control().limits().prefetch;
+        if now != prefetch {
+            listener.set_prefetch(now).await?;
+        }
+        Ok(())
     }
 
     async fn run(&self, start: u64, listener: Arc<dyn Listener>) -> Result<(), TransportError> {
         let run = |phase: &Phase| {
-            let lanes = || Workers::start(Arc::clone(&listener), &self.receiver, self.concurrency);
+            let lanes = || Workers::start(Arc::clone(&listener), &self.receiver);
             phase
                 .is_starting(start)
                 .then(|| Phase::On(Arc::new(lanes())))
@@ -193,19 +239,30 @@ impl EndpointRunner {
     ///
     /// They go on if the caller stops waiting.
     pub(crate) async fn pause(self: &Arc<Self>) {
+        self.control().pause(Pause::new(None, None));
         let runner = Arc::clone(self);
         // A pause that fails halfway leaves the rest to the stop.
-        let _ = tokio::spawn(async move { runner.leave().await }).await;
+        let _ = tokio::spawn(async move { runner.leave_if_asked().await }).await;
     }
 
-    async fn leave(&self) {
-        let before = self.change(|phase| match phase {
-            Phase::Starting(_) => Some(Phase::Paused),
-            Phase::On(lanes) => Some(Phase::Leaving(Arc::clone(lanes))),
-            _ => None,
+    /// Takes no more messages, unless the wish for a pause was taken back.
+    pub(crate) async fn leave_if_asked(&self) {
+        self.leave(|| self.control().is_paused()).await;
+    }
+
+    async fn leave(&self, is_asked: impl FnOnce() -> bool) {
+        let mut leaves = false;
+        let before = self.change(|phase| {
+            leaves = is_asked();
+            match phase {
+                Phase::Starting(_) if leaves => Some(Phase::Paused),
+                Phase::On(lanes) if leaves => Some(Phase::Leaving(Arc::clone(lanes))),
+                _ => None,
+            }
         });
         match before {
-            Phase::On(lanes) => {
+            Phase::On(lanes) if leaves => {
+                self.control().slots().leave();
                 lanes.listener().stop().await;
                 lanes.gone().await;
                 lanes.listener().close().await;
@@ -214,6 +271,21 @@ impl EndpointRunner {
             Phase::Leaving(lanes) => self.until(|phase| !phase.is_leaving(&lanes)).await,
             _ => {}
         }
+    }
+
+    /// Sets the number of messages that the broker hands out unacknowledged.
+    pub(crate) async fn set_prefetch(&self, count: u16) -> Result<(), LimitError> {
+        let before = self.control().set_prefetch(count)?;
+        let phase = self.phase.borrow().clone();
+        let Phase::On(lanes) = phase else {
+            return Ok(());
+        };
+        let set = lanes.listener().set_prefetch(count).await;
+        if set.is_err() {
+            // It was allowed before, unless the concurrency has been raised meanwhile.
+            let _ = self.control().set_prefetch(before);
+        }
+        Ok(set?)
     }
 
     /// Stops for good; returns `true` if everything was done in time.
@@ -225,6 +297,7 @@ impl EndpointRunner {
         let (Phase::On(lanes) | Phase::Leaving(lanes)) = before else {
             return true;
         };
+        self.control().slots().leave();
         let (_, gone) = tokio::join!(
             timeout(GOODBYE, lanes.listener().stop()),
             timeout(limit, lanes.gone()),
@@ -272,6 +345,16 @@ impl EndpointRunner {
             self.health();
         }
         before
+    }
+
+    /// Waits until the endpoint has stopped for good, or is gone.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut phase = self.phase.subscribe();
+        async move {
+            let _ = phase
+                .wait_for(|phase| matches!(phase, Phase::Stopped))
+                .await;
+        }
     }
 
     async fn until(&self, holds: impl Fn(&Phase) -> bool) {

@@ -5,7 +5,47 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use crate::consume::Pause;
 use crate::observe::{EndpointChange, EndpointHealth, EndpointState, Observers};
+
+/// A state of an endpoint, and the reason for it.
+pub(super) struct State {
+    kind: EndpointState,
+    reason: Option<String>,
+    until: Option<SystemTime>,
+}
+
+impl State {
+    pub(super) fn new(kind: EndpointState, reason: Option<String>) -> Self {
+        Self {
+            kind,
+            reason,
+            until: None,
+        }
+    }
+
+    pub(super) fn because(kind: EndpointState, reason: &str) -> Self {
+        Self::new(kind, Some(reason.to_owned()))
+    }
+
+    /// The state while what runs ends.
+    pub(super) fn pausing(pause: &Pause) -> Self {
+        Self::of_pause(EndpointState::Pausing, pause, "it is being paused")
+    }
+
+    pub(super) fn paused(pause: &Pause) -> Self {
+        Self::of_pause(EndpointState::Paused, pause, "it is paused")
+    }
+
+    fn of_pause(kind: EndpointState, pause: &Pause, without_name: &str) -> Self {
+        let by = pause.by().map(|by| format!("paused by {by}"));
+        Self {
+            kind,
+            reason: Some(by.unwrap_or_else(|| without_name.to_owned())),
+            until: pause.until(),
+        }
+    }
+}
 
 /// The state of an endpoint as last noted.
 pub(super) struct Status {
@@ -20,6 +60,7 @@ impl Status {
             state: EndpointState::Starting,
             since: SystemTime::now(),
             reason: None,
+            until: None,
         };
         Self {
             observers,
@@ -30,13 +71,14 @@ impl Status {
     /// Notes the present state, and reports it to observers if it has changed.
     ///
     /// It is read under the lock, so that an older state cannot replace a newer one.
-    pub(super) fn note(
-        &self,
-        read: impl FnOnce() -> (EndpointState, Option<String>),
-    ) -> EndpointHealth {
+    pub(super) fn note(&self, read: impl FnOnce() -> State) -> EndpointHealth {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = known.state;
-        (known.state, known.reason) = read();
+        State {
+            kind: known.state,
+            reason: known.reason,
+            until: known.until,
+        } = read();
         if known.state != previous {
             known.since = SystemTime::now();
         }
@@ -88,13 +130,13 @@ mod tests {
     #[test]
     fn a_state_lasts_from_its_first_note_on() {
         let status = Status::new("orders", Observers::default());
-        let running = || (EndpointState::Running, None);
+        let running = || State::new(EndpointState::Running, None);
         let first = status.note(running);
         assert_eq!(status.note(running), first);
-        let away = || (EndpointState::Unavailable, Some("away".to_owned()));
+        let away = || State::because(EndpointState::Unavailable, "away");
         let lost = status.note(away);
         assert!(lost.since >= first.since);
-        let other = || (EndpointState::Unavailable, Some("locked".to_owned()));
+        let other = || State::because(EndpointState::Unavailable, "locked");
         let still = status.note(other);
         assert_eq!(still.since, lost.since);
         assert_eq!(still.reason.as_deref(), Some("locked"));

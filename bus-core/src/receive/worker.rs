@@ -2,6 +2,7 @@
 //!
 //! Up to the endpoint's concurrency of them run at once.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -9,9 +10,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::pulled::Pulled;
 use super::receiver::Receiver;
 use crate::consume::Slots;
-use crate::transport::{Delivery, Listener, TransportError};
+use crate::transport::{Listener, TransportError};
 
 /// The lanes of an endpoint that is consumed.
 ///
@@ -23,16 +25,14 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn start(
-        listener: Arc<dyn Listener>,
-        receiver: &Arc<Receiver>,
-        concurrency: usize,
-    ) -> Self {
+    pub(crate) fn start(listener: Arc<dyn Listener>, receiver: &Arc<Receiver>) -> Self {
         let alive = Arc::new(watch::Sender::new(0));
-        let tasks = shares(concurrency, worker_count()).map(|share| {
-            let slots = Slots::new(share, concurrency == 1);
+        let slots = receiver.endpoint.control.slots();
+        slots.open();
+        let tasks = (0..slots.lanes()).map(|number| {
             let alive = Alive::new(&alive);
-            let lane = lane(Arc::clone(&listener), Arc::clone(receiver), slots);
+            let slots = Arc::clone(slots);
+            let lane = lane(Arc::clone(&listener), Arc::clone(receiver), slots, number);
             let task = tokio::spawn(async move {
                 let _alive = alive;
                 lane.await;
@@ -84,21 +84,21 @@ impl Drop for Alive {
     }
 }
 
-fn worker_count() -> usize {
+/// Returns the number of lanes of an endpoint: one for each core.
+pub(crate) fn lane_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Splits the concurrency over the lanes.
-fn shares(concurrency: usize, lanes: usize) -> impl Iterator<Item = usize> {
-    let lanes = lanes.clamp(1, concurrency.max(1));
-    (0..lanes).map(move |lane| concurrency / lanes + usize::from(lane < concurrency % lanes))
 }
 
 /// Runs one lane: pulls a delivery whenever it has room.
 ///
 /// All its messages run in this one task, so that one costs no task of its own; a consumer that
 /// blocks its thread holds up the others of its lane.
-async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, slots: Arc<Slots>) {
+async fn lane(
+    listener: Arc<dyn Listener>,
+    receiver: Arc<Receiver>,
+    slots: Arc<Slots>,
+    number: usize,
+) {
     let mut running = FuturesUnordered::new();
     let mut open = true;
     while open || !running.is_empty() {
@@ -106,10 +106,8 @@ async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, slots: Arc<S
             // Running deliveries are polled first: they may make room.
             biased;
             Some(()) = running.next(), if !running.is_empty() => {}
-            next = pull(&*listener, &slots), if open => match next {
-                Some(Ok(delivery)) => {
-                    running.push(receiver.receive(delivery, &*listener, slots.take()));
-                }
+            next = pull(&*listener, &slots, number), if open => match next {
+                Some(Ok(pulled)) => running.push(receiver.receive(pulled, &*listener)),
                 Some(Err(error)) => {
                     tracing::warn!(endpoint = %receiver.endpoint.name, %error, "the transport reports an error");
                 }
@@ -122,24 +120,24 @@ async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, slots: Arc<S
     }
 }
 
-async fn pull(listener: &dyn Listener, slots: &Slots) -> Option<Result<Delivery, TransportError>> {
-    slots.room().await;
-    listener.next().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_add_up() {
-        for (concurrency, lanes, expected) in [
-            (1, 4, vec![1]),
-            (16, 2, vec![8, 8]),
-            (5, 2, vec![3, 2]),
-            (3, 8, vec![1, 1, 1]),
-        ] {
-            assert_eq!(shares(concurrency, lanes).collect::<Vec<_>>(), expected);
+/// Pulls a delivery once the lane has room for it; `None` if it gets no more.
+async fn pull(
+    listener: &dyn Listener,
+    slots: &Arc<Slots>,
+    lane: usize,
+) -> Option<Result<Pulled, TransportError>> {
+    while slots.room(lane).await {
+        let mut next = listener.next();
+        let next = poll_fn(|cx| slots.pull(|| next.as_mut().poll(cx)));
+        tokio::select! {
+            biased;
+            () = slots.no_room(lane) => {}
+            (next, arrival) = next => return Some(next?.map(|delivery| Pulled {
+                delivery,
+                slot: slots.take(lane),
+                arrival,
+            })),
         }
     }
+    None
 }

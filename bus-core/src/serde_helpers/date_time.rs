@@ -86,6 +86,16 @@ pub(crate) fn serialize_instant<S: Serializer>(
     DateTime(*instant).serialize(serializer)
 }
 
+/// Serializes an instant that may be absent as text.
+// The shape is serde's.
+#[allow(clippy::ref_option)]
+pub(crate) fn serialize_optional_instant<S: Serializer>(
+    instant: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    instant.map(DateTime).serialize(serializer)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

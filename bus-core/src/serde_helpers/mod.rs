@@ -43,6 +43,6 @@ mod time_span;
 
 pub use self::base64::Base64;
 pub use date_time::DateTime;
-pub(crate) use date_time::serialize_instant;
+pub(crate) use date_time::{serialize_instant, serialize_optional_instant};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use time_span::{InvalidTimeSpan, TimeSpan};

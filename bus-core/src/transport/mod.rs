@@ -245,8 +245,9 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// Returns the next delivery; `None` after [`stop`](Self::stop).
     ///
     /// Cancel-safe, and may be called from several tasks at once, each delivery going to one of
-    /// them. The transport restores a lost connection: `next` waits meanwhile. An error is only a
-    /// report; pulling goes on.
+    /// them: it is taken by the poll that returns it, so that deliveries are taken in order, and a
+    /// call that is dropped leaves it to the others. The transport restores a lost connection:
+    /// `next` waits meanwhile. An error is only a report; pulling goes on.
     async fn next(&self) -> Option<Result<Delivery, TransportError>>;
 
     /// Waits until the subscription is in place, also after a loss.
@@ -272,6 +273,22 @@ pub trait Listener: Send + Sync + fmt::Debug {
     /// 0.
     async fn redeliveries(&self, incoming: &Incoming) -> u32 {
         incoming.delivery_count.unwrap_or(0)
+    }
+
+    /// Sets the number of deliveries that may be unsettled at once; at least 1.
+    ///
+    /// Those that were handed out stay so, in their order, also if they are more than that. While
+    /// the queue cannot be consumed, the number holds from the next subscription on. Default:
+    /// unsupported.
+    ///
+    /// # Errors
+    /// [`TransportErrorKind::Unsupported`] if the number of this subscription is fixed.
+    async fn set_prefetch(&self, count: u16) -> Result<(), TransportError> {
+        let _ = count;
+        Err(TransportError::new(
+            TransportErrorKind::Unsupported,
+            "the prefetch of this subscription is fixed",
+        ))
     }
 
     /// Ends the subscription; deliveries that were not pulled go back to the queue.

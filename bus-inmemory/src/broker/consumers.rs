@@ -53,6 +53,11 @@ impl Consumer {
         Arc::clone(&self.signal)
     }
 
+    /// Sets the number of messages that it may have; those that it has stay.
+    pub(crate) fn set_prefetch(&mut self, prefetch: u16) {
+        self.prefetch = usize::from(prefetch.max(1));
+    }
+
     pub(crate) fn load(&self) -> usize {
         self.buffer.len() + self.unsettled.len()
     }

@@ -157,6 +157,14 @@ impl Queue {
         Ok(())
     }
 
+    /// Sets the number of messages that a consumer may have at once.
+    pub(crate) fn set_prefetch(&mut self, id: ConsumerId, prefetch: u16, flow: &mut Flow) {
+        if let Some(consumer) = self.consumers.get(id) {
+            consumer.set_prefetch(prefetch);
+        }
+        self.serve(flow);
+    }
+
     /// Ends a subscription.
     ///
     /// A message that was not pulled was seen by no consumer: it goes back unmarked.

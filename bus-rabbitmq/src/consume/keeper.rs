@@ -6,7 +6,7 @@
 //!      └──────── wait for the connection, declare everything, consume ◄──────────────┘
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) link: Arc<Link>,
     pub(super) config: Arc<Config>,
     pub(super) spec: ListenSpec,
+    /// Prefetch as it was set last.
+    pub(super) prefetch: AtomicU16,
     pub(super) state: watch::Sender<State>,
     /// Position in the stream; `None` for other queues.
     pub(super) bookmark: Mutex<Option<Bookmark>>,
@@ -91,7 +93,7 @@ impl Shared {
                 if declare {
                     topology::declare(&live, &self.spec.topology).await?;
                 }
-                Subscription::open(Arc::clone(&live), &self.spec, begin).await
+                Subscription::open(Arc::clone(&live), &self.spec(), begin).await
             };
             match live.ask(subscribed).await {
                 Ok(subscription) => {
@@ -123,6 +125,19 @@ impl Shared {
             drop(now);
             self.link.health_changed();
         }
+    }
+
+    /// Settings of a subscription that is made now.
+    fn spec(&self) -> ListenSpec {
+        ListenSpec {
+            prefetch: self.prefetch.load(Ordering::SeqCst),
+            ..self.spec.clone()
+        }
+    }
+
+    /// Gives a subscription the prefetch that was set last.
+    pub(super) async fn apply_prefetch(&self, subscription: &Subscription) {
+        subscription.set_prefetch(&self.spec()).await;
     }
 
     /// Position at which to begin in a stream.
@@ -184,6 +199,8 @@ pub(super) async fn keep(shared: Arc<Shared>, mut subscription: Arc<Subscription
     let mut backoff = shared.config.backoff();
     loop {
         let since = Instant::now();
+        // It may have been set while the subscription was made.
+        shared.apply_prefetch(&subscription).await;
         shared.keep_bound(&subscription).await;
         if !shared.go_on(State::Waiting) {
             return;

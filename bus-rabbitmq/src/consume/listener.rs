@@ -6,18 +6,20 @@
 //!                                        out, the rest can be settled    be settled any more
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bus_core::transport::{Delivery, Health, Incoming, ListenSpec, Listener, TransportError};
+use bus_core::transport::{
+    Delivery, Health, Incoming, ListenSpec, Listener, TransportError, TransportErrorKind,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::keeper::{Attempt, Shared, State, keep};
 use super::redeliveries::Redeliveries;
 use super::stream::Bookmark;
-use super::subscription::Subscription;
+use super::subscription::{self, Subscription};
 use crate::config::Config;
 use crate::connection::Link;
 
@@ -53,6 +55,7 @@ impl QueueListener {
             redeliveries: Redeliveries::of(&spec),
             is_first: AtomicBool::new(true),
             trouble: Mutex::default(),
+            prefetch: AtomicU16::new(spec.prefetch),
             spec,
             state: sender,
         });
@@ -154,6 +157,22 @@ impl Listener for QueueListener {
                 0
             }
         }
+    }
+
+    async fn set_prefetch(&self, count: u16) -> Result<(), TransportError> {
+        let shared = &self.shared;
+        if let Some(reason) = subscription::fixed_prefetch(&shared.spec) {
+            return Err(TransportError::new(TransportErrorKind::Unsupported, reason));
+        }
+        shared.prefetch.store(count, Ordering::SeqCst);
+        let State::On(subscription) = self.state.borrow().clone() else {
+            return Ok(());
+        };
+        let shared = Arc::clone(shared);
+        // Halfway the queue would stay without its consumer, if the caller stopped waiting.
+        let set = tokio::spawn(async move { shared.apply_prefetch(&subscription).await });
+        let _ = set.await;
+        Ok(())
     }
 
     async fn stop(&self) {

@@ -19,6 +19,7 @@
 //! - Qos is set for each consumer (`global: false`); RabbitMQ 4.3 refuses the other kind.
 
 mod ack_window;
+mod deliveries;
 mod keeper;
 mod listener;
 mod redeliveries;

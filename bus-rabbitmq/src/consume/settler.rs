@@ -11,7 +11,7 @@
 //! delivered again.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +34,9 @@ pub(crate) struct Settler {
     channel: Channel,
     state: Mutex<SettlerState>,
     wake: Notify,
-    prefetch: u16,
+    /// Prefetch of the channel; locked by what sets it for the broker.
+    qos: tokio::sync::Mutex<u16>,
+    enough: AtomicUsize,
     /// `true` once nothing more is sent.
     gone: AtomicBool,
     /// `true` once a stream is not to be read again.
@@ -89,7 +91,8 @@ impl Settler {
                 stream: is_stream.then(StreamPosition::default),
             }),
             wake: Notify::new(),
-            prefetch,
+            qos: tokio::sync::Mutex::new(prefetch),
+            enough: AtomicUsize::new(enough(prefetch)),
             gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             ended: Arc::clone(ended),
@@ -131,7 +134,15 @@ impl Settler {
 
     /// Number of settlements that are sent without waiting for more.
     fn enough(&self) -> usize {
-        usize::from(self.prefetch / 4).max(1)
+        self.enough.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the right to set the prefetch of the channel.
+    pub(crate) async fn qos(&self) -> Qos<'_> {
+        Qos {
+            prefetch: self.qos.lock().await,
+            enough: &self.enough,
+        }
     }
 
     /// Returns `true` if no settlement can reach the broker any more.
@@ -215,8 +226,9 @@ impl Settler {
     /// It answers no acknowledgement, but it answers a question that is asked after it: here for
     /// the setting that it has already.
     async fn synchronize(&self) -> Result<(), lapin::Error> {
+        let prefetch = self.qos.lock().await;
         let options = BasicQosOptions { global: false };
-        self.channel.basic_qos(self.prefetch, options).await
+        self.channel.basic_qos(*prefetch, options).await
     }
 
     /// Waits until the broker knows of everything settled so far.
@@ -235,6 +247,28 @@ impl Settler {
         self.wake.notify_one();
         written.await.unwrap_or(false)
     }
+}
+
+/// The right to set the prefetch of a channel.
+pub(crate) struct Qos<'a> {
+    prefetch: tokio::sync::MutexGuard<'a, u16>,
+    enough: &'a AtomicUsize,
+}
+
+impl Qos<'_> {
+    pub(crate) fn prefetch(&self) -> u16 {
+        *self.prefetch
+    }
+
+    /// Notes the prefetch that the channel gets.
+    pub(crate) fn note(&mut self, prefetch: u16) {
+        *self.prefetch = prefetch;
+        self.enough.store(enough(prefetch), Ordering::Relaxed);
+    }
+}
+
+fn enough(prefetch: u16) -> usize {
+    usize::from(prefetch / 4).max(1)
 }
 
 #[async_trait]

@@ -11,16 +11,17 @@
 //! ```
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bus_core::topology::QueueKind;
 use bus_core::transport::{Acker, Delivery, ListenSpec, Receipt, Settlement, TransportError};
-use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use tokio::sync::watch;
 
+use super::deliveries::Deliveries;
 use super::settler::Settler;
 use super::stream::Begin;
 use crate::connection::{ForeignBytes, Live};
@@ -38,8 +39,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// of unsettled messages to it, which also bounds what the client buffers.
 pub(crate) struct Subscription {
     channel: Channel,
-    /// Clones of the consumer that no caller of `next` holds; all share its buffer.
-    consumers: Mutex<Vec<Consumer>>,
+    deliveries: Deliveries,
     settler: Arc<Settler>,
     live: Arc<Live>,
     /// `true` once nothing more is handed out; never `false` again.
@@ -57,26 +57,14 @@ impl Subscription {
         spec: &ListenSpec,
         begin: Option<Begin>,
     ) -> Result<Arc<Self>, TransportError> {
-        let what = format_args!("queue `{}` cannot be consumed", spec.queue).to_string();
         let channel = live.channel().await?;
-        let qos = channel
-            .basic_qos(spec.prefetch, BasicQosOptions { global: false })
-            .await;
-        qos.map_err(|error| failed(&what, error))?;
-        let options = BasicConsumeOptions {
-            exclusive: spec.exclusive,
-            ..BasicConsumeOptions::default()
-        };
-        let queue = short("queue name", &spec.queue)?;
-        let consumer = channel
-            .basic_consume(queue, "".into(), options, arguments(spec, begin))
-            .await
-            .map_err(|error| failed(&what, error))?;
+        set_qos(&channel, spec).await?;
+        let consumer = consume(&channel, spec, begin).await?;
         let ended = Arc::new(watch::Sender::new(false));
         let settler = Settler::start(&channel, spec.prefetch, begin.is_some(), &ended);
         Ok(Arc::new(Self {
             channel,
-            consumers: Mutex::new(vec![consumer]),
+            deliveries: Deliveries::of(consumer),
             settler,
             foreign: ForeignBytes::new(&spec.queue, live.socket()),
             live,
@@ -88,7 +76,6 @@ impl Subscription {
     ///
     /// The subscription may be ended from either side. Cancel-safe.
     pub(crate) async fn next(&self) -> Option<Delivery> {
-        let mut borrowed = self.borrow();
         let mut ended = self.ended.subscribe();
         // Deliveries left in the client of a channel that is gone are delivered again.
         if *ended.borrow_and_update() {
@@ -96,10 +83,10 @@ impl Subscription {
         }
         let next = tokio::select! {
             biased;
-            next = borrowed.consumer().next() => next,
+            next = self.deliveries.next() => next,
             _ = ended.wait_for(|ended| *ended) => None,
         };
-        if let Some(Ok(delivery)) = next {
+        if let Some(delivery) = next {
             return Some(self.hand_out(delivery));
         }
         // Only one of the consumer's clones is notified.
@@ -167,17 +154,47 @@ impl Subscription {
     pub(crate) async fn stop(&self) {
         self.ended.send_replace(true);
         self.settler.stop();
-        let mut borrowed = self.borrow();
-        let cancel = self
-            .channel
-            .basic_cancel(borrowed.consumer().tag(), BasicCancelOptions::default());
-        let cancelled = async { cancel.await.map_err(|error| failed("cancel", error)) };
-        if let Err(error) = self.live.ask(cancelled).await {
+        // A consumer that is being replaced is followed by another one, which must not be missed.
+        let _qos = self.settler.qos().await;
+        if let Err(error) = self.live.ask(self.cancel()).await {
             tracing::debug!(%error, "the subscription was over before it was cancelled");
         }
-        while let Some(Some(Ok(delivery))) = borrowed.consumer().next().now_or_never() {
+        while let Some(delivery) = self.deliveries.next_here() {
             self.settler
                 .settle(delivery.delivery_tag.into(), Settlement::Requeue);
+        }
+    }
+
+    async fn cancel(&self) -> Result<(), TransportError> {
+        let tag = self.deliveries.tag();
+        let cancelled = self
+            .channel
+            .basic_cancel(tag, BasicCancelOptions::default());
+        cancelled.await.map_err(|error| failed("cancel", error))
+    }
+
+    /// Subscribes anew on the same channel, where deliveries can still be settled.
+    ///
+    /// RabbitMQ applies a prefetch to new consumers only. The former one is cancelled before, so
+    /// that the order is kept. A failure ends the subscription.
+    pub(crate) async fn set_prefetch(&self, spec: &ListenSpec) {
+        let mut qos = self.settler.qos().await;
+        if *self.ended.borrow() || qos.prefetch() == spec.prefetch {
+            return;
+        }
+        qos.note(spec.prefetch);
+        self.deliveries.expect_another();
+        let again = async {
+            self.cancel().await?;
+            set_qos(&self.channel, spec).await?;
+            consume(&self.channel, spec, None).await
+        };
+        match self.live.ask(again).await {
+            Ok(consumer) => self.deliveries.go_on_with(consumer),
+            Err(error) => {
+                tracing::warn!(queue = spec.queue, %error, "the queue is subscribed again, for another prefetch");
+                self.ended.send_replace(true);
+            }
         }
     }
 
@@ -197,23 +214,6 @@ impl Subscription {
             tracing::debug!(%error, "the channel was gone before it was closed");
         }
     }
-
-    /// Takes a clone of the consumer for one call of `next`.
-    ///
-    /// Several callers may wait at once, and the client's stream needs `&mut`. Clones share one
-    /// buffer, so each delivery goes to one of them.
-    fn borrow(&self) -> Borrowed<'_> {
-        let mut idle = lock(&self.consumers);
-        // The last one stays, to be cloned.
-        let consumer = match idle.as_slice() {
-            [only] => only.clone(),
-            _ => idle.pop().expect("one is always left"),
-        };
-        Borrowed {
-            subscription: self,
-            consumer: Some(consumer),
-        }
-    }
 }
 
 impl Drop for Subscription {
@@ -230,26 +230,45 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Clone of the consumer that goes back when `next` ends or is cancelled.
-struct Borrowed<'a> {
-    subscription: &'a Subscription,
-    consumer: Option<Consumer>,
-}
-
-impl Borrowed<'_> {
-    fn consumer(&mut self) -> &mut Consumer {
-        self.consumer.as_mut().expect("taken only by drop")
+/// Returns the reason for which a queue cannot be subscribed anew, if any.
+pub(super) fn fixed_prefetch(spec: &ListenSpec) -> Option<String> {
+    let name = &spec.queue;
+    let mut queues = spec.topology.queues.iter();
+    let queue = queues.find(|queue| queue.name == *name)?;
+    if queue.kind == QueueKind::Stream {
+        return Some(format!(
+            "the prefetch of stream `{name}` is fixed: what is unsettled would be read again"
+        ));
     }
+    queue.auto_delete.then(|| {
+        format!("the prefetch of queue `{name}` is fixed: without a consumer it is deleted")
+    })
 }
 
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {
-        lock(&self.subscription.consumers).extend(self.consumer.take());
-    }
+async fn set_qos(channel: &Channel, spec: &ListenSpec) -> Result<(), TransportError> {
+    let options = BasicQosOptions { global: false };
+    let set = channel.basic_qos(spec.prefetch, options).await;
+    set.map_err(|error| failed(unconsumed(spec), error))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+async fn consume(
+    channel: &Channel,
+    spec: &ListenSpec,
+    begin: Option<Begin>,
+) -> Result<Consumer, TransportError> {
+    let options = BasicConsumeOptions {
+        exclusive: spec.exclusive,
+        ..BasicConsumeOptions::default()
+    };
+    let queue = short("queue name", &spec.queue)?;
+    channel
+        .basic_consume(queue, "".into(), options, arguments(spec, begin))
+        .await
+        .map_err(|error| failed(unconsumed(spec), error))
+}
+
+fn unconsumed(spec: &ListenSpec) -> String {
+    format!("queue `{}` cannot be consumed", spec.queue)
 }
 
 /// Makes the arguments of `basic.consume`.
@@ -265,4 +284,38 @@ fn arguments(spec: &ListenSpec, begin: Option<Begin>) -> FieldTable {
         arguments.insert("x-stream-offset".into(), begin.argument());
     }
     arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_core::topology::{Queue, Topology};
+
+    use super::*;
+
+    fn spec(queue: Queue) -> ListenSpec {
+        let mut topology = Topology::default();
+        let name = queue.name.clone();
+        topology.queues.push(queue);
+        ListenSpec {
+            queue: name,
+            topology: Arc::new(topology),
+            prefetch: 1,
+            priority: None,
+            exclusive: false,
+            stream_offset: None,
+        }
+    }
+
+    #[test]
+    fn queues_that_bear_no_gap_have_a_fixed_prefetch() {
+        let mut auto_delete = Queue::classic("orders");
+        auto_delete.auto_delete = true;
+        for fixed in [auto_delete, Queue::stream("orders")] {
+            let reason = fixed_prefetch(&spec(fixed)).unwrap_or_default();
+            assert!(reason.contains("`orders`"), "{reason}");
+        }
+        for queue in [Queue::classic("orders"), Queue::temporary("orders")] {
+            assert_eq!(fixed_prefetch(&spec(queue)), None);
+        }
+    }
 }
