@@ -1,5 +1,7 @@
 //! When background services run again, and how long they have to stop, on paused time.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,7 +43,8 @@ impl Fragile {
     fn waits(&self, runs: &[Run]) -> Vec<Duration> {
         let began = self.began.lock().unwrap();
         let gaps = began.windows(2).zip(runs);
-        gaps.map(|(pair, run)| pair[1] - pair[0] - *run).collect()
+        gaps.map(|(pair, run)| (pair[1] - pair[0]).saturating_sub(*run))
+            .collect()
     }
 
     async fn began(&self, times: usize) {

@@ -99,7 +99,7 @@ fn unit_of_work(block: &ItemImpl) -> Option<TokenStream> {
         fn unit_of_work(
             &self,
         ) -> ::core::option::Option<::std::sync::Arc<dyn ::bus_core::consume::UnitOfWork>> {
-            Self::unit_of_work(self)
+            ::core::option::Option::Some(Self::unit_of_work(self))
         }
     })
 }

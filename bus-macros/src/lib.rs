@@ -116,7 +116,7 @@ pub fn derive_reply(input: TokenStream) -> TokenStream {
 ///
 /// One instance is shared by all of them: `Endpoint::consumers` takes it. Each method is a
 /// `Consumer` of its message, and may return any error that becomes a `ConsumeError`. A method
-/// `fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>>` is that of all of them. Other methods
+/// `fn unit_of_work(&self) -> Arc<dyn UnitOfWork>` gives that of all of them. Other methods
 /// belong in another `impl` block.
 ///
 /// ```

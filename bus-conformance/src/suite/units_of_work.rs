@@ -354,8 +354,8 @@ impl Both {
         Ok(())
     }
 
-    fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
-        Some(Arc::new(self.units.clone()))
+    fn unit_of_work(&self) -> Arc<dyn UnitOfWork> {
+        Arc::new(self.units.clone())
     }
 }
 
