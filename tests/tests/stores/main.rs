@@ -2,6 +2,7 @@
 
 mod behind_a_bus;
 mod in_memory;
+mod killed;
 mod redis_faults;
 mod redis_settings;
 
