@@ -69,8 +69,8 @@ async fn a_pause_under_way_does_not_hold_up_the_stop(broker: &dyn TestBroker) ->
     Ok(())
 }
 
-/// What a consumer that was cut off has left behind, such as a task, sends nothing
-/// through its context: the message is handled again.
+/// The context of a consumer that was cut off sends nothing, also from a task that
+/// it has left behind: the message is handled again.
 async fn the_context_of_a_consumer_that_was_cut_off_sends_nothing(
     broker: &dyn TestBroker,
 ) -> Outcome {

@@ -54,8 +54,10 @@ pub(super) async fn attempt(
     result
 }
 
-/// Outbox of an attempt that runs, closed with it: also when its future is dropped, so that a task
-/// which outlives it gets no `Ok` for a message that never leaves.
+/// Outbox of an attempt that runs, closed with it.
+///
+/// Also when the future of the attempt is dropped: a task that outlives it gets no `Ok` for a
+/// message that never leaves.
 struct OpenOutbox(Arc<Outbox>);
 
 impl OpenOutbox {

@@ -60,6 +60,16 @@ impl CrashGuard {
         if !incoming.redelivered {
             return Admission::Free;
         }
+        // In a future of its own, so that the way of other messages stays small.
+        Box::pin(self.admit_again(listener, incoming, slot)).await
+    }
+
+    async fn admit_again(
+        &self,
+        listener: &dyn Listener,
+        incoming: &Incoming,
+        slot: &Slot,
+    ) -> Admission<'_> {
         let before = listener.redeliveries(incoming).await;
         if before < SUSPECT.min(self.max_deliveries) {
             return Admission::Free;

@@ -142,7 +142,7 @@ impl Receiver {
         let handled = self.handle(incoming, &mut admission, slot, arrival);
         let settled = match AssertUnwindSafe(handled).catch_unwind().await {
             Ok(settled) => settled,
-            Err(panic) => self.put_off(panics::text(&*panic), &slots).await,
+            Err(panic) => Box::pin(self.put_off(panics::text(&*panic), &slots)).await,
         };
         let Some(receipt) = receipt else { return };
         match admission {
@@ -190,6 +190,15 @@ impl Receiver {
     }
 
     async fn end(&self, received: &ReceiveContext, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Done { .. } => true,
+            // In a future of its own: that of a message which is consumed is moved several times,
+            // and stays small so.
+            _ => Box::pin(self.end_without_success(received, outcome)).await,
+        }
+    }
+
+    async fn end_without_success(&self, received: &ReceiveContext, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Done { .. } => true,
             Outcome::Skipped => self.skip(received).await,
