@@ -103,6 +103,29 @@
 //! An error, a panic or a timeout rolls all of it back, the inbox row too, so that retries,
 //! redeliveries and messages from an error queue are handled.
 //!
+//! # Other libraries
+//!
+//! A transaction of sqlx takes the messages by [`Outbox::write`]. With sea-orm, diesel or
+//! tokio-postgres, insert the [rows](Outbox::into_rows) in the transaction: into `bus_outbox` by
+//! the columns `part` (PostgreSQL only), `ordering_key`, `destination`, `topology`, `metadata` and
+//! `body`; those with a `due` into `bus_scheduled`, with `due_at` and `token`. A consumer of theirs
+//! uses an [idempotency store](Sql::idempotency), or a unique key of its own: the inbox belongs to
+//! the transaction of [`Sql::consumer`].
+//!
+//! # Operation
+//!
+//! - A delivery that is consumed holds a connection, and the relay up to three: the pool needs the
+//!   concurrency of all endpoints and three more, or deliveries wait for connections.
+//!   `test_before_acquire(false)` saves a round trip for each.
+//! - A process that dies keeps the lease of its relay for ten seconds; one that stops gives it
+//!   back.
+//! - Look at [`backlog`](Sql::backlog): `oldest` grows when the broker or the relay is away,
+//!   `parked` when messages are refused. [`parked`](Sql::parked) has the reasons,
+//!   [`unpark`](Sql::unpark) sends them again, [`discard`](Sql::discard) drops them.
+//! - A bus without endpoints that has the relay is a relay in a process of its own.
+//! - Tests run on SQLite in memory, with a pool of one connection. Do not pause tokio's clock: the
+//!   database answers in real time. Wait for what the relay sends by `Records::wait` of a harness.
+//!
 //! | feature | brings | default |
 //! |---|---|---|
 //! | `postgres` | PostgreSQL 13 or newer | no |

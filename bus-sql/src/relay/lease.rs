@@ -10,13 +10,16 @@ use crate::error::SqlError;
 use crate::sql::Sql;
 
 /// Time after which the partition of a process that died is taken by another.
-const LEASE: Duration = Duration::from_secs(15);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Time after which it is renewed.
-const RENEWAL: Duration = Duration::from_secs(5);
+const RENEWAL: Duration = Duration::from_secs(3);
+
+/// Time after which it is asked for again, while another relay has it.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Time for which it is relied on: the clocks of two machines run apart.
-const SURE: Duration = Duration::from_secs(12);
+const SURE: Duration = Duration::from_secs(8);
 
 /// The lease of one partition.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Lease {
     /// Takes the lease, or renews it when that is due; `true` if it is a new one.
     pub(super) async fn keep<DB: Backend>(&mut self, sql: &Sql<DB>) -> Result<bool, SqlError> {
         let now = Instant::now();
-        if self.asked.is_some_and(|asked| now < asked + RENEWAL) {
+        if self.asked.is_some() && now < self.next() {
             return Ok(false);
         }
         let epoch = DB::lease(sql.pool(), sql.names(), self.part, self.owner, LEASE).await?;
@@ -68,8 +71,8 @@ impl Lease {
 
     /// The next time at which it is asked for.
     pub(super) fn next(&self) -> Instant {
-        self.asked
-            .map_or_else(Instant::now, |asked| asked + RENEWAL)
+        let wait = if self.held.is_some() { RENEWAL } else { RETRY };
+        self.asked.map_or_else(Instant::now, |asked| asked + wait)
     }
 
     /// Gives the lease back, so that another relay goes on at once.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Policy, Retry};
+use bus_inmemory::Harness;
 use bus_sql::sqlx::Sqlite;
-use bus_sql::{Tx, TxConsumer};
+use bus_sql::sqlx::sqlite::SqlitePoolOptions;
+use bus_sql::{Sql, Tx, TxConsumer};
 use bus_tests::contracts::{Answered, Ask, LAST, Numbered, Ordered, Place};
 use bus_tests::{InMemoryTestBroker, Recorder, TestBroker, numbers, with};
 use uuid::Uuid;
@@ -363,11 +365,48 @@ async fn a_function_consumes_in_a_transaction() {
     let endpoint = endpoint
         .consumer(db.sql.consumer(paid))
         .consumer(db.sql.consumer(two));
-    let bus = broker.start(endpoint.consumer(after.clone())).await.unwrap();
+    let bus = broker
+        .start(endpoint.consumer(after.clone()))
+        .await
+        .unwrap();
     bus.publish(&Place { number: 1 }).await.unwrap();
     bus.publish(&Ordered { number: 2 }).await.unwrap();
     bus.publish(&Answered { number: 3 }).await.unwrap();
     after.next().await;
     bus.shutdown().await.unwrap();
     assert_eq!(db.effects().await, ["1", "ordered 2"]);
+}
+
+/// As in the tests of a service: one connection, one process, nothing installed.
+#[tokio::test]
+async fn the_harness_works_with_sqlite_in_memory() {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect("sqlite::memory:");
+    let sql = Sql::sqlite(pool.await.unwrap());
+    Sqlite::run(sql.pool(), "CREATE TABLE effect (number TEXT NOT NULL)")
+        .await
+        .unwrap();
+    let harness = Harness::start(|bus| {
+        let sales = Endpoint::new("sales").consumer(sql.consumer(Placing(Recorder::new())));
+        let audit = Endpoint::new("audit").consumer(Recorder::<Ordered>::new());
+        bus.background(sql.relay()).endpoint(sales).endpoint(audit)
+    });
+    let harness = harness.await.unwrap();
+    for number in 1..=10 {
+        harness.publish(&Place { number }).await.unwrap();
+    }
+    for number in 1..=10 {
+        let ordered = harness.consumed::<Ordered>();
+        ordered
+            .wait_for(|event| event.number == number)
+            .await
+            .unwrap();
+    }
+    harness.quiescent().await;
+    assert_eq!(harness.consumed::<Ordered>().count(), 10);
+    assert_eq!(Sqlite::effects(sql.pool()).await.len(), 10);
+    harness.shutdown().await.unwrap();
 }

@@ -19,7 +19,9 @@ on_each_database! {
 }
 
 /// A bus with a relay, and what its subscriber gets, one by one.
-async fn listening<DB: TestDatabase>(db: &Fixture<DB>) -> (InMemoryTestBroker, Bus, Recorder<Ordered>) {
+async fn listening<DB: TestDatabase>(
+    db: &Fixture<DB>,
+) -> (InMemoryTestBroker, Bus, Recorder<Ordered>) {
     let broker = InMemoryTestBroker::new();
     let ordered = Recorder::<Ordered>::new();
     let as_broker: &dyn TestBroker = &broker;

@@ -26,6 +26,7 @@ on_each_database! {
     a_broker_that_is_away_is_waited_for,
     of_two_relays_one_sends,
     a_relay_that_stops_is_followed_by_another,
+    a_relay_whose_lease_is_anothers_waits,
     a_scheduled_message_waits_in_the_table,
     a_scheduled_message_can_be_cancelled,
     an_expired_message_does_not_leave,
@@ -319,7 +320,12 @@ async fn of_two_relays_one_sends<DB: TestDatabase>() {
         .background(db.sql.relay())
         .endpoint(audit(broker, &ordered));
     let one = one.start().await.unwrap();
-    let two = broker.bus().background(other.relay()).start().await.unwrap();
+    let two = broker
+        .bus()
+        .background(other.relay())
+        .start()
+        .await
+        .unwrap();
     for number in 0..COUNT {
         let sql = if number % 2 == 0 { &db.sql } else { &other };
         write(sql, &one, [number]).await;
@@ -356,6 +362,44 @@ async fn a_relay_that_stops_is_followed_by_another<DB: TestDatabase>() {
     write(&other, &two, [2]).await;
     assert_eq!(received(&[ordered.next().await]), [2]);
     two.shutdown().await.unwrap();
+}
+
+/// The relay of a process that died keeps its lease until that runs out.
+async fn a_relay_whose_lease_is_anothers_waits<DB: TestDatabase>() {
+    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
+    let broker: &dyn TestBroker = &broker;
+    let ordered = Recorder::new();
+    db.sql.migrate().await.unwrap();
+    let (nobody, soon) = if DB::NAME == "SQLite" {
+        (
+            "x'00112233445566778899aabbccddeeff'",
+            "(unixepoch() + 2) * 1000000",
+        )
+    } else {
+        (
+            "'00112233-4455-6677-8899-aabbccddeeff'",
+            "now() + interval '2 s'",
+        )
+    };
+    let take = format!("UPDATE bus_relay SET owner = {nobody}, epoch = 7, lease_until = {soon}");
+    DB::run(db.sql.pool(), &take).await.unwrap();
+    let begun = std::time::Instant::now();
+    let bus = broker
+        .bus()
+        .background(db.sql.relay())
+        .endpoint(audit(broker, &ordered));
+    let bus = bus.start().await.unwrap();
+    write(&db.sql, &bus, [1]).await;
+    assert_eq!(received(&[ordered.next().await]), [1]);
+    assert!(
+        begun.elapsed() > Duration::from_millis(900),
+        "it was not waited for"
+    );
+    assert_eq!(
+        DB::number(db.sql.pool(), "SELECT epoch FROM bus_relay").await,
+        8
+    );
+    bus.shutdown().await.unwrap();
 }
 
 async fn a_scheduled_message_waits_in_the_table<DB: TestDatabase>() {
