@@ -77,6 +77,8 @@
 //! - Messages with one [ordering key](bus_core::send::Sending::ordering_key) leave in the order of
 //!   their rows. That is the order of the commits if the transactions lock the same row of the
 //!   application first, as messages are written last.
+//! - A message that is due later waits in a table, over transports that cannot delay too; within a
+//!   second it is sent.
 //! - A conflict (serialization, deadlock) runs the attempt again and counts as no failure; a
 //!   database that is away is waited for.
 //!

@@ -33,7 +33,7 @@ impl<DB: Backend> Sql<DB> {
     /// # Ok(()) }
     /// ```
     pub fn outbox(&self, sender: &Sender) -> Outbox<DB> {
-        let held = Held::open();
+        let held = Held::open(sender.clone());
         Outbox {
             sender: sender.with_dispatch(Arc::clone(&held) as _),
             held,

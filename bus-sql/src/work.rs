@@ -1,5 +1,7 @@
 //! The unit of work of a consumer: one transaction for each attempt.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bus_core::consume::{Begun, UnitOfWork, Work};
 use bus_core::idempotency::StoredReply;
@@ -9,6 +11,7 @@ use bus_core::{ConsumeContext, ConsumeError};
 
 use crate::backend::Backend;
 use crate::error::{SqlError, SqlErrorKind};
+use crate::held::Scheduling;
 use crate::inbox;
 use crate::outgoing::Rows;
 use crate::replies;
@@ -99,7 +102,9 @@ impl<DB: Backend> Attempt<DB> {
     async fn finish(self, sent: Vec<SealedMessage>) -> Result<Vec<SealedMessage>, SqlError> {
         let tx = self.slot.transaction().lock().await.take();
         let mut tx = tx.ok_or_else(SqlError::ended)?.into_inner();
-        let is_reply = |sealed: &SealedMessage| self.answers && sealed.intent == Intent::Respond;
+        let is_reply = |sealed: &SealedMessage| {
+            self.answers && sealed.intent == Intent::Respond && sealed.due.is_none()
+        };
         let (replies, leaving): (Vec<_>, Vec<_>) = sent.into_iter().partition(is_reply);
         let rows = Rows::of(&leaving, self.partitions);
         rows.write(&self.sql, &mut tx, self.mark).await?;
@@ -116,7 +121,9 @@ impl<DB: Backend> Attempt<DB> {
 #[async_trait]
 impl<DB: Backend> Work for Attempt<DB> {
     fn enter(&self, ctx: ConsumeContext) -> ConsumeContext {
+        let dispatch = Arc::new(Scheduling(ctx.dispatch()));
         ctx.with_extension(self.slot.clone())
+            .with_dispatch(dispatch)
     }
 
     async fn commit(

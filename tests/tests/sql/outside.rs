@@ -16,6 +16,7 @@ on_each_database! {
     messages_join_a_transaction_that_is_there,
     rows_can_be_inserted_by_other_means,
     a_sender_kept_too_long_is_refused,
+    a_message_that_could_never_be_sent_is_refused_at_the_call,
 }
 
 /// A bus with a relay, and what its subscriber gets, one by one.
@@ -143,5 +144,19 @@ async fn a_sender_kept_too_long_is_refused<DB: TestDatabase>() {
     unit.commit().await.unwrap();
     let error = kept.publish(&Place { number: 1 }).await.unwrap_err();
     assert_eq!(error.kind(), SendErrorKind::Closed);
+    bus.shutdown().await.unwrap();
+}
+
+async fn a_message_that_could_never_be_sent_is_refused_at_the_call<DB: TestDatabase>() {
+    let db = DB::open().await;
+    let (_broker, bus, _ordered) = listening(&db).await;
+    let unit = db.sql.begin(&bus.sender()).await.unwrap();
+    let endless = unit
+        .publish(&Ordered { number: 1 })
+        .routing_key("k".repeat(300));
+    let error = endless.await.unwrap_err();
+    assert_eq!(error.kind(), SendErrorKind::Refused, "{error}");
+    unit.commit().await.unwrap();
+    assert_eq!(db.rows("outbox").await, 0);
     bus.shutdown().await.unwrap();
 }

@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
-use bus_core::{Bus, Endpoint};
-use bus_sql::Sql;
+use bus_core::error::SendErrorKind;
+use bus_core::transport::{
+    Capabilities, Capability, Outgoing, ScheduleToken, TransportError, TransportErrorKind,
+};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
 use bus_sql::sqlx::Postgres;
-use bus_tests::contracts::{Cancelled, LAST, Ordered};
+use bus_sql::{Sql, Tx, TxConsumer};
+use bus_tests::contracts::{Cancelled, LAST, Ordered, Place};
 use bus_tests::{InMemoryTestBroker, Recorder, Rig, TestBroker, eventually, numbers};
 
 use crate::databases::{TestDatabase, on_each_database};
@@ -28,6 +31,7 @@ on_each_database! {
     a_relay_that_stops_is_followed_by_another,
     a_relay_whose_lease_is_anothers_waits,
     a_scheduled_message_waits_in_the_table,
+    a_consumer_schedules_over_a_transport_that_cannot_delay,
     a_scheduled_message_can_be_cancelled,
     an_expired_message_does_not_leave,
 }
@@ -47,7 +51,7 @@ fn audit(broker: &dyn TestBroker, ordered: &Recorder<Ordered>) -> Endpoint {
         .consumer(ordered.clone())
 }
 
-fn received(ordered: &[bus_core::ConsumeContext<Ordered>]) -> Vec<u32> {
+fn received(ordered: &[ConsumeContext<Ordered>]) -> Vec<u32> {
     ordered.iter().map(|ctx| ctx.message().number).collect()
 }
 
@@ -427,6 +431,57 @@ async fn a_scheduled_message_waits_in_the_table<DB: TestDatabase>() {
     );
 }
 
+/// A transport that claims as little as it may.
+struct Plain;
+
+#[async_trait]
+impl Rig for Plain {
+    fn capabilities(&self, _: Capabilities) -> Capabilities {
+        Capabilities::of(&[Capability::MessageTtl])
+    }
+}
+
+/// Publishes an event for later, under a token.
+struct Later;
+
+impl<DB: TestDatabase> TxConsumer<Place, DB> for Later {
+    async fn consume(&self, ctx: ConsumeContext<Place>, _: &mut Tx<DB>) -> ConsumeResult {
+        let event = Ordered {
+            number: ctx.message().number,
+        };
+        let event = ctx.publish(&event).deliver_in(Duration::from_millis(300));
+        Ok(event.schedule_token(ScheduleToken::new()).await?)
+    }
+}
+
+async fn a_consumer_schedules_over_a_transport_that_cannot_delay<DB: TestDatabase>() {
+    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
+    let broker: &dyn TestBroker = &broker;
+    let ordered = Recorder::new();
+    let sales = Endpoint::new(broker.name("sales")).consumer(db.sql.consumer(Later));
+    let bus = broker.rigged(&Arc::new(Plain)).background(db.sql.relay());
+    let bus = bus
+        .endpoint(sales)
+        .endpoint(audit(broker, &ordered))
+        .start()
+        .await
+        .unwrap();
+    let refused = bus
+        .publish(&Ordered { number: 1 })
+        .deliver_in(Duration::from_secs(1))
+        .await;
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        SendErrorKind::Unsupported,
+        "without the table"
+    );
+    let begun = std::time::Instant::now();
+    bus.publish(&Place { number: 2 }).await.unwrap();
+    assert_eq!(received(&[ordered.next().await]), [2]);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    bus.shutdown().await.unwrap();
+}
+
 async fn a_scheduled_message_can_be_cancelled<DB: TestDatabase>() {
     let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
     let broker: &dyn TestBroker = &broker;
@@ -436,7 +491,7 @@ async fn a_scheduled_message_can_be_cancelled<DB: TestDatabase>() {
         .start()
         .await
         .unwrap();
-    let token = bus_core::transport::ScheduleToken::new();
+    let token = ScheduleToken::new();
     let unit = db.sql.begin(&bus.sender()).await.unwrap();
     let later = unit
         .publish(&Ordered { number: 2 })
