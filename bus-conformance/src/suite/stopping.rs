@@ -12,7 +12,7 @@ use bus_core::transport::{Health, TransportError, TransportErrorKind};
 use bus_core::{Bus, BusBuilder, ConsumeContext, Endpoint};
 use tokio::time::timeout;
 
-use crate::support::contracts::Place;
+use crate::support::contracts::{Ordered, Place};
 use crate::support::fixture::{place, serial};
 use crate::support::{Gate, Outcome, Recorder, Rig, eventually, with, within};
 use crate::test_broker::TestBroker;
@@ -65,6 +65,35 @@ async fn a_pause_under_way_does_not_hold_up_the_stop(broker: &dyn TestBroker) ->
     within("the pause", pausing).await?;
     let error = endpoint.resume().await.expect_err("the bus is stopped");
     assert_eq!(error.kind(), TransportErrorKind::Closed);
+    broker.until_depth(&queue, 1).await;
+    Ok(())
+}
+
+/// What a consumer that was cut off has left behind, such as a task, sends nothing
+/// through its context: the message is handled again.
+async fn the_context_of_a_consumer_that_was_cut_off_sends_nothing(
+    broker: &dyn TestBroker,
+) -> Outcome {
+    let queue = broker.name("stuck");
+    let (gate, contexts) = (Gate::closed(), Recorder::<Place>::new());
+    let consumer = with(
+        (gate.clone(), contexts.clone()),
+        |(gate, contexts), ctx: ConsumeContext<Place>| async move {
+            contexts.note(&ctx);
+            gate.pass().await;
+            Ok(())
+        },
+    );
+    let brief = broker.bus().stop_timeout(STOP_TIMEOUT);
+    let bus = brief.endpoint(serial(&queue).consumer(consumer));
+    let bus = bus.start().await?;
+    place(&bus, &queue, 1).await?;
+    let left = contexts.next().await;
+    let stopped = within("the stop", bus.shutdown()).await;
+    stopped.expect_err("the consumer is cut off");
+    let late = left.publish(&Ordered { number: 1 }).await;
+    let error = late.expect_err("its outbox is closed");
+    assert!(error.to_string().contains("has ended"), "{error}");
     broker.until_depth(&queue, 1).await;
     Ok(())
 }
@@ -340,6 +369,7 @@ async fn a_broker_that_does_not_answer_is_left_behind(broker: &dyn TestBroker) -
 
 behaviours! { stopping:
     a_pause_under_way_does_not_hold_up_the_stop,
+    the_context_of_a_consumer_that_was_cut_off_sends_nothing,
     a_pause_that_is_not_awaited_goes_on,
     a_resume_under_way_does_not_hold_up_the_stop,
     a_pause_ends_a_resume_under_way,

@@ -26,9 +26,9 @@ pub(super) async fn attempt(
     let unit = next.unit_of_work();
     let outbound = &received.endpoint.outbound;
     let outbox = (has_outbox || unit.is_some())
-        .then(|| Arc::new(Outbox::open(Arc::clone(&outbound.transport))));
+        .then(|| OpenOutbox(Arc::new(Outbox::open(Arc::clone(&outbound.transport)))));
     let dispatch = match &outbox {
-        Some(outbox) => Arc::clone(outbox) as Arc<dyn Dispatch>,
+        Some(OpenOutbox(outbox)) => Arc::clone(outbox) as Arc<dyn Dispatch>,
         None => outbound.direct(),
     };
     let attempt = ctx.attempt_with(number, dispatch);
@@ -43,8 +43,8 @@ pub(super) async fn attempt(
     }
     let watch = AttemptWatch::begin(&attempt);
     let result = match begun {
-        Ok(Some(Begun::Work(work))) => run_in(work, attempt, outbox.as_deref(), next).await,
-        Ok(_) => run(attempt, outbox.as_deref(), next).await,
+        Ok(Some(Begun::Work(work))) => run_in(work, attempt, outbox, next).await,
+        Ok(_) => run(attempt, outbox, next).await,
         Err(error) => Err(error),
     };
     let result = result.map(|messages| received.progress.keep_outbox(messages));
@@ -54,14 +54,30 @@ pub(super) async fn attempt(
     result
 }
 
+/// Outbox of an attempt that runs, closed with it: also when its future is dropped, so that a task
+/// which outlives it gets no `Ok` for a message that never leaves.
+struct OpenOutbox(Arc<Outbox>);
+
+impl OpenOutbox {
+    fn close(self) -> Vec<SealedMessage> {
+        self.0.close()
+    }
+}
+
+impl Drop for OpenOutbox {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// Runs the rest of the chain; returns what it has sent.
 async fn run(
     ctx: ConsumeContext,
-    outbox: Option<&Outbox>,
+    outbox: Option<OpenOutbox>,
     next: &Next,
 ) -> ConsumeResult<Vec<SealedMessage>> {
     let result = next.run(ctx).await;
-    let sent = outbox.map(Outbox::close).unwrap_or_default();
+    let sent = outbox.map(OpenOutbox::close).unwrap_or_default();
     result.map(|()| sent)
 }
 
@@ -69,7 +85,7 @@ async fn run(
 async fn run_in(
     work: Box<dyn Work>,
     ctx: ConsumeContext,
-    outbox: Option<&Outbox>,
+    outbox: Option<OpenOutbox>,
     next: &Next,
 ) -> ConsumeResult<Vec<SealedMessage>> {
     let ctx = work.enter(ctx);
