@@ -5,12 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "bus-core",
     "bus-macros",
     "bus-inmemory",
     "bus-rabbitmq",
     "bus-redis",
+    "bus-sql",
     "bus-conformance",
 ];
 

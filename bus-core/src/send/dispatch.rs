@@ -58,6 +58,14 @@ pub trait Dispatch: Send + Sync + fmt::Debug {
         let each = messages.into_iter();
         join_all(each.map(|sealed| Arc::clone(&self).dispatch(sealed))).await
     }
+
+    /// Returns `true` if it keeps messages until they are due.
+    ///
+    /// Then delays and schedule tokens need no capability of the transport: the messages are handed
+    /// over without them. Default: `false`.
+    fn keeps_until_due(&self) -> bool {
+        false
+    }
 }
 
 /// Sends at once, past every outbox.

@@ -251,7 +251,16 @@ impl Outbound {
     }
 
     /// Runs the filters and encodes the message.
-    pub(crate) fn pack(&self, mut context: SendContext) -> Result<SealedMessage, SendError> {
+    pub(crate) fn pack(&self, context: SendContext) -> Result<SealedMessage, SendError> {
+        self.pack_for(&*self.direct, context)
+    }
+
+    /// Does the same for a message that goes through `dispatch`.
+    pub(crate) fn pack_for(
+        &self,
+        dispatch: &dyn Dispatch,
+        mut context: SendContext,
+    ) -> Result<SealedMessage, SendError> {
         for filter in &self.settings.filters {
             caught(|| filter.prepare(&mut context)).unwrap_or_else(|panic| {
                 let text = format!("a filter for outgoing messages panicked: {panic}");
@@ -259,7 +268,7 @@ impl Outbound {
             })?;
         }
         context.ttl = context.ttl.filter(|ttl| *ttl != Duration::MAX);
-        self.check_capabilities(&context)?;
+        self.check_capabilities(dispatch, &context)?;
         if let Some(ttl) = context.ttl {
             context.envelope.expiration_time = context
                 .envelope
@@ -291,9 +300,16 @@ impl Outbound {
     }
 
     /// Refuses a message that needs more than the transport claims.
-    fn check_capabilities(&self, context: &SendContext) -> Result<(), SendError> {
-        let due = context.due.map(|_| Capability::DelayedDelivery);
-        let token = context.schedule_token.map(|_| Capability::CancelScheduled);
+    fn check_capabilities(
+        &self,
+        dispatch: &dyn Dispatch,
+        context: &SendContext,
+    ) -> Result<(), SendError> {
+        let kept = dispatch.keeps_until_due();
+        let due = context.due.filter(|_| !kept);
+        let due = due.map(|_| Capability::DelayedDelivery);
+        let token = context.schedule_token.filter(|_| !kept);
+        let token = token.map(|_| Capability::CancelScheduled);
         let ttl = context.ttl.map(|_| Capability::MessageTtl);
         let mut needs = [due, token, ttl].into_iter().flatten().peekable();
         if needs.peek().is_none() {

@@ -125,6 +125,16 @@ impl Sender {
         join_all(messages.map(|message| self.forward(message))).await
     }
 
+    /// Checks a sealed message, without asking the broker.
+    ///
+    /// For receivers that keep messages: what could never be sent is refused at the call.
+    ///
+    /// # Errors
+    /// The [`SendError`] that sending it would end with.
+    pub fn check(&self, message: &SealedMessage) -> Result<(), SendError> {
+        Ok(self.outbound.transport.check(&message.outgoing)?)
+    }
+
     /// Returns a sender whose messages go to another receiver.
     ///
     /// For work that keeps its messages with its outcome, such as a web handler with a transaction.

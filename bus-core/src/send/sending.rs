@@ -282,7 +282,7 @@ impl Future for SendFuture {
             outbound,
             ending,
         } = sending;
-        let sealed = outbound.pack(context?)?;
+        let sealed = outbound.pack_for(&*ending.dispatch, context?)?;
         let mut sent = ending.dispatch.dispatch(sealed);
         let outcome = sent.as_mut().poll(cx);
         self.0 = State::Sent(sent);

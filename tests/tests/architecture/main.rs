@@ -124,6 +124,7 @@ fn no_two_files_import_each_other() {
         "bus-inmemory",
         "bus-rabbitmq",
         "bus-redis",
+        "bus-sql",
         "bus-conformance",
         "samples",
     ] {
@@ -177,6 +178,7 @@ fn crates_depend_in_one_direction_only() {
         "bus-inmemory",
         "bus-rabbitmq",
         "bus-redis",
+        "bus-sql",
         "bus-conformance",
         "samples",
         "bus-tests",
@@ -191,6 +193,7 @@ fn crates_depend_in_one_direction_only() {
     assert_eq!(of("bus-inmemory"), ["bus-core"]);
     assert_eq!(of("bus-rabbitmq"), ["bus-core"]);
     assert_eq!(of("bus-redis"), ["bus-core"]);
+    assert_eq!(of("bus-sql"), ["bus-core"]);
     assert_eq!(of("bus-conformance"), ["bus-core"]);
 }
 
@@ -208,6 +211,7 @@ fn the_types_of_other_crates_in_signatures_are_listed() {
         "bus-inmemory",
         "bus-rabbitmq",
         "bus-redis",
+        "bus-sql",
         "bus-conformance",
     ];
     let found: BTreeSet<_> = packages.into_iter().flat_map(foreign_types).collect();

@@ -1,0 +1,8 @@
+//! PostgreSQL.
+
+mod idempotency;
+mod inbox;
+mod operators;
+mod outbox;
+mod relay;
+mod schema;

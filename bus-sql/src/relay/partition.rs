@@ -1,0 +1,374 @@
+//! The relay of one partition.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_core::SendError;
+use bus_core::background::StopSignal;
+use bus_core::error::SendErrorKind;
+use bus_core::send::Sender;
+use bus_core::transport::Backoff;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::held_back::{HeldBack, Place, rows_of};
+use super::lease::Lease;
+use super::topologies::Topologies;
+use super::trouble::Troubles;
+use super::window::{Outcome, Ready, RowPlace, Window};
+use crate::backend::Backend;
+use crate::error::SqlError;
+use crate::outgoing::message_of;
+use crate::row::WaitingRow;
+use crate::sql::Sql;
+
+/// Rows that are read at once.
+const BATCH: usize = 500;
+
+/// Messages on their way at once.
+const WINDOW: usize = 1000;
+
+/// Ids before the last one that was read in which a commit may come late.
+const LATE: i64 = 1000;
+
+/// Rows that are deleted at once, unless `GATHER` is over or all have left.
+const DELETED: usize = 250;
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Ordering keys that are held back one by one; with more, nothing is read.
+const KEYS: usize = 1000;
+
+/// Attempts that are refused before a row is parked.
+const ATTEMPTS: i16 = 3;
+
+/// Longest time that one attempt waits for the broker.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Time for what is on its way when the bus stops.
+const STOPPING: Duration = Duration::from_secs(5);
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// The relay of one partition.
+pub(super) struct Partition<DB: Backend> {
+    part: i16,
+    sql: Sql<DB>,
+    troubles: Arc<Troubles>,
+    commits: watch::Receiver<u64>,
+    lease: Lease,
+    window: Window,
+    held_back: HeldBack,
+    /// Places that were held back at the last read.
+    held: HashSet<Place>,
+    topologies: Topologies,
+    /// Last id that was read; rows before it are looked for again from time to time.
+    read: i64,
+    /// `true` if there may be rows that were not read.
+    more: bool,
+    /// Next time at which all rows are looked for, and what is due.
+    look: Instant,
+    /// Commits of scheduled messages before the last look.
+    scheduled: u64,
+    /// Rows that have left, and the time at which they are deleted.
+    left: Vec<i64>,
+    delete: Option<Instant>,
+    /// Rows that were refused.
+    refused: Vec<i64>,
+    /// Rows to park, with the reason.
+    parked: Vec<(i64, String)>,
+}
+
+impl<DB: Backend> Partition<DB> {
+    pub(super) fn new(part: i16, sql: Sql<DB>, sender: Sender, troubles: Arc<Troubles>) -> Self {
+        Self {
+            part,
+            troubles,
+            commits: sql.shared().wake.commits(),
+            sql,
+            lease: Lease::new(part),
+            window: Window::new(sender),
+            held_back: HeldBack::default(),
+            held: HashSet::new(),
+            topologies: Topologies::default(),
+            read: 0,
+            more: true,
+            look: Instant::now(),
+            scheduled: 0,
+            left: Vec::new(),
+            delete: None,
+            refused: Vec::new(),
+            parked: Vec::new(),
+        }
+    }
+
+    /// Relays until the stop; waits for a database or a broker that is away.
+    pub(super) async fn run(mut self, stop: &StopSignal) {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        while !stop.is_requested() {
+            let round = tokio::select! {
+                biased;
+                () = stop.requested() => break,
+                round = self.round() => round,
+            };
+            match round {
+                Ok(()) => {
+                    backoff.reset();
+                    self.note_well();
+                }
+                Err(error) => {
+                    self.note_away(&error);
+                    tokio::select! {
+                        () = stop.requested() => {}
+                        () = backoff.wait() => {}
+                    }
+                }
+            }
+        }
+        self.finish().await;
+    }
+
+    /// One round; after an error, the next one goes on where it ended.
+    async fn round(&mut self) -> Result<(), SqlError> {
+        self.settle().await?;
+        if self.lease.keep(&self.sql).await? {
+            self.look = Instant::now();
+        }
+        if self.lease.holds() {
+            self.look_again().await?;
+            self.read().await?;
+        }
+        self.wait().await;
+        Ok(())
+    }
+
+    /// Looks for what is due, and for all rows, when it is time.
+    async fn look_again(&mut self) -> Result<(), SqlError> {
+        let (now, scheduled) = (Instant::now(), self.sql.shared().wake.scheduled());
+        if now < self.look && scheduled == self.scheduled {
+            return Ok(());
+        }
+        self.scheduled = scheduled;
+        let (pool, names) = (self.sql.pool(), self.sql.names());
+        DB::move_due(pool, names, self.part).await?;
+        let due = DB::next_due(pool, names, self.part).await?;
+        self.look = now + due.map_or(DB::POLL, |due| due.min(DB::POLL));
+        self.held_back.forget();
+        self.read = 0;
+        self.more = true;
+        Ok(())
+    }
+
+    /// Reads rows, and hands their messages over.
+    async fn read(&mut self) -> Result<(), SqlError> {
+        let room = WINDOW - self.window.len();
+        if !self.more || room < BATCH {
+            return Ok(());
+        }
+        let held = self.held_back.now();
+        if !self.held.is_subset(&held) {
+            // What waited comes before what was not read yet.
+            self.read = 0;
+        }
+        self.held = held;
+        let mut without = rows_of(&self.held);
+        if without.keys.len() > KEYS {
+            // Until a hold is over.
+            self.more = false;
+            return Ok(());
+        }
+        without
+            .rows
+            .extend(self.window.ids().chain(self.left.iter().copied()));
+        // Before the look: what is committed after it changes this again.
+        self.commits.mark_unchanged();
+        let after = (self.read - LATE).max(0);
+        let (pool, names) = (self.sql.pool(), self.sql.names());
+        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+        let rows = DB::waiting(pool, names, self.part, after, &without, limit).await?;
+        self.more = rows.len() == BATCH;
+        let mut behind = HashSet::new();
+        for row in rows {
+            self.read = self.read.max(row.id);
+            match &row.ordering_key {
+                Some(key) if behind.contains(key) => {}
+                Some(key) if self.is_held(&row) => {
+                    self.held_back.hold_key(key, &row.destination);
+                    behind.insert(key.clone());
+                }
+                _ => self.send(row).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if the destination of a row was held back when it was read.
+    fn is_held(&self, row: &WaitingRow) -> bool {
+        !self.held.is_empty()
+            && self
+                .held
+                .contains(&Place::Destination(row.destination.clone()))
+    }
+
+    async fn send(&mut self, row: WaitingRow) -> Result<(), SqlError> {
+        let topology = match row.topology {
+            Some(id) => self.topologies.find(&self.sql, id).await?,
+            None => None,
+        };
+        let place = Arc::new(RowPlace {
+            id: row.id,
+            key: row.ordering_key.clone(),
+            destination: row.destination.clone(),
+            attempts: row.attempts,
+        });
+        match message_of(row, topology) {
+            Ok(mut message) if message.outgoing.ttl != Some(Duration::ZERO) => {
+                message.deadline = message.deadline.min(DEADLINE);
+                self.window.send(Ready { place, message }).await;
+            }
+            Ok(_) => {
+                tracing::debug!(id = place.id, "a message has expired in the outbox");
+                self.leave(place.id);
+            }
+            Err(error) => self.park(&place, error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Waits for outcomes, commits, or the time at which something is to be done.
+    async fn wait(&mut self) {
+        if self.more && self.lease.holds() && WINDOW - self.window.len() >= BATCH {
+            return self.take_ready().await;
+        }
+        let mut next = self.lease.next();
+        if self.lease.holds() {
+            let others = [Some(self.look), self.delete, self.held_back.next()];
+            next = others.into_iter().flatten().fold(next, Instant::min);
+        }
+        tokio::select! {
+            outcome = self.window.next() => {
+                self.note(outcome).await;
+                self.take_ready().await;
+            }
+            changed = self.commits.changed() => self.more |= changed.is_ok(),
+            () = sleep_until(next) => {
+                // A hold may be over.
+                if !self.held_back.is_empty() {
+                    (self.read, self.more) = (0, true);
+                }
+            }
+        }
+    }
+
+    async fn take_ready(&mut self) {
+        while let Some(outcome) = self.window.ready() {
+            self.note(outcome).await;
+        }
+    }
+
+    async fn note(&mut self, (place, outcome): Outcome) {
+        let has_left = outcome.is_ok();
+        match outcome {
+            Ok(()) => {
+                self.leave(place.id);
+                if !self.held_back.is_empty() {
+                    self.held_back.release(&place.destination());
+                    self.held_back.release(&place.own());
+                }
+            }
+            Err(error) => self.note_failure(&place, &error),
+        }
+        self.window.settle(&place, has_left).await;
+    }
+
+    fn leave(&mut self, id: i64) {
+        self.left.push(id);
+        self.delete.get_or_insert_with(|| Instant::now() + GATHER);
+    }
+
+    fn note_failure(&mut self, place: &RowPlace, error: &SendError) {
+        if error.is_transient() || error.kind() == SendErrorKind::Closed {
+            self.held_back.hold(place.destination());
+            // Others of the destination may get through, and end that hold.
+            if error.kind() == SendErrorKind::Nacked || place.key.is_some() {
+                self.held_back.hold(place.own());
+            }
+            let trouble = format!("`{}` takes no messages: {error}", place.destination);
+            if self.troubles.note(self.part, trouble) {
+                tracing::warn!(destination = place.destination, %error, "messages of the outbox wait");
+            }
+        } else if place.attempts + 1 >= ATTEMPTS {
+            self.park(place, error.to_string());
+        } else {
+            self.refused.push(place.id);
+            self.held_back.hold(place.own());
+        }
+        // Those behind it are read again.
+        self.read = self.read.min(place.id - 1);
+    }
+
+    fn park(&mut self, place: &RowPlace, reason: String) {
+        tracing::error!(
+            id = place.id,
+            destination = place.destination,
+            reason,
+            "a message of the outbox cannot be sent and is parked"
+        );
+        self.held_back.release(&place.own());
+        self.parked.push((place.id, reason));
+    }
+
+    /// Brings the table to what has become of the messages.
+    async fn settle(&mut self) -> Result<(), SqlError> {
+        let (pool, names, part) = (self.sql.pool(), self.sql.names(), self.part);
+        let is_due = self.delete.is_some_and(|at| at <= Instant::now());
+        if is_due || self.left.len() >= DELETED || self.window.is_empty() && !self.left.is_empty() {
+            DB::delete(pool, names, part, &self.left).await?;
+            self.left.clear();
+            self.delete = None;
+        }
+        if !self.refused.is_empty() {
+            DB::count_attempt(pool, names, part, &self.refused).await?;
+            self.refused.clear();
+        }
+        while let Some((id, reason)) = self.parked.last() {
+            DB::park(pool, names, part, *id, reason).await?;
+            self.parked.pop();
+        }
+        Ok(())
+    }
+
+    /// Waits for what is on its way, and gives the lease back.
+    async fn finish(&mut self) {
+        let ended = timeout(STOPPING, async {
+            while !self.window.is_empty() {
+                let outcome = self.window.next().await;
+                self.note(outcome).await;
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!(
+                messages = self.window.len(),
+                "messages of the outbox are on their way as the bus stops; they may be sent again"
+            );
+        }
+        self.delete = Some(Instant::now());
+        if let Err(error) = self.settle().await {
+            tracing::warn!(%error, "messages that have left stay in the outbox, and will be sent again");
+        }
+        self.lease.release(&self.sql).await;
+    }
+
+    fn note_well(&self) {
+        if self.held_back.is_empty() && self.troubles.clear(self.part) {
+            tracing::info!(part = self.part, "messages of the outbox are sent again");
+        }
+    }
+
+    fn note_away(&self, error: &SqlError) {
+        if self.troubles.note_away(self.part, error) {
+            tracing::warn!(%error, part = self.part, "the relay of the outbox waits for the database");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Transactions and tables in SQLite.
+
+use async_trait::async_trait;
+use sqlx::{Result, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use super::now;
+use crate::error::SqlError;
+use crate::migration::{Installed, Migration};
+use crate::names::Names;
+use crate::store::Schema;
+
+static MIGRATIONS: [Migration; 1] = [Migration::new(1, 1, include_str!("v1.sql"))];
+
+#[async_trait]
+impl Schema for Sqlite {
+    fn migrations() -> &'static [Migration] {
+        &MIGRATIONS
+    }
+
+    async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Self>> {
+        // One that begins to read and then writes fails at once when another has written meanwhile.
+        pool.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    async fn installed(pool: &SqlitePool, names: &Names) -> Result<Option<Installed>, SqlError> {
+        let mut conn = pool.acquire().await?;
+        installed(&mut conn, names).await
+    }
+
+    async fn migrate(pool: &SqlitePool, names: &Names, _: u16) -> Result<(), SqlError> {
+        let mut tx = Self::begin(pool).await?;
+        let from = installed(&mut tx, names).await?;
+        let from = from.map_or(0, |installed| installed.version);
+        for migration in MIGRATIONS
+            .iter()
+            .filter(|migration| migration.version > from)
+        {
+            apply(&mut tx, names, migration).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn partitions(_: &SqlitePool, _: &Names) -> Result<u16> {
+        Ok(1)
+    }
+}
+
+async fn installed(
+    conn: &mut SqliteConnection,
+    names: &Names,
+) -> Result<Option<Installed>, SqlError> {
+    let exists = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
+    let exists: i64 = sqlx::query_scalar(exists)
+        .bind(format!("{}schema", names.prefix()))
+        .fetch_one(&mut *conn)
+        .await?;
+    if exists == 0 {
+        return Ok(None);
+    }
+    let version = "SELECT version, readable_by FROM {t}schema WHERE component = 'bus-sql' \
+                   ORDER BY version DESC LIMIT 1";
+    let found = sqlx::query_as(names.sql(version))
+        .fetch_optional(conn)
+        .await;
+    let found: Option<(i32, i32)> =
+        found.map_err(|error| foreign_or(names, "no such column", error))?;
+    let (version, readable_by) = found.unwrap_or_default();
+    Ok(Some(Installed {
+        version,
+        readable_by,
+    }))
+}
+
+async fn apply(
+    conn: &mut SqliteConnection,
+    names: &Names,
+    migration: &Migration,
+) -> Result<(), SqlError> {
+    let text = sqlx::AssertSqlSafe(names.fill(&migration.sql));
+    let applied = sqlx::raw_sql(text).execute(&mut *conn).await;
+    applied.map_err(|error| foreign_or(names, "already exists", error))?;
+    let done = "INSERT INTO {t}schema (version, readable_by, applied_at) VALUES ($1, $2, $3)";
+    sqlx::query(names.sql(done))
+        .bind(migration.version)
+        .bind(migration.readable_by)
+        .bind(now())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// SQLite has one code for these errors, and texts.
+fn foreign_or(names: &Names, text: &str, error: sqlx::Error) -> SqlError {
+    match &error {
+        sqlx::Error::Database(answer) if answer.message().contains(text) => {
+            SqlError::foreign_table(names.prefix(), &error.to_string()).with_source(error)
+        }
+        _ => error.into(),
+    }
+}

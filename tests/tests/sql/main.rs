@@ -1,0 +1,15 @@
+//! The outbox and inbox of `bus-sql`, on PostgreSQL and on SQLite.
+
+// Each test is a function that runs on both, called by a test for each.
+#![allow(clippy::unwrap_used)]
+
+mod databases;
+
+mod brokers;
+mod consuming;
+mod errors;
+mod migrations;
+mod operators;
+mod outside;
+mod records;
+mod relaying;
