@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bus_core::transport::Transport;
+use bus_core::transport::{Capability, Transport};
 use bus_core::{Bus, BusBuilder, Endpoint, StartError};
 
 use crate::support::contracts::apart;
@@ -23,7 +23,8 @@ pub trait TestBroker: Send + Sync {
 
     /// Counts the messages that wait in a queue; `None` if there is no such queue.
     ///
-    /// Messages that were handed out and are not settled do not count.
+    /// Messages that were handed out and are not settled do not count, nor do those that the
+    /// transport holds ahead of [`Listener::next`](bus_core::transport::Listener::next).
     async fn depth(&self, queue: &str) -> Option<u32>;
 
     /// Returns an id that no other test broker on the same broker has.
@@ -64,6 +65,15 @@ impl dyn TestBroker + '_ {
             self.depth(queue).await == Some(count)
         })
         .await;
+    }
+
+    /// Waits until the messages of a queue are handed out ahead of their consumers.
+    ///
+    /// Returns at once on a transport that does not claim [`Capability::Prefetch`].
+    pub async fn until_prefetched(&self, queue: &str) {
+        if self.transport().capabilities().has(Capability::Prefetch) {
+            self.until_depth(queue, 0).await;
+        }
     }
 
     /// Opens a new connection, for raw messages.

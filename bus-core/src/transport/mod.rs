@@ -279,7 +279,7 @@ pub trait Listener: Send + Sync + fmt::Debug {
     ///
     /// Those that were handed out stay so, in their order, also if they are more than that. While
     /// the queue cannot be consumed, the number holds from the next subscription on. Default:
-    /// unsupported.
+    /// unsupported, for transports that do not claim [`Prefetch`](Capability::Prefetch).
     ///
     /// # Errors
     /// [`TransportErrorKind::Unsupported`] if the number of this subscription is fixed.
@@ -310,6 +310,9 @@ pub struct ListenSpec {
     /// Entities to declare again when the queue is gone.
     pub topology: Arc<Topology>,
     /// Maximum number of unsettled deliveries at once; at least 1.
+    ///
+    /// A transport that claims [`Prefetch`](Capability::Prefetch) takes that many from the queue
+    /// ahead of [`Listener::next`]; another one takes what is pulled, and never more than that.
     pub prefetch: u16,
     /// Consumer priority: consumers with a higher one are served first.
     pub priority: Option<i32>,
