@@ -7,7 +7,7 @@ use bus_core::transport::{Capability, Transport};
 use bus_core::{Bus, BusBuilder, Endpoint, StartError};
 
 use crate::support::contracts::apart;
-use crate::support::{Rig, Rigged, Wire, eventually};
+use crate::support::{Rig, Rigged, Wire, becomes};
 
 /// Broker to run one behaviour against, implemented for each transport.
 ///
@@ -16,6 +16,8 @@ use crate::support::{Rig, Rigged, Wire, eventually};
 #[async_trait]
 pub trait TestBroker: Send + Sync {
     /// Returns a bus on a new connection to the broker.
+    ///
+    /// A transport of its own: the bus closes it when it is shut down.
     fn builder(&self) -> BusBuilder;
 
     /// Returns a new connection to the broker, for raw messages.
@@ -61,10 +63,8 @@ impl dyn TestBroker + '_ {
 
     /// Waits until exactly `count` messages wait in a queue.
     pub async fn until_depth(&self, queue: &str, count: u32) {
-        eventually(&format!("{count} messages wait in `{queue}`"), || async {
-            self.depth(queue).await == Some(count)
-        })
-        .await;
+        let what = format!("the number of messages that wait in `{queue}`");
+        becomes(&what, &Some(count), || self.depth(queue)).await;
     }
 
     /// Waits until the messages of a queue are handed out ahead of their consumers.
