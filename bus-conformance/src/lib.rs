@@ -20,12 +20,12 @@
 //! use bus_core::transport::Transport;
 //! use bus_core::{Bus, BusBuilder, async_trait};
 //!
-//! # #[derive(Clone, Debug)]
+//! # #[derive(Debug)]
 //! # struct MyTransport;
 //! # impl MyTransport {
 //! #     fn new(_: &str) -> Self { unimplemented!() }
-//! #     async fn waiting(&self, _: &str) -> Option<u32> { unimplemented!() }
 //! # }
+//! # async fn waiting(_: &str, _: &str) -> Option<u32> { unimplemented!() }
 //! # use bus_core::topology::Topology;
 //! # use bus_core::transport::{Capabilities, Health, ListenSpec, Listener, Outgoing, TransportError};
 //! # #[async_trait]
@@ -42,28 +42,28 @@
 //! #     async fn close(&self) {}
 //! # }
 //! struct MyTestBroker {
-//!     transport: MyTransport,
+//!     url: String,
 //!     id: String,
 //! }
 //!
 //! impl MyTestBroker {
 //!     fn new() -> Self {
-//!         Self { transport: MyTransport::new("my-broker://localhost"), id: unique_id() }
+//!         Self { url: "my-broker://localhost".to_owned(), id: unique_id() }
 //!     }
 //! }
 //!
 //! #[async_trait]
 //! impl TestBroker for MyTestBroker {
 //!     fn builder(&self) -> BusBuilder {
-//!         Bus::builder(self.transport.clone())
+//!         Bus::builder(MyTransport::new(&self.url))
 //!     }
 //!
 //!     fn transport(&self) -> Arc<dyn Transport> {
-//!         Arc::new(self.transport.clone())
+//!         Arc::new(MyTransport::new(&self.url))
 //!     }
 //!
 //!     async fn depth(&self, queue: &str) -> Option<u32> {
-//!         self.transport.waiting(queue).await
+//!         waiting(&self.url, queue).await
 //!     }
 //!
 //!     fn id(&self) -> &str {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bus_core::transport::Transport;
+use bus_core::transport::{Capability, Transport};
 use bus_core::{Bus, BusBuilder, Endpoint, StartError};
 
 use crate::support::contracts::apart;
-use crate::support::{Rig, Rigged, Wire, eventually};
+use crate::support::{Rig, Rigged, Wire, becomes};
 
 /// Broker to run one behaviour against, implemented for each transport.
 ///
@@ -16,6 +16,8 @@ use crate::support::{Rig, Rigged, Wire, eventually};
 #[async_trait]
 pub trait TestBroker: Send + Sync {
     /// Returns a bus on a new connection to the broker.
+    ///
+    /// A transport of its own: the bus closes it when it is shut down.
     fn builder(&self) -> BusBuilder;
 
     /// Returns a new connection to the broker, for raw messages.
@@ -23,7 +25,8 @@ pub trait TestBroker: Send + Sync {
 
     /// Counts the messages that wait in a queue; `None` if there is no such queue.
     ///
-    /// Messages that were handed out and are not settled do not count.
+    /// Messages that were handed out and are not settled do not count, nor do those that the
+    /// transport holds ahead of [`Listener::next`](bus_core::transport::Listener::next).
     async fn depth(&self, queue: &str) -> Option<u32>;
 
     /// Returns an id that no other test broker on the same broker has.
@@ -60,10 +63,17 @@ impl dyn TestBroker + '_ {
 
     /// Waits until exactly `count` messages wait in a queue.
     pub async fn until_depth(&self, queue: &str, count: u32) {
-        eventually(&format!("{count} messages wait in `{queue}`"), || async {
-            self.depth(queue).await == Some(count)
-        })
-        .await;
+        let what = format!("the number of messages that wait in `{queue}`");
+        becomes(&what, &Some(count), || self.depth(queue)).await;
+    }
+
+    /// Waits until the messages of a queue are handed out ahead of their consumers.
+    ///
+    /// Returns at once on a transport that does not claim [`Capability::Prefetch`].
+    pub async fn until_prefetched(&self, queue: &str) {
+        if self.transport().capabilities().has(Capability::Prefetch) {
+            self.until_depth(queue, 0).await;
+        }
     }
 
     /// Opens a new connection, for raw messages.

@@ -28,6 +28,7 @@ const CLAIMED: Capabilities = Capabilities::of(&[
     Capability::HeadersExchanges,
     Capability::Mandatory,
     Capability::MessageTtl,
+    Capability::Prefetch,
     Capability::Priorities,
     Capability::QueueLimits,
     Capability::QuorumQueues,

@@ -37,6 +37,7 @@ const CLAIMED: Capabilities = Capabilities::of(&[
     Capability::Mandatory,
     Capability::MessageTtl,
     Capability::Persistence,
+    Capability::Prefetch,
     Capability::Priorities,
     Capability::QueueLimits,
     Capability::QuorumQueues,

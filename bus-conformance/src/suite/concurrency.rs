@@ -4,7 +4,7 @@ use bus_core::{ConsumeContext, Endpoint, Policy};
 
 use crate::support::contracts::{Cancelled, LAST, Ordered, Place};
 use crate::support::fixture::{in_order, place, places, serial};
-use crate::support::{Gate, Outcome, Recorder, numbers, with};
+use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with};
 use crate::test_broker::TestBroker;
 
 fn waits<M: bus_core::Message>(gate: &Gate) -> impl bus_core::Consumer<M> {
@@ -31,7 +31,7 @@ async fn the_limit_holds_over_all_types(broker: &dyn TestBroker) -> Outcome {
             .await?;
     }
     gate.holds(3).await;
-    broker.until_depth(&queue, 0).await;
+    broker.until_prefetched(&queue).await;
     assert_eq!(gate.waiting(), 3, "all are here, three of them run");
     gate.open();
     bus.shutdown().await?;
@@ -210,7 +210,11 @@ async fn pausing_waits_for_what_runs(broker: &dyn TestBroker) -> Outcome {
     places(&bus, &queue, 0..5).await?;
     gate.holds(1).await;
     let handle = bus.endpoint(&queue).ok_or("the endpoint is there")?;
-    let pausing = tokio::spawn(async move { handle.pause().await });
+    let pausing = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.pause().await }
+    });
+    eventually("the pause is under way", || async { !handle.is_running() }).await;
     broker.until_depth(&queue, 4).await;
     assert!(!pausing.is_finished(), "one still runs");
     gate.open();
@@ -270,7 +274,7 @@ async fn at_most_once_acknowledges_first(broker: &dyn TestBroker) -> Outcome {
     places(&bus, &queue, [1, 2]).await?;
     gate.holds(1).await;
     // Prefetch 1: the second one is handed out only if the first one is acknowledged while it runs.
-    broker.until_depth(&queue, 0).await;
+    broker.until_prefetched(&queue).await;
     gate.open();
     place(&bus, &queue, LAST).await?;
     assert_eq!(numbers(&seen.until_last().await), [1, 2]);
@@ -285,7 +289,7 @@ async fn at_most_once_acknowledges_first(broker: &dyn TestBroker) -> Outcome {
 
 behaviours! { concurrency:
     the_limit_holds_over_all_types,
-    prefetch_bounds_what_is_handed_out,
+    prefetch_bounds_what_is_handed_out needs Prefetch,
     concurrency_1_keeps_the_order,
     the_second_message_waits_for_the_first,
     the_limit_of_the_endpoint_wins,

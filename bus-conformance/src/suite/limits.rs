@@ -48,7 +48,7 @@ async fn a_higher_concurrency_holds_at_once(broker: &dyn TestBroker) -> Outcome 
     gate.holds(1).await;
     endpoint.set_concurrency(4)?;
     gate.holds(4).await;
-    broker.until_depth(&queue, 0).await;
+    broker.until_prefetched(&queue).await;
     assert_eq!((gate.waiting(), endpoint.concurrency()), (4, 4));
     gate.open();
     bus.shutdown().await?;
@@ -69,7 +69,7 @@ async fn a_lower_concurrency_lets_those_that_run_end(broker: &dyn TestBroker) ->
     first.holds(4).await;
     handle(&bus, &queue)?.set_concurrency(1)?;
     places(&bus, &queue, 4..12).await?;
-    broker.until_depth(&queue, 0).await;
+    broker.until_prefetched(&queue).await;
     assert_eq!((first.waiting(), rest.waiting()), (4, 0));
     first.open();
     rest.holds(1).await;
@@ -223,8 +223,8 @@ behaviours! { limits:
     a_higher_concurrency_holds_at_once,
     a_lower_concurrency_lets_those_that_run_end,
     limits_that_cannot_work_are_refused,
-    a_higher_prefetch_holds_at_once,
-    a_lower_prefetch_holds_for_what_is_handed_out_next,
-    the_order_outlives_changes_of_the_prefetch,
-    limits_outlive_a_pause,
+    a_higher_prefetch_holds_at_once needs Prefetch,
+    a_lower_prefetch_holds_for_what_is_handed_out_next needs Prefetch,
+    the_order_outlives_changes_of_the_prefetch needs Prefetch,
+    limits_outlive_a_pause needs Prefetch,
 }

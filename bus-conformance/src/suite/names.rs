@@ -159,11 +159,6 @@ async fn a_name_that_the_transport_refuses_is_a_mistake(broker: &dyn TestBroker)
         .rigged(&Arc::<Renamed>::default())
         .route::<Place>("queue:to:eu")
         .publish_topology(PublishTopology::<Ordered>::fanout().entity_name("by:key"))
-        .publish_topology(
-            PublishTopology::<Cancelled>::fanout()
-                .entity_name("cancelled")
-                .alternate_exchange("rest:eu"),
-        )
         .endpoint(serial("orders:eu").consumer(Recorder::<Event>::new()))
         .endpoint(serial(&long).consumer(Recorder::<Event>::new()))
         .endpoint(serial("tap").tap("a:b").consume_any(Recorder::new()))
@@ -181,7 +176,6 @@ async fn a_name_that_the_transport_refuses_is_a_mistake(broker: &dyn TestBroker)
         &[
             ["route of Conformance:Place", "`to:eu`", "letters"],
             ["publish_topology", "`by:key`", "letters"],
-            ["publish_topology", "`rest:eu`", "letters"],
             ["endpoint `orders:eu`", "`orders:eu` cannot", "letters"],
             [&long, "_skipped`", "80 characters"],
             ["endpoint `tap`", "`a:b`", "letters"],
@@ -189,6 +183,19 @@ async fn a_name_that_the_transport_refuses_is_a_mistake(broker: &dyn TestBroker)
             ["endpoint `unsubscribed`", fault, "80 characters"],
         ],
     );
+    Ok(())
+}
+
+/// The name of an alternate exchange is checked, too.
+async fn an_alternate_exchange_that_the_transport_refuses_is_a_mistake(
+    broker: &dyn TestBroker,
+) -> Outcome {
+    let topology = PublishTopology::<Cancelled>::fanout()
+        .entity_name("cancelled")
+        .alternate_exchange("rest:eu");
+    let bus = broker.rigged(&Arc::<Renamed>::default());
+    let started = bus.publish_topology(topology).start().await;
+    expect_mistakes(&started, &[["publish_topology", "`rest:eu`", "letters"]]);
     Ok(())
 }
 
@@ -246,6 +253,7 @@ async fn the_arguments_of_a_generic_name_count(broker: &dyn TestBroker) -> Outco
 behaviours! { names:
     every_name_is_the_transports,
     a_name_that_the_transport_refuses_is_a_mistake,
+    an_alternate_exchange_that_the_transport_refuses_is_a_mistake needs AlternateExchanges,
     a_type_that_cannot_be_named_is_refused_at_the_call,
     the_arguments_of_a_generic_name_count,
 }

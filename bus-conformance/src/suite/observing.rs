@@ -268,6 +268,8 @@ async fn a_published_fault_is_observed(broker: &dyn TestBroker) -> Outcome {
 async fn observers_follow_the_states(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("observed");
     let diary = Diary::default();
+    // A transport without notifications has dropped their sender.
+    let reports = broker.transport().health_changes().has_changed().is_ok();
     let endpoint = Endpoint::new(&queue).consumer(Recorder::<Place>::new());
     let bus = broker.bus().observe(diary.clone()).endpoint(endpoint);
     let bus = bus.start().await?;
@@ -292,6 +294,9 @@ async fn observers_follow_the_states(broker: &dyn TestBroker) -> Outcome {
             "state Running to Stopped"
         ]
     );
+    if !reports {
+        return Ok(());
+    }
     let down = Some("connection is up: false".to_owned());
     eventually("the end of the connection is reported", || async {
         diary.of("connection").last() == down.as_ref()

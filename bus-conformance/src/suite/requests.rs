@@ -6,11 +6,13 @@ use std::time::Duration;
 use bus_core::request::OneOf2;
 use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::support::contracts::{Answered, Ask, Declined, Ordered};
 use crate::support::fixture::serial;
-use crate::support::{Gate, Outcome, Recorder, eventually, with};
+use crate::support::{Gate, Outcome, Recorder, envelope, eventually, with};
 use crate::test_broker::TestBroker;
 
 /// Long enough never to end a request that is answered.
@@ -317,8 +319,29 @@ async fn an_answer_without_an_address_is_published(broker: &dyn TestBroker) -> O
     Ok(())
 }
 
+/// A request with an expiration is answered, with or without times to live.
+async fn a_request_with_an_expiration_is_answered(broker: &dyn TestBroker) -> Outcome {
+    let server = responder(broker).await?;
+    let wire = broker.wire().await;
+    let asking = broker.name("asking");
+    let replies = wire.read(&asking).await;
+    let mut request = envelope::<Ask>(&broker.name("responder"), &json!({ "number": 7 }));
+    let mut body: Value = serde_json::from_slice(&request.body)?;
+    body["requestId"] = Uuid::now_v7().to_string().into();
+    body["responseAddress"] = format!("queue:{asking}").into();
+    body["expirationTime"] = "2200-01-01T00:00:00Z".into();
+    request.body = body.to_string().into();
+    wire.send(request).await;
+    let reply: Value = serde_json::from_slice(&replies.next().await.body)?;
+    assert_eq!(reply["message"]["number"], 7, "{reply}");
+    server.shutdown().await?;
+    wire.close().await;
+    Ok(())
+}
+
 behaviours! { requests:
     a_reply_carries_the_ids_of_its_request,
+    a_request_with_an_expiration_is_answered,
     a_request_is_durable_unless_transient,
     a_request_goes_where_it_is_addressed,
     parallel_requests_get_their_own_replies,

@@ -7,7 +7,7 @@ use bus_core::{Bus, ConsumeContext, Endpoint, Policy};
 
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
 use crate::support::fixture::{place, places, serial};
-use crate::support::{Gate, Outcome, Recorder, numbers, with, within};
+use crate::support::{Gate, Outcome, Recorder, eventually, numbers, with, within};
 use crate::test_broker::TestBroker;
 
 /// Running consumers may finish and still send; prefetched messages go back.
@@ -31,11 +31,13 @@ async fn what_runs_finishes_and_the_rest_goes_back(broker: &dyn TestBroker) -> O
     let bus = broker.start(endpoint).await?;
     places(&bus, &queue, 0..10).await?;
     gate.holds(2).await;
-    broker.until_depth(&queue, 0).await;
+    broker.until_prefetched(&queue).await;
     let stopping = tokio::spawn({
         let bus = bus.clone();
         async move { bus.shutdown().await }
     });
+    let endpoint = bus.endpoint(&queue).ok_or("the endpoint is there")?;
+    eventually("the stop is under way", || async { !endpoint.is_running() }).await;
     broker.until_depth(&queue, 8).await;
     assert!(!stopping.is_finished(), "two still run");
     gate.open();

@@ -22,5 +22,5 @@ pub(crate) use renamed::Renamed;
 pub use renamed::renamed;
 pub use rigged::Rig;
 pub(crate) use rigged::Rigged;
-pub use wait::{eventually, until, within};
+pub use wait::{becomes, eventually, until, within};
 pub use wire::{Reader, Wire, envelope, raw};

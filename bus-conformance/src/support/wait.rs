@@ -1,5 +1,6 @@
 //! Waiting with a deadline, and a description of what was awaited.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
@@ -32,6 +33,29 @@ pub async fn eventually<Fut: Future<Output = bool>>(what: &str, mut holds: impl 
         async move { now.await.then_some(()) }
     })
     .await;
+}
+
+/// Asks for a value until it is the expected one.
+///
+/// # Panics
+/// If it is not soon, with `what` and the last value in the text.
+pub async fn becomes<T: PartialEq + Debug, Fut: Future<Output = T>>(
+    what: &str,
+    expected: &T,
+    mut value: impl FnMut() -> Fut,
+) {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let found = value().await;
+        if found == *expected {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "not within {DEADLINE:?}: {what} is {found:?} and not {expected:?}"
+        );
+        sleep(PERIOD).await;
+    }
 }
 
 /// Asks until there is an answer.

@@ -6,10 +6,11 @@ use super::context::SendContext;
 use super::outbound::Outbound;
 use crate::error::{SendError, SendErrorKind};
 use crate::message::Envelope;
-use crate::transport::{Address, InvalidAddress};
+use crate::transport::{Address, Capability, InvalidAddress};
 
 /// Turns a send context into a reply to an address that came with a message.
-/// The reply declares nothing, and lives no longer than the requester waits, but at least a second.
+/// The reply declares nothing. Where messages have times to live, it lives no longer than the
+/// requester waits, but at least a second.
 pub(crate) fn address_reply(
     context: &mut SendContext,
     address: &Arc<str>,
@@ -24,7 +25,10 @@ pub(crate) fn address_reply(
     context.mandatory = true;
     context.routing_key = "".into();
     context.envelope.destination_address = Some(Arc::clone(address));
-    context.ttl = request.expiration_time.map(|until| {
+    let transport = &outbound.transport;
+    let expiration = request.expiration_time;
+    let expiration = expiration.filter(|_| transport.capabilities().has(Capability::MessageTtl));
+    context.ttl = expiration.map(|until| {
         let left = until
             .duration_since(std::time::SystemTime::now())
             .unwrap_or_default();

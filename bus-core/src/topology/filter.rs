@@ -88,7 +88,7 @@ impl Path {
 ///
 /// A message is chosen if it fulfils all conditions of one of the alternatives. There is no
 /// alternative that another one implies: a queue that gets everything has a single one, without
-/// conditions.
+/// conditions. The default has no alternative, and so chooses nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     any_of: Vec<Vec<Condition>>,

@@ -26,6 +26,11 @@ pub enum Capability {
     MessageTtl,
     /// Persistence: messages survive the end of the process.
     Persistence,
+    /// Prefetch: deliveries are taken from the queue before they are pulled.
+    ///
+    /// As many as [`ListenSpec::prefetch`](super::ListenSpec::prefetch) says, and
+    /// [`Listener::set_prefetch`](super::Listener::set_prefetch) changes it.
+    Prefetch,
     /// Priorities of messages: a queue may serve higher ones first.
     Priorities,
     /// Limits of the length of a queue.
@@ -53,6 +58,7 @@ impl fmt::Display for Capability {
             Self::Mandatory => "reports of unroutable messages",
             Self::MessageTtl => "times to live",
             Self::Persistence => "persistence",
+            Self::Prefetch => "prefetch",
             Self::Priorities => "priorities of messages",
             Self::QueueLimits => "limits of the length of a queue",
             Self::QuorumQueues => "quorum queues",
@@ -64,7 +70,7 @@ impl fmt::Display for Capability {
 }
 
 impl Capability {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::AlternateExchanges,
         Self::CancelScheduled,
         Self::ConsumerPriorities,
@@ -75,6 +81,7 @@ impl Capability {
         Self::Mandatory,
         Self::MessageTtl,
         Self::Persistence,
+        Self::Prefetch,
         Self::Priorities,
         Self::QueueLimits,
         Self::QuorumQueues,
@@ -95,7 +102,8 @@ impl Capability {
 /// [`Unsupported`](crate::error::SendErrorKind::Unsupported). Where
 /// [`Priorities`](Capability::Priorities), [`Mandatory`](Capability::Mandatory) and
 /// [`Persistence`](Capability::Persistence) are not claimed, a message's wish for them has no
-/// effect.
+/// effect. The bus refuses all that before the transport is asked; what comes past a bus, the
+/// transport refuses itself, with [`Unsupported`](super::TransportErrorKind::Unsupported).
 ///
 /// ```
 /// use bus_core::transport::{Capabilities, Capability};

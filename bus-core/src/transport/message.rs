@@ -19,8 +19,9 @@ use crate::topology::Topology;
 pub enum Target {
     /// An exchange, with or without a topology to declare.
     ///
-    /// With a topology, that is declared before the first send; without one, the exchange must
-    /// exist and is never declared: that is how an address from the wire is used.
+    /// The transport declares the topology before it first sends there. Without one, the exchange
+    /// is never declared, as its address may come from the wire: one that is missing is
+    /// [`Unroutable`](super::TransportErrorKind::Unroutable).
     Exchange {
         /// Name of the exchange.
         name: Cow<'static, str>,
@@ -29,11 +30,12 @@ pub enum Target {
     },
     /// The exchange of a queue, with the same name.
     ///
-    /// Both are declared, durable and classic, only if the queue is not there.
+    /// The transport declares both, durable and classic, only if the queue is not there.
     Queue(Cow<'static, str>),
     /// A queue itself, past every exchange; never declared.
     ///
-    /// A queue that is gone is [`Unroutable`](super::TransportErrorKind::Unroutable).
+    /// For a queue that is gone, a [mandatory](Outgoing::mandatory) message is
+    /// [`Unroutable`](super::TransportErrorKind::Unroutable).
     Inbox(Cow<'static, str>),
 }
 
@@ -92,7 +94,9 @@ pub struct Outgoing {
     pub ordering_key: Option<String>,
     /// Instant at which the sender gives up; `send` returns by then.
     ///
-    /// `None` waits without limit.
+    /// If it is over at the call, nothing is sent, and the error is
+    /// [`TimedOut`](super::TransportErrorKind::TimedOut) or
+    /// [`Unreachable`](super::TransportErrorKind::Unreachable). `None` waits without limit.
     pub deadline: Option<Instant>,
     /// Message in the form in which the same transport delivered it.
     ///

@@ -94,10 +94,12 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Declares entities: exchanges, then queues, then bindings.
     ///
-    /// Declaring twice changes nothing.
+    /// Declaring twice changes nothing. [`Presence`](crate::topology::Presence) says what
+    /// holds for an entity that exists already, and is no argument to compare.
     ///
     /// # Errors
-    /// [`TransportErrorKind::Mismatch`] for an entity that exists with other arguments.
+    /// [`TransportErrorKind::Mismatch`] for an entity that exists with other arguments,
+    /// [`TransportErrorKind::Unroutable`] for a missing one that must exist.
     async fn declare(&self, topology: &Topology) -> Result<(), TransportError>;
 
     /// Sends one message; `Ok` means that the broker owns it.
@@ -154,7 +156,13 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Starts to receive from a queue.
     ///
-    /// Its topology has been declared and is declared again after a loss.
+    /// The caller has declared [`ListenSpec::topology`]; the transport declares it again after a
+    /// loss. Waits for what is only absent, such as the connection. From then on the listener goes
+    /// on trying, and its [`health`](Listener::health) says why the queue is not consumed.
+    ///
+    /// # Errors
+    /// Returned at once for what waiting cannot change: a missing queue or permission, a consumer
+    /// that has the queue for itself, a transport that is closed.
     async fn listen(&self, spec: ListenSpec) -> Result<Arc<dyn Listener>, TransportError>;
 
     /// Returns the broker's address, ending in `/`, without credentials.
@@ -211,15 +219,17 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ///
     /// That is the health of the transport itself and of its listeners, all through one channel; a
     /// notification without a change is allowed. A transport that wraps another one returns its
-    /// receiver. Default: no notifications, so that changes show when the health is asked, and
-    /// observers hear of them only then.
+    /// receiver. Default: no notifications, so that changes show when the health is asked;
+    /// observers hear of the connection once, at the start, and of endpoints when they are asked.
     fn health_changes(&self) -> watch::Receiver<()> {
         watch::channel(()).1
     }
 
     /// Closes all connections after everything handed over is written.
     ///
-    /// Further calls fail with [`TransportErrorKind::Closed`].
+    /// Ends the listeners, gives back what they have not settled, and deletes the exclusive queues
+    /// that were declared here; dropping the transport and its listeners does the same. Further
+    /// calls fail with [`TransportErrorKind::Closed`].
     async fn close(&self);
 }
 
@@ -279,7 +289,7 @@ pub trait Listener: Send + Sync + fmt::Debug {
     ///
     /// Those that were handed out stay so, in their order, also if they are more than that. While
     /// the queue cannot be consumed, the number holds from the next subscription on. Default:
-    /// unsupported.
+    /// unsupported, for transports that do not claim [`Prefetch`](Capability::Prefetch).
     ///
     /// # Errors
     /// [`TransportErrorKind::Unsupported`] if the number of this subscription is fixed.
@@ -310,6 +320,9 @@ pub struct ListenSpec {
     /// Entities to declare again when the queue is gone.
     pub topology: Arc<Topology>,
     /// Maximum number of unsettled deliveries at once; at least 1.
+    ///
+    /// A transport that claims [`Prefetch`](Capability::Prefetch) takes that many from the queue
+    /// ahead of [`Listener::next`]; another one takes what is pulled, and never more than that.
     pub prefetch: u16,
     /// Consumer priority: consumers with a higher one are served first.
     pub priority: Option<i32>,
