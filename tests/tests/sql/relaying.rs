@@ -29,7 +29,7 @@ on_each_database! {
     a_broker_that_is_away_is_waited_for,
     of_two_relays_one_sends,
     a_relay_that_stops_is_followed_by_another,
-    a_relay_whose_lease_is_anothers_waits,
+    a_relay_waits_while_another_has_its_lease,
     a_scheduled_message_waits_in_the_table,
     a_consumer_schedules_over_a_transport_that_cannot_delay,
     a_scheduled_message_can_be_cancelled,
@@ -369,7 +369,7 @@ async fn a_relay_that_stops_is_followed_by_another<DB: TestDatabase>() {
 }
 
 /// The relay of a process that died keeps its lease until that runs out.
-async fn a_relay_whose_lease_is_anothers_waits<DB: TestDatabase>() {
+async fn a_relay_waits_while_another_has_its_lease<DB: TestDatabase>() {
     let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
     let broker: &dyn TestBroker = &broker;
     let ordered = Recorder::new();
