@@ -53,7 +53,29 @@ async fn an_acknowledgement_can_be_waited_for(broker: &dyn TestBroker) -> Outcom
     Ok(())
 }
 
+/// No more deliveries are unsettled at once than the prefetch says.
+async fn the_prefetch_bounds_what_is_unsettled(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("bounded");
+    let wire = broker.wire().await;
+    wire.declare_queue(&queue).await;
+    let reader = wire.read_at_most(&queue, 2).await;
+    for number in 0..4 {
+        wire.send(raw(&queue, number.to_string())).await;
+    }
+    let (first, _second) = (reader.delivery().await, reader.delivery().await);
+    tokio::select! {
+        biased;
+        third = reader.delivery() => panic!("a third one is handed out: {third:?}"),
+        () = broker.until_depth(&queue, 2) => {}
+    }
+    first.receipt.settle(Settlement::Ack);
+    assert_eq!(reader.next().await.body, "2");
+    wire.close().await;
+    Ok(())
+}
+
 behaviours! { settling:
+    the_prefetch_bounds_what_is_unsettled,
     a_deferred_delivery_comes_again_later needs DeferredRedelivery,
     a_deferred_delivery_comes_again,
     an_acknowledgement_can_be_waited_for,

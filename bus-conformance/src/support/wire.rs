@@ -54,11 +54,16 @@ impl Wire {
 
     /// Reads a queue that exists, of any kind.
     pub async fn read_existing(&self, queue: &str) -> Reader {
+        self.read_at_most(queue, 100).await
+    }
+
+    /// The same, with at most `prefetch` deliveries unsettled.
+    pub async fn read_at_most(&self, queue: &str, prefetch: u16) -> Reader {
         let topology = Arc::new(kept(queue));
         let spec = ListenSpec {
             queue: queue.to_owned(),
             topology,
-            prefetch: 100,
+            prefetch,
             priority: None,
             exclusive: false,
             stream_offset: None,
