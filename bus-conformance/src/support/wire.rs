@@ -127,6 +127,14 @@ impl Reader {
         incoming
     }
 
+    /// Ends the subscription; `true` if nothing more is handed out.
+    pub async fn stop(&self) -> bool {
+        self.listener.stop().await;
+        within("the end of a reader", self.listener.next())
+            .await
+            .is_none()
+    }
+
     /// Returns the next delivery, to be settled by the caller.
     pub async fn delivery(&self) -> Delivery {
         let what = format!("a message in `{}`", self.queue);
