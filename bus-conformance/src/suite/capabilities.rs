@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
 use bus_core::topology::{Overflow, PublishTopology, Queue};
-use bus_core::transport::{Capabilities, Capability, ScheduleToken};
+use bus_core::transport::{Capabilities, Capability, Outgoing, ScheduleToken, TransportErrorKind};
 use bus_core::{Endpoint, StartError};
+use tokio::time::Instant;
 
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
 use crate::support::fixture::serial;
-use crate::support::{Outcome, Recorder, Rig};
+use crate::support::{Outcome, Recorder, Rig, raw, within};
 use crate::test_broker::TestBroker;
 
 /// Claims nothing.
@@ -116,7 +117,35 @@ async fn a_message_that_needs_more_is_refused_at_the_call(broker: &dyn TestBroke
     Ok(())
 }
 
+/// A transport refuses a raw message that needs what it does not claim.
+async fn a_transport_refuses_what_it_does_not_claim(broker: &dyn TestBroker) -> Outcome {
+    let (queue, minute) = (broker.name("plain"), Duration::from_secs(60));
+    let transport = broker.transport();
+    within("a connection", transport.connect()).await?;
+    let brief = Outgoing {
+        ttl: Some(minute),
+        ..raw(&queue, "brief")
+    };
+    let late = Outgoing {
+        deliver_at: Some(Instant::now() + minute),
+        ..raw(&queue, "late")
+    };
+    for (need, outgoing) in [
+        (Capability::MessageTtl, brief),
+        (Capability::DelayedDelivery, late),
+    ] {
+        if !transport.capabilities().has(need) {
+            let refused = within("the refusal", transport.send(outgoing)).await;
+            let error = refused.expect_err("it is not claimed");
+            assert_eq!(error.kind(), TransportErrorKind::Unsupported, "{error}");
+        }
+    }
+    transport.close().await;
+    Ok(())
+}
+
 behaviours! { capabilities:
     what_is_not_claimed_is_a_mistake,
     a_message_that_needs_more_is_refused_at_the_call,
+    a_transport_refuses_what_it_does_not_claim,
 }

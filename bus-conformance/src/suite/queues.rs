@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
-use bus_core::topology::{Overflow, Queue};
+use bus_core::topology::{Exchange, Overflow, Presence, Queue, Topology};
+use bus_core::transport::TransportErrorKind;
 use bus_core::{Endpoint, Retry};
 
 use crate::support::contracts::{LAST, Ordered, Place};
 use crate::support::fixture::{in_order, place, places};
-use crate::support::{Outcome, Recorder, numbers};
+use crate::support::{Outcome, Recorder, numbers, within};
 use crate::test_broker::TestBroker;
 
 /// A queue that is full and refuses gives its sender an error; room again, and it
@@ -143,7 +144,39 @@ async fn a_bus_may_prefer_quorum_queues(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
+/// An entity that must exist and is missing is an error, and is not declared.
+async fn what_must_exist_is_not_declared(broker: &dyn TestBroker) -> Outcome {
+    let name = broker.name("foreign");
+    let transport = broker.transport();
+    within("a connection", transport.connect()).await?;
+    let queue = Queue {
+        presence: Presence::Existing,
+        ..Queue::classic(&name)
+    };
+    let exchange = Exchange {
+        presence: Presence::Existing,
+        ..Exchange::fanout(&name)
+    };
+    let of_queue = Topology {
+        queues: vec![queue],
+        ..Topology::default()
+    };
+    let of_exchange = Topology {
+        exchanges: vec![exchange],
+        ..Topology::default()
+    };
+    for topology in [of_queue, of_exchange] {
+        let missed = within("the answer", transport.declare(&topology)).await;
+        let error = missed.expect_err("it is missing");
+        assert_eq!(error.kind(), TransportErrorKind::Unroutable, "{error}");
+    }
+    assert_eq!(broker.depth(&name).await, None);
+    transport.close().await;
+    Ok(())
+}
+
 behaviours! { queues:
+    what_must_exist_is_not_declared,
     a_full_queue_refuses_its_sender needs QueueLimits,
     a_full_queue_may_drop_its_oldest needs QueueLimits,
     a_queue_may_bound_how_long_messages_wait needs MessageTtl,

@@ -54,11 +54,16 @@ impl Wire {
 
     /// Reads a queue that exists, of any kind.
     pub async fn read_existing(&self, queue: &str) -> Reader {
+        self.read_at_most(queue, 100).await
+    }
+
+    /// The same, with at most `prefetch` deliveries unsettled.
+    pub async fn read_at_most(&self, queue: &str, prefetch: u16) -> Reader {
         let topology = Arc::new(kept(queue));
         let spec = ListenSpec {
             queue: queue.to_owned(),
             topology,
-            prefetch: 100,
+            prefetch,
             priority: None,
             exclusive: false,
             stream_offset: None,
@@ -120,6 +125,14 @@ impl Reader {
         let Delivery { incoming, receipt } = self.delivery().await;
         receipt.settle(Settlement::Ack);
         incoming
+    }
+
+    /// Ends the subscription; `true` if nothing more is handed out.
+    pub async fn stop(&self) -> bool {
+        self.listener.stop().await;
+        within("the end of a reader", self.listener.next())
+            .await
+            .is_none()
     }
 
     /// Returns the next delivery, to be settled by the caller.
