@@ -12,12 +12,15 @@ use crate::support::fixture::{in_order, place, serial};
 use crate::support::{Outcome, Recorder, Rig, with};
 use crate::test_broker::TestBroker;
 
+/// More messages than a task may send before the runtime interrupts it.
+const MANY: u32 = 1000;
+
 /// Messages leave in the order in which the consumer sent them.
 async fn messages_leave_in_order(broker: &dyn TestBroker) -> Outcome {
     let (queue, end) = (broker.name("sender"), broker.name("end"));
     let seen = Recorder::<Cancelled>::new();
     let many = with(end.clone(), |end, ctx: ConsumeContext<Place>| async move {
-        for number in 0..100 {
+        for number in 0..MANY {
             ctx.send_to(format!("queue:{end}"), &Cancelled { number })
                 .await?;
         }
@@ -30,8 +33,8 @@ async fn messages_leave_in_order(broker: &dyn TestBroker) -> Outcome {
         .start()
         .await?;
     place(&bus, &queue, 1).await?;
-    let order = in_order(&seen.take(100).await);
-    assert_eq!(order, (0..100).collect::<Vec<_>>());
+    let order = in_order(&seen.take(MANY as usize).await);
+    assert_eq!(order, (0..MANY).collect::<Vec<_>>());
     bus.shutdown().await?;
     Ok(())
 }

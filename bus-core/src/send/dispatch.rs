@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, JoinAll, join_all};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
+use tokio::task::{Unconstrained, unconstrained};
 use tracing::{Instrument, Span};
 
 use super::due::Due;
@@ -56,7 +57,7 @@ pub trait Dispatch: Send + Sync + fmt::Debug {
         messages: Vec<SealedMessage>,
     ) -> Vec<Result<(), SendError>> {
         let each = messages.into_iter();
-        join_all(each.map(|sealed| Arc::clone(&self).dispatch(sealed))).await
+        all_in_order(each.map(|sealed| Arc::clone(&self).dispatch(sealed))).await
     }
 
     /// Returns `true` if it keeps messages until they are due.
@@ -66,6 +67,17 @@ pub trait Dispatch: Send + Sync + fmt::Debug {
     fn keeps_until_due(&self) -> bool {
         false
     }
+}
+
+/// Runs sends at once, and begins them in their order.
+///
+/// That is the order of their messages at the broker. The budget of the runtime, which makes a task
+/// that has done much wait, is switched off: a send that waits before it hands its message over
+/// would be overtaken by those after it.
+pub(crate) fn all_in_order<S: Future>(
+    sends: impl IntoIterator<Item = S>,
+) -> Unconstrained<JoinAll<S>> {
+    unconstrained(join_all(sends))
 }
 
 /// Sends at once, past every outbox.
@@ -160,7 +172,7 @@ impl Dispatch for Direct {
         Self: 'a,
     {
         let each = messages.into_iter();
-        Box::pin(join_all(
+        Box::pin(all_in_order(
             each.map(move |sealed| Arc::clone(&self).send(sealed)),
         ))
     }

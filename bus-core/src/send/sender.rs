@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
 use super::context::SendContext;
-use super::dispatch::Dispatch;
+use super::dispatch::{Dispatch, all_in_order};
 use super::outbound::Outbound;
 use super::sealed::SealedMessage;
 use super::sending::{Sending, Sent};
@@ -73,7 +71,7 @@ impl Sender {
         events: impl IntoIterator<Item = &'a E>,
     ) -> Vec<Result<(), SendError>> {
         let events = events.into_iter();
-        join_all(events.map(|event| self.publish(event).into_future())).await
+        all_in_order(events.map(|event| self.publish(event).into_future())).await
     }
 
     /// Sends a command to the address of its [`route`](crate::BusBuilder::route).
@@ -122,7 +120,7 @@ impl Sender {
         messages: impl IntoIterator<Item = SealedMessage>,
     ) -> Vec<Result<(), SendError>> {
         let messages = messages.into_iter();
-        join_all(messages.map(|message| self.forward(message))).await
+        all_in_order(messages.map(|message| self.forward(message))).await
     }
 
     /// Checks a sealed message, without asking the broker.
