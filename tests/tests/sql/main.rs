@@ -8,6 +8,7 @@ mod databases;
 mod brokers;
 mod consuming;
 mod errors;
+mod killed;
 mod migrations;
 mod operators;
 mod outside;
