@@ -65,7 +65,8 @@
 //! - A delivery is acknowledged after its consumer has succeeded and everything that it sent is
 //!   confirmed, or kept by its unit of work.
 //! - A consumer that fails has sent nothing, unless it said `immediately()`.
-//! - A failed message ends in `<queue>_error`, byte for byte, and its requester gets the fault.
+//! - A failed message ends in `<queue>_error`, byte for byte; its fault goes to its fault address
+//!   or requester, or is published.
 //! - A broker that is away is waited for; no consumer runs again because its output waits.
 //!
 //! # Non-guarantees
