@@ -13,6 +13,8 @@ use crate::support::{Rig, Rigged, Wire, becomes};
 ///
 /// A dyn trait, so that each behaviour is compiled once and not once for each transport. Several
 /// may share a broker: queues, and the exchanges of the suite's contracts, carry the id of each.
+///
+/// The [front page](crate) of the crate has an example.
 #[async_trait]
 pub trait TestBroker: Send + Sync {
     /// Returns a bus on a new connection to the broker.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A bus runs on a [transport](transport::Transport): `bus-rabbitmq` in production, `bus-inmemory`
-//! in tests.
+//! in tests. `bus-sql` joins it to the transactions of a database.
 //!
 //! ```
 //! use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message};
@@ -53,17 +53,20 @@
 //! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
 //! | [`Sender`](send::Sender) | a handle that sends outside of a consumer |
 //! | [`BackgroundService`](background::BackgroundService) | work beside the endpoints |
+//! | [`UnitOfWork`](consume::UnitOfWork) | work of an attempt that is committed with what it sends |
 //! | [`Fault`] | what is left when consuming failed |
 //! | [`Observer`](observe::Observer) | callbacks around sends, consumers and deliveries |
 //! | [`transport`] | the seam to a broker |
 //!
 //! # Guarantees
 //!
-//! - A publish or send that returns `Ok` is owned by the broker.
+//! - A publish or send that returns `Ok` is owned by the broker; inside a consumer, it is held
+//!   until the consumer succeeds.
 //! - A delivery is acknowledged after its consumer has succeeded and everything that it sent is
-//!   confirmed.
+//!   confirmed, or kept by its unit of work.
 //! - A consumer that fails has sent nothing, unless it said `immediately()`.
-//! - A failed message ends in `<queue>_error`, byte for byte, and a request is always answered.
+//! - A failed message ends in `<queue>_error`, byte for byte; its fault goes to its fault address
+//!   or requester, or is published.
 //! - A broker that is away is waited for; no consumer runs again because its output waits.
 //!
 //! # Non-guarantees
@@ -72,8 +75,9 @@
 //!   Exactly once is an effect of idempotent consumers, never a delivery.
 //! - Order is that of the queue at a concurrency of 1 only, or within the keys of
 //!   [`Policy::partition`].
-//! - The outbox is in memory. What a transaction of a database has committed stays when the message
-//!   comes again, unless its [unit of work](consume::UnitOfWork) recognizes it.
+//! - The outbox of this crate is in memory. What a transaction of a database has committed stays
+//!   when the message comes again, unless its [unit of work](consume::UnitOfWork) recognizes it, as
+//!   that of `bus-sql` does.
 //!
 //! | feature | brings | default |
 //! |---|---|---|

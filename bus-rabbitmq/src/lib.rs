@@ -55,7 +55,8 @@
 //! - Messages of several publishing tasks have no order among each other.
 //! - A transient message or queue is gone when the broker restarts.
 //! - A classic queue is not replicated: it confirms and delivers nothing while its node is away.
-//! - Delayed delivery is refused: RabbitMQ has none without a plugin.
+//! - Delayed delivery is refused: RabbitMQ has none without a plugin. An outbox of `bus-sql` keeps
+//!   such messages until they are due.
 //!
 //! # Permissions
 //!

@@ -15,8 +15,9 @@ use crate::sql::Sql;
 impl<DB: Backend> Sql<DB> {
     /// Makes an idempotency store, for consumers whose effect is not in this database.
     ///
-    /// The clock is that of the database. A consumer in a [transaction](Self::consumer) has the
-    /// inbox and needs no store.
+    /// The clock is that of PostgreSQL, or for SQLite that of the machine. A consumer in a
+    /// [transaction](Self::consumer) has the inbox and needs no store. Keys whose time is over are
+    /// removed by a [relay](Self::relay); a service without one calls [`prune`](Self::prune).
     ///
     /// ```no_run
     /// # #[cfg(feature = "sqlite")]

@@ -15,17 +15,37 @@ use crate::sql::Sql;
 impl<DB: Backend> Sql<DB> {
     /// Begins a transaction with an outbox, outside of a consumer.
     ///
-    /// ```no_run
+    /// ```
+    /// # #[cfg(not(feature = "sqlite"))] fn main() {}
     /// # #[cfg(feature = "sqlite")]
-    /// # async fn example(
-    /// #     sql: bus_sql::Sql<bus_sql::sqlx::Sqlite>, bus: bus_core::Bus, order: impl bus_core::Message,
-    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bus_core::{Bus, queue};
     /// use bus_sql::sqlx;
+    /// # use bus_core::Message;
+    /// # use bus_inmemory::InMemory;
+    /// # use bus_sql::{Sql, sqlx::sqlite::SqlitePoolOptions};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Shop:PackOrder")]
+    /// # struct PackOrder { number: String }
+    /// # let options = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    /// # let pool = options.connect("sqlite::memory:").await?;
+    /// # sqlx::query("CREATE TABLE orders (number TEXT)").execute(&pool).await?;
+    /// # let sql = Sql::sqlite(pool);
+    /// # let transport = InMemory::new();
     ///
+    /// let bus = Bus::builder(transport.clone()).background(sql.relay()).start().await?;
     /// let mut unit = sql.begin(&bus.sender()).await?;
     /// sqlx::query("INSERT INTO orders (number) VALUES ('A-7')").execute(unit.conn()).await?;
-    /// unit.publish(&order).header("Tenant", "north").await?; // held
+    /// let pack = PackOrder { number: "A-7".into() };
+    /// unit.send_to(queue("packing"), &pack).header("Tenant", "north").await?; // held
+    /// assert_eq!(transport.waiting("packing"), None);
     /// unit.commit().await?; // both, or neither
+    /// while transport.waiting("packing") != Some(1) { // the relay sends it
+    ///     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    /// }
+    /// # bus.shutdown().await?;
     /// # Ok(()) }
     /// ```
     ///

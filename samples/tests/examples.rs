@@ -13,12 +13,14 @@ use std::{env, fs};
 const LINES: usize = 50;
 
 /// Each example with a part of its output.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 17] = [
     ("at_most_once", "kilometre 1 is lost"),
+    ("buffering", "1 command waits, as the endpoint is paused"),
     ("command", "10 commands created 10 invoices"),
     ("disorder", "95 on hand, in 20 orders"),
     ("idempotency", "1 of 2 commands was a duplicate"),
     ("middleware", "a tenant is required"),
+    ("partition", "A-9: [1, 2, 3, 4, 5]"),
     ("publish_subscribe", "one event, 2 copies"),
     ("request_reply", "A-7: total 120"),
     ("retry", "120 cents: attempt 3"),
@@ -26,6 +28,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("state", "1 payment; shipping consumed 2 messages"),
     ("testing", "InvoiceCreated { number: 7 }"),
     ("topic", "northern-carrier: north.coast"),
+    ("transaction", "2 deliveries, 1 invoice"),
     ("two_replies", "5000 cents: declined"),
     ("wire_tap", "audit: [\"urn:message:Payments:InvoicePaid\"]"),
 ];

@@ -1,6 +1,6 @@
 //! The English of doc comments and texts, in the crates that users depend on.
 //!
-//! Names of tests are read in all crates.
+//! Documents and names of tests are read in all of the repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,24 +74,43 @@ fn all_sources() -> Vec<(String, String)> {
     read(crates.map(|name| root().join(name)).collect())
 }
 
-/// The files of folders and of those in them, by path.
-fn read(mut folders: Vec<PathBuf>) -> Vec<(String, String)> {
+/// The files of Rust in folders and in those in them, by path.
+fn read(folders: Vec<PathBuf>) -> Vec<(String, String)> {
+    let found = files(folders, "rs");
+    assert!(found.len() > 100, "{} files were found", found.len());
+    found
+}
+
+/// The files of one kind in folders and in those in them, by path.
+fn files(mut folders: Vec<PathBuf>, kind: &str) -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder").flatten() {
             let path = entry.path();
             if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let is_made = path.ends_with("target") || path.ends_with(".git");
+                folders.extend((!is_made).then_some(path));
+            } else if path.extension().is_some_and(|extension| extension == kind) {
                 let text = fs::read_to_string(&path).expect("text");
                 let name = path.strip_prefix(&root).expect("below the root");
                 found.push((name.to_string_lossy().into_owned(), text));
             }
         }
     }
-    assert!(found.len() > 100, "{} files were found", found.len());
     found
+}
+
+/// The lines of a document that are neither code nor quoted.
+fn prose(text: &str) -> Vec<String> {
+    let mut is_code = false;
+    let lines = text.lines().map(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        let plain = if is_code || is_fence { "" } else { line };
+        plain.split('`').step_by(2).collect()
+    });
+    lines.collect()
 }
 
 /// The names of the functions in a file.
@@ -211,6 +230,21 @@ fn words_are_those_of_the_field() {
 }
 
 #[test]
+fn words_of_documents_are_those_of_the_field() {
+    let documents = files(vec![root()], "md");
+    assert!(documents.len() > 15, "{} were found", documents.len());
+    let mut broken = Vec::new();
+    for (path, text) in documents {
+        for (number, line) in prose(&text).iter().enumerate() {
+            if !banned(line).is_empty() {
+                broken.push(format!("{path}:{}: {line}", number + 1));
+            }
+        }
+    }
+    assert_none(&broken, "name the one who acts, and what happens");
+}
+
+#[test]
 fn names_of_tests_use_the_words_of_the_field() {
     let is_sentence = |name: &&str| name.split('_').count() > 3;
     let mut broken = Vec::new();
@@ -256,4 +290,5 @@ fn banned_words_are_found() {
         ["a_b", "c"]
     );
     assert_eq!(literals("call(\"one\", 2, \"three\")"), ["one", "three"]);
+    assert_eq!(prose("a `b` c\n```\nd\n```\ne"), ["a  c", "", "", "", "e"]);
 }

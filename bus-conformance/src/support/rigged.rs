@@ -16,6 +16,26 @@ use tokio::sync::watch;
 /// Faults of a transport, as a test chooses them.
 ///
 /// Each method is asked before the transport itself; by default all goes well.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+/// use bus_conformance::support::Rig;
+/// use bus_core::async_trait;
+/// use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
+///
+/// /// A broker that is full until it is emptied.
+/// struct Full(AtomicBool);
+///
+/// #[async_trait]
+/// impl Rig for Full {
+///     async fn send(&self, _: &Outgoing) -> Result<(), TransportError> {
+///         match self.0.load(SeqCst) {
+///             true => Err(TransportError::new(TransportErrorKind::Nacked, "the queue is full")),
+///             false => Ok(()),
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Rig: Send + Sync + 'static {
     /// Before a message is sent; an error is its outcome.

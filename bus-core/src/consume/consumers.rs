@@ -10,6 +10,46 @@ use crate::message::Message;
 ///
 /// Put [`#[consumers]`](crate::consume::consumers) on an `impl` block instead of implementing it.
 /// An `Arc` of one is one too, so that a test can keep the instance.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use bus_core::consume::consumers;
+/// use bus_core::{ConsumeContext, ConsumeResult, Endpoint};
+/// use bus_inmemory::Harness;
+/// # use bus_core::Message;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:OrderPaid")] struct OrderPaid {}
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:OrderShipped")] struct OrderShipped {}
+///
+/// #[derive(Default)]
+/// struct Statistics { paid: AtomicU32, shipped: AtomicU32 }
+///
+/// #[consumers]
+/// impl Statistics {
+///     async fn paid(&self, _: ConsumeContext<OrderPaid>) -> ConsumeResult {
+///         self.paid.fetch_add(1, Relaxed);
+///         Ok(())
+///     }
+///
+///     async fn shipped(&self, _: ConsumeContext<OrderShipped>) -> ConsumeResult {
+///         self.shipped.fetch_add(1, Relaxed);
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let statistics = Arc::new(Statistics::default());
+/// let endpoint = Endpoint::new("statistics").consumers(Arc::clone(&statistics));
+/// let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
+/// harness.publish(&OrderPaid {}).await?;
+/// harness.publish(&OrderShipped {}).await?;
+/// harness.quiescent().await;
+/// assert_eq!((statistics.paid.load(Relaxed), statistics.shipped.load(Relaxed)), (1, 1));
+/// # harness.shutdown().await?;
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no consumers of several messages",
     label = "not consumers",

@@ -30,6 +30,34 @@ pub type AnyMessage = dyn Any + Send + Sync;
 /// handle kept in a consumer sends at once, outside of the conversation.
 ///
 /// Cheap to clone. Typed for consumers, [`AnyMessage`] for middleware.
+///
+/// ```
+/// use bus_core::{ConsumeContext, Endpoint, Message, SendError, queue};
+/// use bus_inmemory::Harness;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:CreateInvoice")]
+/// # struct CreateInvoice { number: String }
+/// # #[derive(Debug, Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:InvoiceCreated")]
+/// # struct InvoiceCreated { number: String, tenant: Option<String> }
+///
+/// async fn create(ctx: ConsumeContext<CreateInvoice>) -> Result<(), SendError> {
+///     let number = ctx.message().number.clone();
+///     let tenant = ctx.headers().text("Tenant").map(str::to_owned);
+///     ctx.publish(&InvoiceCreated { number, tenant }).await // held until the consumer succeeds
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let harness = Harness::start(|bus| bus.endpoint(Endpoint::new("invoices").consumer(create))).await?;
+/// let command = CreateInvoice { number: "A-7".into() };
+/// harness.send_to(queue("invoices"), &command).header("Tenant", "north").await?;
+/// harness.quiescent().await;
+/// assert_eq!(harness.published::<InvoiceCreated>().only().tenant.as_deref(), Some("north"));
+/// # harness.shutdown().await?;
+/// # Ok(()) }
+/// ```
 pub struct ConsumeContext<M: ?Sized = AnyMessage> {
     attempt: Arc<Attempt>,
     message: Arc<M>,

@@ -106,6 +106,28 @@ impl fmt::Debug for Begun {
 ///
 /// Dropped without either, it must be rolled back: so ends work whose future is dropped, when the
 /// endpoint stops.
+///
+/// Begun by a [`UnitOfWork`], whose example gives the consumer a value. Work may also keep what was
+/// sent, instead of letting it leave:
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use bus_core::consume::Work;
+/// use bus_core::send::{MessageRecord, SealedMessage};
+/// use bus_core::{ConsumeResult, async_trait};
+///
+/// /// A table from which another task sends.
+/// struct Kept(Arc<Mutex<Vec<MessageRecord>>>);
+///
+/// #[async_trait]
+/// impl Work for Kept {
+///     async fn commit(self: Box<Self>, sent: Vec<SealedMessage>) -> ConsumeResult<Vec<SealedMessage>> {
+///         let mut table = self.0.lock().map_err(|error| error.to_string())?;
+///         table.extend(sent.iter().map(SealedMessage::to_record));
+///         Ok(Vec::new()) // nothing leaves now
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Work: Send {
     /// Returns the context of what runs inside.

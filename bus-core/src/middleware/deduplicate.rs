@@ -21,8 +21,9 @@ type KeyOf = dyn Fn(&AnyMessage) -> Option<String> + Send + Sync;
 /// Settings by which an endpoint recognizes duplicates.
 ///
 /// The key is what [`by`](Self::by) says for the message's type, else the `Idempotency-Key` header,
-/// else the message id; always together with the endpoint's name. A message without any of them is
-/// not deduplicated.
+/// else the message id; always together with the endpoint's name. A message with a known key and
+/// other content fails; one with a known message id is a duplicate, also with other content. A
+/// message without any of them is not deduplicated.
 ///
 /// Duplicates wait for the message that is being handled. They take none of the endpoint's
 /// concurrency meanwhile, but of its prefetch; with a concurrency of 1 they keep their place, and

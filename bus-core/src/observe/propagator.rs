@@ -56,6 +56,16 @@ pub trait Propagator: Send + Sync + fmt::Debug + 'static {
 /// The default propagator: continues the ids in `MT-Activity-Id` and `traceparent`.
 ///
 /// Each message is a step of its own, with a new span id.
+///
+/// ```
+/// use bus_core::Headers;
+/// use bus_core::observe::{Propagator, TraceHeaders};
+///
+/// let mut headers = Headers::new();
+/// TraceHeaders::new().sampled().inject(None, &mut headers); // as for a message outside of a consumer
+/// assert!(headers.text("traceparent").is_some_and(|trace| trace.ends_with("-01"))); // recorded
+/// // Bus::builder(transport).propagator(TraceHeaders::new().sampled())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "give it to BusBuilder::propagator"]
 pub struct TraceHeaders {

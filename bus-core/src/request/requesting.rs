@@ -26,6 +26,32 @@ use crate::transport::{Address, Capability, InvalidAddress, Target};
 /// cancels the wait. The type of the reply is the type that the caller expects; see [`Reply`] for
 /// several.
 ///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::{Bus, ConsumeContext, Endpoint, Message, SendError, queue};
+/// use bus_inmemory::InMemory;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Stock:CheckStock")] struct CheckStock { sku: String }
+/// # #[derive(Serialize, Deserialize, Message)] #[message("Stock:StockLevels")] struct StockLevels { on_hand: u32 }
+///
+/// async fn check(ctx: ConsumeContext<CheckStock>) -> Result<(), SendError> {
+///     ctx.respond(&StockLevels { on_hand: 3 }).await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let stock = Endpoint::new("stock").consumer(check);
+/// let bus = Bus::builder(InMemory::new()).endpoint(stock).start().await?;
+/// let levels: StockLevels = bus
+///     .request(&CheckStock { sku: "A-7".into() })
+///     .to(queue("stock"))
+///     .deadline(Duration::from_secs(5))
+///     .await?;
+/// assert_eq!(levels.on_hand, 3);
+/// # bus.shutdown().await?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// Awaiting gives a [`RequestError`]: no reply in time, a fault of the responder, or a failure to
 /// send.

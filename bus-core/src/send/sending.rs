@@ -30,6 +30,31 @@ use crate::transport::{Address, InvalidAddress, ScheduleToken};
 /// `E` says what awaiting it waits for: that it is [`Sent`], or the reply to a
 /// [request](crate::request::Requesting). Both have the options of a message.
 ///
+/// ```
+/// use std::time::Duration;
+/// use bus_core::{Bus, Message, queue};
+/// use bus_inmemory::InMemory;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, Message)]
+/// # #[message("Invoicing:RemindCustomer")]
+/// # struct RemindCustomer { number: String }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = InMemory::new();
+/// let bus = Bus::builder(broker.clone()).start().await?;
+/// let reminder = RemindCustomer { number: "A-7".into() };
+/// let sending = bus
+///     .send_to(queue("reminders"), &reminder)
+///     .header("Tenant", "north")
+///     .ttl(Duration::from_secs(24 * 60 * 60))
+///     .deadline(Duration::from_secs(5));
+/// sending.await?;
+/// assert_eq!(broker.waiting("reminders"), Some(1));
+/// # bus.shutdown().await?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// Awaiting gives a [`SendError`] that belongs to this message alone; by default within 30 s.
 #[must_use = "nothing is sent unless it is awaited"]

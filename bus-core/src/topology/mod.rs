@@ -22,6 +22,19 @@ use crate::message::HeaderValue;
 use crate::message::headers::typed;
 
 /// Exchanges, queues and bindings to declare, in this order.
+///
+/// ```
+/// use bus_core::topology::{Binding, Exchange, ExchangeKind, Node, Queue, Topology};
+///
+/// let north = || Binding::new("prices", Node::Queue("north".to_owned())).routing_key("north.#");
+/// let mut topology = Topology {
+///     exchanges: vec![Exchange::new("prices", ExchangeKind::Topic)],
+///     queues: vec![Queue::quorum("north")],
+///     bindings: vec![north()],
+/// };
+/// topology.merge(Topology { bindings: vec![north()], ..Topology::default() });
+/// assert_eq!(topology.bindings.len(), 1); // equal ones are kept once
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
     /// Exchanges to declare.

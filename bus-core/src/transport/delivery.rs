@@ -129,6 +129,23 @@ impl From<String> for Tag {
 }
 
 /// A transport's side of a [`Receipt`], which takes settlements.
+///
+/// ```
+/// use bus_core::async_trait;
+/// use bus_core::transport::{Acker, Settlement, Tag};
+/// use tokio::sync::mpsc;
+///
+/// /// Hands settlements to the task that owns the channel.
+/// #[derive(Debug)]
+/// struct Settler(mpsc::UnboundedSender<(Tag, Settlement)>);
+///
+/// #[async_trait]
+/// impl Acker for Settler {
+///     fn settle(&self, tag: Tag, settlement: Settlement) {
+///         let _ = self.0.send((tag, settlement)); // dropped if the channel is gone
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Acker: Send + Sync + fmt::Debug {
     /// Queues the settlement and returns at once.

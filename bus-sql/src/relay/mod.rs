@@ -34,15 +34,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 impl<DB: Backend> Sql<DB> {
     /// Makes the relay, which sends what was committed and forgets what is old.
     ///
-    /// ```no_run
+    /// ```
+    /// # #[cfg(not(feature = "sqlite"))] fn main() {}
     /// # #[cfg(feature = "sqlite")]
-    /// # async fn example(
-    /// #     sql: bus_sql::Sql<bus_sql::sqlx::Sqlite>, transport: impl bus_core::transport::Transport,
-    /// # ) -> Result<(), Box<dyn std::error::Error>> {
-    /// let bus = bus_core::Bus::builder(transport)
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use bus_core::Bus;
+    /// # use bus_inmemory::InMemory;
+    /// # use bus_sql::{Sql, sqlx::sqlite::SqlitePoolOptions};
+    /// # let options = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    /// # let sql = Sql::sqlite(options.connect("sqlite::memory:").await?);
+    /// let bus = Bus::builder(InMemory::new())
     ///     .background(sql.relay())
     ///     .start() // makes the tables first
     ///     .await?;
+    /// let health = bus.health();
+    /// assert!(health.background_service("sql-relay").is_some_and(|relay| relay.is_running()));
+    /// # bus.shutdown().await?;
     /// # Ok(()) }
     /// ```
     pub fn relay(&self) -> Relay<DB> {

@@ -1,5 +1,6 @@
 //! The structure that ARCHITECTURE.md promises, read from the code.
 
+mod documents;
 mod foreign;
 mod sources;
 
