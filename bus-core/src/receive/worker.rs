@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::pulled::Pulled;
 use super::receiver::Receiver;
-use crate::consume::Slots;
+use crate::consume::{Slot, Slots};
 use crate::transport::{Listener, TransportError};
 
 /// The lanes of an endpoint that is consumed.
@@ -134,7 +134,7 @@ async fn pull(
             () = slots.no_room(lane) => {}
             (next, arrival) = next => return Some(next?.map(|delivery| Pulled {
                 delivery,
-                slot: slots.take(lane),
+                slot: Slot::take(slots, lane),
                 arrival,
             })),
         }
