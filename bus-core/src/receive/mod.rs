@@ -9,6 +9,7 @@ pub(crate) mod failure;
 pub(crate) mod fault_publisher;
 pub(crate) mod moving;
 mod pausing;
+mod phase;
 mod pulled;
 pub(crate) mod receiver;
 pub(crate) mod runner;

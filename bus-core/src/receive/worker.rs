@@ -28,7 +28,6 @@ impl Workers {
     pub(crate) fn start(listener: Arc<dyn Listener>, receiver: &Arc<Receiver>) -> Self {
         let alive = Arc::new(watch::Sender::new(0));
         let slots = receiver.endpoint.control.slots();
-        slots.open();
         let tasks = (0..slots.lanes()).map(|number| {
             let alive = Alive::new(&alive);
             let slots = Arc::clone(slots);
