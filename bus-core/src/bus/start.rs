@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::builder::BusBuilder;
 use super::stop::Stop;
-use super::{refused_names, requirements};
+use super::{disconnect, refused_names, requirements};
 use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
 use crate::consume::{Control, EndpointContext, Pause, Registration};
@@ -43,7 +43,7 @@ impl BusBuilder {
         match self.run().await {
             Ok(bus) => Ok(bus),
             Err(error) => {
-                transport.close().await;
+                disconnect(&*transport).await;
                 Err(error)
             }
         }
@@ -60,7 +60,7 @@ impl BusBuilder {
         self.check()?;
         self.connect().await?;
         let outcome = self.deploy().await;
-        self.transport.close().await;
+        disconnect(&*self.transport).await;
         outcome
     }
 
