@@ -284,8 +284,8 @@ struct Shared {
 fn chain(policy: Policy, guarantee: Guarantee, consumers: &[Registration]) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);
+    let idempotency = policy.deduplicates().filter(|_| !once).cloned();
     let mut chain = policy.middleware;
-    let idempotency = policy.idempotency.filter(|_| !once);
     let keep_replies = idempotency.is_some();
     if let Some(idempotency) = &idempotency {
         chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
