@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bus_core::idempotency::MemoryIdempotencyStore;
-use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Retry};
+use bus_core::{Bus, ConsumeContext, Endpoint, Idempotency, Policy, Retry};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -330,6 +330,31 @@ async fn a_duplicate_request_gets_the_stored_reply(broker: &dyn TestBroker) -> O
     Ok(())
 }
 
+/// An endpoint may do without the idempotency of its bus.
+async fn an_endpoint_may_do_without_idempotency(broker: &dyn TestBroker) -> Outcome {
+    let seen = Recorder::<Place>::new();
+    let queue = broker.name("often");
+    let endpoint = serial(&queue)
+        .policy(Policy::new().without_idempotency())
+        .consumer(seen.clone());
+    let policy = Policy::new().idempotency(once());
+    let bus = broker
+        .bus()
+        .policy(policy)
+        .endpoint(endpoint)
+        .start()
+        .await?;
+    let sender = Sender { bus, queue };
+    let id = Uuid::now_v7();
+    for _ in 0..2 {
+        sender.send(1, id).await?;
+    }
+    for call in seen.take(2).await {
+        assert_eq!(call.message_id(), Some(id));
+    }
+    sender.stop_clean(broker).await
+}
+
 behaviours! { idempotency:
     a_duplicate_is_not_handled_again,
     racing_duplicates_run_once,
@@ -341,4 +366,5 @@ behaviours! { idempotency:
     a_key_with_other_content_is_an_error,
     messages_without_an_id_are_all_handled,
     a_duplicate_request_gets_the_stored_reply,
+    an_endpoint_may_do_without_idempotency,
 }

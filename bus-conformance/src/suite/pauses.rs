@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bus_core::observe::EndpointState;
+use bus_core::transport::TransportErrorKind;
 use bus_core::{Bus, ConsumeContext, Consumer, EndpointHandle, Policy};
+use futures_util::FutureExt;
 
 use crate::support::contracts::Place;
 use crate::support::fixture::{in_order, places, serial};
@@ -204,12 +206,75 @@ async fn an_endpoint_may_start_paused(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
+/// A consumer that holds its message at a gate.
+fn held(seen: &Recorder<Place>, gate: &Gate) -> impl Consumer<Place> + use<> {
+    let gate = gate.clone();
+    seen.then(move |_: ConsumeContext<Place>| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok(())
+        }
+    })
+}
+
+/// A pause that is asked for while a resume waits for running consumers holds.
+async fn a_pause_holds_against_a_resume_that_waits(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("overtaken");
+    let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
+    let endpoint = serial(&queue).consumer(held(&seen, &gate));
+    let bus = broker.start(endpoint).await?;
+    let endpoint = handle(&bus, &queue)?;
+    places(&bus, &queue, [1]).await?;
+    gate.holds(1).await;
+    endpoint.control().pause();
+    let mut resuming = Box::pin(endpoint.resume());
+    let at_once = resuming.as_mut().now_or_never();
+    assert!(at_once.is_none(), "a consumer runs still");
+    endpoint.control().pause();
+    gate.open();
+    let overtaken = resuming.await.err().ok_or("it was paused again")?;
+    assert_eq!(overtaken.kind(), TransportErrorKind::Closed);
+    until_paused(&endpoint).await;
+    places(&bus, &queue, [2]).await?;
+    broker.until_depth(&queue, 1).await;
+    assert_eq!(seen.calls(), 1);
+    endpoint.resume().await?;
+    assert_eq!(in_order(&seen.take(2).await), [1, 2]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
+/// A resume whose caller stops waiting leaves an endpoint that can be paused.
+async fn a_resume_may_be_given_up(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("given-up");
+    let (seen, gate) = (Recorder::<Place>::new(), Gate::closed());
+    let endpoint = serial(&queue).consumer(held(&seen, &gate));
+    let bus = broker.start(endpoint).await?;
+    let endpoint = handle(&bus, &queue)?;
+    places(&bus, &queue, [1]).await?;
+    gate.holds(1).await;
+    endpoint.control().pause();
+    let given_up = endpoint.resume().now_or_never();
+    assert!(given_up.is_none(), "a consumer runs still");
+    endpoint.control().pause();
+    gate.open();
+    until_paused(&endpoint).await;
+    endpoint.resume().await?;
+    places(&bus, &queue, [2]).await?;
+    assert_eq!(in_order(&seen.take(2).await), [1, 2]);
+    bus.shutdown().await?;
+    Ok(())
+}
+
 behaviours! { pauses:
     a_consumer_pauses_its_own_endpoint,
     what_has_not_begun_goes_back,
     a_pause_for_a_time_ends_by_itself,
     the_longest_of_several_pauses_holds,
     a_resume_ends_all_pauses,
+    a_pause_holds_against_a_resume_that_waits,
+    a_resume_may_be_given_up,
     a_control_outlives_its_bus,
     an_endpoint_may_start_paused,
 }

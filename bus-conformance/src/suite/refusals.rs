@@ -33,6 +33,26 @@ async fn a_command_without_a_route_is_refused(broker: &dyn TestBroker) -> Outcom
     Ok(())
 }
 
+/// More headers than any receiver reads are refused, with their number.
+///
+/// Two of them are those of the trace.
+async fn a_message_with_too_many_headers_is_refused(broker: &dyn TestBroker) -> Outcome {
+    let seen = Recorder::<Place>::new();
+    let queue = broker.name("many");
+    let bus = broker.start(serial(&queue).consumer(seen.clone())).await?;
+    let with_headers = |count: u32| {
+        let send = bus.send_to(format!("queue:{queue}"), &Place { number: count });
+        (0..count).fold(send, |send, number| send.header(format!("h{number}"), "v"))
+    };
+    let error = refusal(with_headers(999).await);
+    assert_eq!(error.kind(), SendErrorKind::Refused);
+    assert!(error.to_string().contains("1001 headers"), "{error}");
+    with_headers(998).await?;
+    assert_eq!(seen.next().await.headers().len(), 1000);
+    bus.shutdown().await?;
+    Ok(())
+}
+
 /// Addresses that cannot be read are refused, and say why.
 async fn an_address_that_cannot_be_read_is_refused(broker: &dyn TestBroker) -> Outcome {
     let bus = broker.bus().start().await?;
@@ -236,6 +256,7 @@ async fn a_command_to_a_process_that_is_gone_is_an_error(broker: &dyn TestBroker
 
 behaviours! { refusals:
     a_command_without_a_route_is_refused,
+    a_message_with_too_many_headers_is_refused,
     an_address_that_cannot_be_read_is_refused,
     a_missing_exchange_is_an_error_of_that_message_alone,
     a_mandatory_event_without_a_queue_is_an_error needs Mandatory & RoutingKeys,

@@ -26,7 +26,7 @@ use crate::receive::{EndpointRunner, GOODBYE};
 use crate::request::{Asked, Reply, Requesting, Requests};
 use crate::send::{Outbound, Sender, Sending};
 use crate::transport::backoff::from_now;
-use crate::transport::{Address, Health, InvalidAddress, ScheduleToken};
+use crate::transport::{Address, Health, InvalidAddress, ScheduleToken, Transport};
 pub use endpoint_handle::EndpointHandle;
 use stop::{Ending, Stop};
 
@@ -64,6 +64,13 @@ pub(crate) struct Inner {
 
 /// Time limit for the transport to end its connections.
 const DISCONNECT: Duration = Duration::from_secs(10);
+
+/// Ends the connections, without waiting long for a broker that is silent.
+async fn disconnect(transport: &dyn Transport) {
+    if timeout(DISCONNECT, transport.close()).await.is_err() {
+        tracing::warn!("the broker does not answer; its connections are left behind");
+    }
+}
 
 impl Bus {
     pub(crate) fn new(inner: Inner) -> Self {
@@ -255,10 +262,7 @@ impl Inner {
     /// Stops everything, in order.
     async fn end(&self) -> Result<(), StopTimeout> {
         let outcome = self.end_work().await;
-        let closed = timeout(DISCONNECT, self.outbound.transport.close());
-        if closed.await.is_err() {
-            tracing::warn!("the broker does not answer; its connections are left behind");
-        }
+        disconnect(&*self.outbound.transport).await;
         outcome
     }
 

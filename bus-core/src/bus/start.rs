@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::builder::BusBuilder;
 use super::stop::Stop;
-use super::{refused_names, requirements};
+use super::{disconnect, refused_names, requirements};
 use crate::background::{self, Services};
 use crate::bus::{Bus, Inner, validation};
 use crate::consume::{Control, EndpointContext, Pause, Registration};
@@ -43,7 +43,7 @@ impl BusBuilder {
         match self.run().await {
             Ok(bus) => Ok(bus),
             Err(error) => {
-                transport.close().await;
+                disconnect(&*transport).await;
                 Err(error)
             }
         }
@@ -60,7 +60,7 @@ impl BusBuilder {
         self.check()?;
         self.connect().await?;
         let outcome = self.deploy().await;
-        self.transport.close().await;
+        disconnect(&*self.transport).await;
         outcome
     }
 
@@ -284,8 +284,8 @@ struct Shared {
 fn chain(policy: Policy, guarantee: Guarantee, consumers: &[Registration]) -> Chain {
     let once = guarantee == Guarantee::AtMostOnce;
     let outbox = policy.outbox.unwrap_or(true);
+    let idempotency = policy.deduplicates().filter(|_| !once).cloned();
     let mut chain = policy.middleware;
-    let idempotency = policy.idempotency.filter(|_| !once);
     let keep_replies = idempotency.is_some();
     if let Some(idempotency) = &idempotency {
         chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));

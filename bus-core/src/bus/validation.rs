@@ -137,12 +137,13 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     {
         say("timeout is zero, so every attempt would fail");
     }
-    let idempotency = policy.idempotency.as_ref().or(bus.idempotency.as_ref());
-    for mistake in idempotency.into_iter().flat_map(Idempotency::mistakes) {
+    let both = policy.clone().over(bus);
+    let idempotency = both.deduplicates().into_iter();
+    for mistake in idempotency.flat_map(Idempotency::mistakes) {
         say(mistake);
     }
     if endpoint.guarantee == Guarantee::AtMostOnce
-        && (policy.retry.is_some() || policy.idempotency.is_some())
+        && (policy.retry.is_some() || policy.deduplicates().is_some())
     {
         say(
             "at_most_once excludes retry and idempotency: the message is acknowledged before its consumer runs",

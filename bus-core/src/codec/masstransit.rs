@@ -282,7 +282,7 @@ impl<'de> Visitor<'de> for PartsVisitor {
 }
 
 /// Names of the members, as MassTransit writes them.
-const MEMBERS: [&str; 15] = [
+static MEMBERS: [&str; 15] = [
     "messageId",
     "requestId",
     "correlationId",
@@ -321,10 +321,11 @@ impl Visitor<'_> for MemberVisitor {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Member, E> {
-        let known = MEMBERS
-            .into_iter()
-            .find(|known| known.eq_ignore_ascii_case(name));
-        Ok(Member(known.unwrap_or_default()))
+        // Almost always in that spelling, which is the faster one to find.
+        let spelled = MEMBERS.iter().find(|known| **known == name);
+        let same = |known: &&&str| known.eq_ignore_ascii_case(name);
+        let known = spelled.or_else(|| MEMBERS.iter().find(same));
+        Ok(Member(known.copied().unwrap_or_default()))
     }
 }
 

@@ -200,6 +200,20 @@ impl Control {
         matches!(&*self.wish.borrow(), Wish::Pause(_))
     }
 
+    /// Lets deliveries begin; returns `false` if a pause is asked for.
+    pub(crate) fn open(&self) -> bool {
+        let mut opens = false;
+        self.wish.send_if_modified(|wish| {
+            // Under the lock, so that no pause is taken back by it.
+            opens = !matches!(wish, Wish::Pause(_));
+            if opens {
+                self.slots.open();
+            }
+            false
+        });
+        opens
+    }
+
     pub(crate) fn wish(&self) -> Wish {
         self.wish.borrow().clone()
     }

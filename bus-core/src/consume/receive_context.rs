@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::control::Control;
 use super::progress::Progress;
-use super::slots::Slot;
+use super::slot::Slot;
 use super::troubles::Troubles;
 use crate::codec::Codec;
 use crate::message::{Envelope, TraceContext};

@@ -3,14 +3,14 @@
 //! They limit the deliveries that run at once, beside those that only wait.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::partitions::{KeyPlace, Partitions, Place};
+use super::partitions::{Partitions, Place};
 
 /// The slots of an endpoint, which its lanes share.
 ///
@@ -23,7 +23,9 @@ pub(crate) struct Slots {
     /// Slots that are free; who waits for one goes before new deliveries.
     free: Semaphore,
     /// Slots held beyond the limit, which end with their deliveries.
-    surplus: Mutex<usize>,
+    surplus: AtomicUsize,
+    /// Deliveries that need a slot to go on, now or later, and have none.
+    without: AtomicUsize,
     lanes: Vec<Lane>,
     is_leaving: AtomicBool,
     left: Notify,
@@ -38,14 +40,26 @@ struct Lane {
     task: AtomicWaker,
 }
 
-/// The place of one delivery among the slots.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    slots: Arc<Slots>,
-    lane: usize,
-    is_busy: AtomicBool,
-    is_held: AtomicBool,
-    key: Mutex<Option<KeyPlace>>,
+/// Standing of a delivery among the slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Has no slot, and goes on once it has one.
+    Waiting,
+    Holding,
+    /// Lets others run, and will want a slot again.
+    Aside,
+    /// Needs no slot any more.
+    Ended,
+}
+
+impl Stand {
+    pub(super) fn is_busy(self) -> bool {
+        matches!(self, Self::Waiting | Self::Holding)
+    }
+
+    pub(super) fn is_without(self) -> bool {
+        matches!(self, Self::Waiting | Self::Aside)
+    }
 }
 
 impl Slots {
@@ -55,7 +69,8 @@ impl Slots {
             limit: AtomicUsize::new(limit),
             prefetch: AtomicUsize::new(prefetch.into()),
             free: Semaphore::new(limit),
-            surplus: Mutex::default(),
+            surplus: AtomicUsize::new(0),
+            without: AtomicUsize::new(0),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             is_leaving: AtomicBool::new(false),
             left: Notify::new(),
@@ -71,6 +86,10 @@ impl Slots {
         }
     }
 
+    pub(super) fn partitions(&self) -> Option<&Arc<Partitions>> {
+        self.partitions.as_ref()
+    }
+
     pub(crate) fn lanes(&self) -> usize {
         self.lanes.len()
     }
@@ -80,26 +99,48 @@ impl Slots {
     }
 
     /// Sets the limits, from now on; deliveries that run go on.
+    ///
+    /// Called by one at a time.
     pub(crate) fn resize(&self, limit: usize, prefetch: u16) {
         let limit = limit.min(Semaphore::MAX_PERMITS);
-        let mut surplus = self.surplus();
         let before = self.limit.swap(limit, Ordering::SeqCst);
+        // All that are too many count as held first: one that is put back meanwhile is not handed
+        // out beyond the limit.
         let fewer = before.saturating_sub(limit);
-        *surplus += fewer - self.free.forget_permits(fewer);
-        let more = limit.saturating_sub(before);
-        let kept = more.min(*surplus);
-        *surplus -= kept;
-        self.free.add_permits(more - kept);
-        drop(surplus);
+        self.surplus.fetch_add(fewer, Ordering::SeqCst);
+        self.put_back(self.free.forget_permits(fewer));
+        self.put_back(limit.saturating_sub(before));
         self.prefetch.store(prefetch.into(), Ordering::SeqCst);
         self.wake_lanes();
     }
 
+    /// Frees slots, as far as they are not held beyond the limit.
+    fn put_back(&self, count: usize) {
+        let mut freed = count;
+        if self.surplus.load(Ordering::SeqCst) > 0 {
+            let rest = |surplus: usize| Some(surplus.saturating_sub(count));
+            let surplus = self
+                .surplus
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, rest);
+            freed = count.saturating_sub(surplus.unwrap_or_default());
+        }
+        if freed > 0 {
+            self.free.add_permits(freed);
+        }
+    }
+
     /// `true` if the endpoint handles one delivery at a time.
-    ///
-    /// A delivery that waits for its turn keeps its slot then, and so the order.
-    fn is_ordered(&self) -> bool {
+    fn is_serial(&self) -> bool {
         self.limit() == 1
+    }
+
+    /// `true` if a delivery that waits keeps its slot, and so the order.
+    ///
+    /// Not beside another one that was pulled before the limit was lowered and needs the slot: the
+    /// two might wait for each other.
+    pub(super) fn keeps_order(&self, stand: Stand) -> bool {
+        let others = self.without.load(Ordering::SeqCst) - usize::from(stand.is_without());
+        self.is_serial() && others == 0
     }
 
     /// Waits until a lane may pull a delivery; `false` if it gets no more.
@@ -139,7 +180,7 @@ impl Slots {
     ///
     /// A message that waits for its key must not keep others from being pulled.
     fn share(&self, lane: usize) -> usize {
-        let all = if self.partitions.is_some() && !self.is_ordered() {
+        let all = if self.partitions.is_some() && !self.is_serial() {
             self.prefetch.load(Ordering::SeqCst)
         } else {
             self.limit()
@@ -158,37 +199,42 @@ impl Slots {
         }
     }
 
-    /// Takes a slot for a delivery that a lane has pulled, if there is one already.
+    /// Counts a delivery that a lane has pulled, with a slot if there is one already.
     ///
-    /// There is none before [`Slot::begin`] where messages have keys.
-    pub(crate) fn take(self: &Arc<Self>, lane: usize) -> Slot {
+    /// There is none yet where messages have keys.
+    pub(super) fn arrive(&self, lane: usize) -> Stand {
         self.lanes[lane].busy.fetch_add(1, Ordering::SeqCst);
-        let is_held = self.partitions.is_none() && self.try_take();
-        Slot {
-            lane,
-            is_busy: AtomicBool::new(true),
-            is_held: AtomicBool::new(is_held),
-            key: Mutex::default(),
-            slots: Arc::clone(self),
+        if self.partitions.is_none()
+            && let Ok(permit) = self.free.try_acquire()
+        {
+            permit.forget();
+            return Stand::Holding;
         }
+        self.without.fetch_add(1, Ordering::SeqCst);
+        Stand::Waiting
     }
 
-    fn try_take(&self) -> bool {
-        let permit = self.free.try_acquire();
-        permit.map(SemaphorePermit::forget).is_ok()
+    /// Waits for a slot, which the caller has to count as held at once.
+    pub(super) async fn acquire(&self) {
+        // It is never closed.
+        let permit = self.free.acquire().await;
+        let _ = permit.map(SemaphorePermit::forget);
     }
 
-    fn put_back(&self) {
-        let mut surplus = self.surplus();
-        if *surplus > 0 {
-            *surplus -= 1;
-        } else {
-            self.free.add_permits(1);
+    /// Counts the step of a delivery of this lane.
+    pub(super) fn step(&self, lane: usize, from: Stand, to: Stand) {
+        let adjust = |count: &AtomicUsize, was: bool, is: bool| {
+            if !was && is {
+                count.fetch_add(1, Ordering::SeqCst);
+            } else if was && !is {
+                count.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        adjust(&self.without, from.is_without(), to.is_without());
+        if from == Stand::Holding && to != Stand::Holding {
+            self.put_back(1);
         }
-    }
-
-    fn surplus(&self) -> MutexGuard<'_, usize> {
-        self.surplus.lock().unwrap_or_else(PoisonError::into_inner)
+        adjust(&self.lanes[lane].busy, from.is_busy(), to.is_busy());
     }
 
     /// Notes that the lanes get deliveries from now on.
@@ -219,191 +265,18 @@ impl Slots {
         }
     }
 
+    pub(super) fn wake_lane(&self, lane: usize) {
+        self.lanes[lane].task.wake();
+    }
+
     fn wake_lanes(&self) {
         self.lanes.iter().for_each(|lane| lane.task.wake());
     }
 }
 
-impl Slot {
-    /// Joins the messages of the same key; called in the order of arrival.
-    pub(crate) fn join(&self, key: u64) {
-        if let Some(partitions) = &self.slots.partitions {
-            *self.key() = Some(partitions.join(key));
-        }
-    }
-
-    /// Waits for earlier messages of the same key, then for a slot.
-    ///
-    /// Returns `false` if the lanes get no more deliveries before that.
-    pub(crate) async fn begin(&self) -> bool {
-        let key = self.key().take();
-        if key.is_none() && self.is_held.load(Ordering::SeqCst) {
-            return true;
-        }
-        let begun = async {
-            if let Some(mut key) = key {
-                key.is_first().await;
-                *self.key() = Some(key);
-            }
-            self.enter().await;
-        };
-        tokio::select! {
-            biased;
-            () = self.slots.leaving() => false,
-            () = begun => true,
-        }
-    }
-
-    /// Lets another delivery run while this one waits, unless order is to be kept.
-    ///
-    /// [`enter`](Self::enter) takes a slot again. Messages of the same key go on waiting.
-    pub(crate) fn step_aside(&self) {
-        if !self.slots.is_ordered() && self.free_slot() {
-            self.wake_lane();
-        }
-    }
-
-    /// Lets another delivery run: the consumer of this one has ended.
-    pub(crate) fn give_up(&self) {
-        if self.free() {
-            self.wake_lane();
-        }
-    }
-
-    /// Takes a slot again, or keeps the one that it has.
-    pub(crate) async fn enter(&self) {
-        if self.is_held.load(Ordering::SeqCst) {
-            return;
-        }
-        if !self.is_busy.swap(true, Ordering::SeqCst) {
-            self.lane().busy.fetch_add(1, Ordering::SeqCst);
-            self.wake_lane();
-        }
-        // It is never closed.
-        if let Ok(permit) = self.slots.free.acquire().await {
-            permit.forget();
-            self.is_held.store(true, Ordering::SeqCst);
-        }
-    }
-
-    pub(crate) fn slots(&self) -> &Arc<Slots> {
-        &self.slots
-    }
-
-    /// Frees slot and key at the end of a delivery; returns `true` if there was a slot.
-    ///
-    /// The lane, which sees the end, need not be woken for it.
-    pub(crate) fn free(&self) -> bool {
-        let freed = self.free_slot();
-        drop(self.key().take());
-        freed
-    }
-
-    fn free_slot(&self) -> bool {
-        if self.is_held.swap(false, Ordering::SeqCst) {
-            self.slots.put_back();
-        }
-        let was_busy = self.is_busy.swap(false, Ordering::SeqCst);
-        if was_busy {
-            self.lane().busy.fetch_sub(1, Ordering::SeqCst);
-        }
-        was_busy
-    }
-
-    fn lane(&self) -> &Lane {
-        &self.slots.lanes[self.lane]
-    }
-
-    fn wake_lane(&self) {
-        self.lane().task.wake();
-    }
-
-    fn key(&self) -> MutexGuard<'_, Option<KeyPlace>> {
-        self.key.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.free();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
-
-    fn slots(limit: usize) -> Arc<Slots> {
-        Arc::new(Slots::new(limit, 100, 1))
-    }
-
-    fn has_room(slots: &Slots, lane: usize) -> bool {
-        slots.room(lane).now_or_never().is_some()
-    }
-
-    fn begins(slot: &Slot) -> bool {
-        slot.begin().now_or_never().is_some()
-    }
-
-    #[tokio::test]
-    async fn a_waiter_lets_another_run_and_goes_before_new_ones() {
-        let slots = slots(2);
-        let [first, second] = [slots.take(0), slots.take(0)];
-        assert!(!has_room(&slots, 0));
-        first.step_aside();
-        assert!(has_room(&slots, 0));
-        let third = slots.take(0);
-        let mut back = Box::pin(first.enter());
-        assert!(back.as_mut().now_or_never().is_none(), "it is taken");
-        second.free();
-        let new = slots.take(0);
-        assert!(!begins(&new), "the one that waits goes first");
-        back.await;
-        drop(third);
-        assert!(begins(&new));
-    }
-
-    #[tokio::test]
-    async fn a_waiter_that_gives_up_holds_up_no_other() {
-        let slots = slots(2);
-        let [first, second] = [slots.take(0), slots.take(0)];
-        let [third, fourth] = [slots.take(0), slots.take(0)];
-        let mut leaves = Box::pin(third.begin());
-        let mut stays = Box::pin(fourth.begin());
-        assert!(leaves.as_mut().now_or_never().is_none());
-        assert!(stays.as_mut().now_or_never().is_none());
-        // The slot goes to the first of them, which is dropped.
-        second.free();
-        drop(leaves);
-        assert!(stays.await);
-        drop(first);
-    }
-
-    #[tokio::test]
-    async fn the_lane_is_woken_when_a_delivery_steps_aside() {
-        let slots = slots(2);
-        let [one, _other] = [slots.take(0), slots.take(0)];
-        let waiting = tokio::spawn({
-            let slots = Arc::clone(&slots);
-            async move { slots.room(0).await }
-        });
-        tokio::task::yield_now().await;
-        one.step_aside();
-        assert!(waiting.await.unwrap());
-    }
-
-    #[test]
-    fn where_order_is_kept_no_delivery_steps_aside() {
-        let slots = slots(1);
-        let only = slots.take(0);
-        only.step_aside();
-        assert!(!has_room(&slots, 0));
-        only.give_up();
-        only.give_up();
-        assert!(has_room(&slots, 0));
-    }
 
     #[test]
     fn the_lanes_share_the_limit() {
@@ -416,57 +289,5 @@ mod tests {
             let shares: Vec<_> = (0..lanes).map(|lane| slots.share(lane)).collect();
             assert_eq!(shares, expected);
         }
-    }
-
-    #[test]
-    fn a_lower_limit_holds_for_new_deliveries_of_all_lanes() {
-        let slots = Arc::new(Slots::new(4, 100, 2));
-        let mut running: Vec<_> = [0, 1, 0, 1].map(|lane| slots.take(lane)).into();
-        slots.resize(1, 100);
-        assert!(!has_room(&slots, 0) && !has_room(&slots, 1));
-        let pulled = slots.take(0);
-        while !running.is_empty() {
-            assert!(!begins(&pulled), "{} still run", running.len());
-            running.pop();
-        }
-        assert!(begins(&pulled));
-        let next = slots.take(0);
-        assert!(!begins(&next));
-        slots.resize(2, 100);
-        assert!(begins(&next), "it was raised again");
-    }
-
-    #[test]
-    fn a_limit_that_is_raised_again_counts_what_still_runs() {
-        let slots = slots(3);
-        let running = [0; 3].map(|lane| slots.take(lane));
-        slots.resize(1, 100);
-        slots.resize(3, 100);
-        assert!(!begins(&slots.take(0)), "three still run");
-        drop(running);
-        let again = [0; 3].map(|lane| slots.take(lane));
-        assert!(again.iter().all(begins) && !begins(&slots.take(0)));
-    }
-
-    #[test]
-    fn one_that_waits_for_its_key_holds_no_slot() {
-        let slots = Arc::new(Slots::new(2, 100, 1).partitioned());
-        let [first, second, other] = [0; 3].map(|lane| slots.take(lane));
-        first.join(7);
-        second.join(7);
-        other.join(8);
-        assert!(begins(&first) && !begins(&second) && begins(&other));
-        assert!(has_room(&slots, 0), "as far as the prefetch goes");
-    }
-
-    #[test]
-    fn one_that_has_not_begun_goes_back_when_the_lanes_leave() {
-        let slots = slots(1);
-        let [running, waiting] = [slots.take(0), slots.take(0)];
-        assert_eq!(waiting.begin().now_or_never(), None);
-        slots.leave();
-        assert_eq!(waiting.begin().now_or_never(), Some(false));
-        assert_eq!(running.begin().now_or_never(), Some(true));
-        assert_eq!(slots.room(0).now_or_never(), Some(false));
     }
 }

@@ -122,6 +122,14 @@ impl Endpoint {
         Self::on(Queue::temporary(names::unique(name)))
     }
 
+    /// Returns the name, which is that of the queue.
+    ///
+    /// The whole one, for a [`per_instance`](Self::per_instance) endpoint too;
+    /// [`Bus::endpoint`](crate::Bus::endpoint) takes it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Adds a consumer; its type says which message it consumes.
     ///
     /// Two consumers of one wire name on one endpoint are a configuration mistake.

@@ -41,7 +41,7 @@ pub struct Policy {
     pub(crate) retry: Option<Retry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_deliveries: Option<u32>,
-    pub(crate) idempotency: Option<Idempotency>,
+    deduplication: Option<Deduplication>,
     pub(crate) outbox: Option<bool>,
     pub(crate) codec: Option<Codec>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
@@ -168,7 +168,16 @@ impl Policy {
     /// Default: no deduplication. A store alone deduplicates by message id. Keys include the
     /// endpoint's name.
     pub fn idempotency(mut self, idempotency: impl Into<Idempotency>) -> Self {
-        self.idempotency = Some(idempotency.into());
+        self.deduplication = Some(Deduplication::By(idempotency.into()));
+        self
+    }
+
+    /// Handles each message as often as it comes.
+    ///
+    /// For an endpoint of a bus whose policy has [`idempotency`](Self::idempotency). The default of
+    /// a bus without it.
+    pub fn without_idempotency(mut self) -> Self {
+        self.deduplication = Some(Deduplication::Off);
         self
     }
 
@@ -239,7 +248,7 @@ impl Policy {
             retry: self.retry.or_else(|| outer.retry.clone()),
             timeout: self.timeout.or(outer.timeout),
             max_deliveries: self.max_deliveries.or(outer.max_deliveries),
-            idempotency: self.idempotency.or_else(|| outer.idempotency.clone()),
+            deduplication: self.deduplication.or_else(|| outer.deduplication.clone()),
             outbox: self.outbox.or(outer.outbox),
             codec: self.codec.or(outer.codec),
             middleware: both(&outer.middleware, self.middleware),
@@ -249,6 +258,14 @@ impl Policy {
             publish_faults: self.publish_faults.or(outer.publish_faults),
             partition_keys: [self.partition_keys, outer.partition_keys.clone()].concat(),
             starts_paused: self.starts_paused || outer.starts_paused,
+        }
+    }
+
+    /// Returns the settings by which duplicates are recognized, if they are.
+    pub(crate) fn deduplicates(&self) -> Option<&Idempotency> {
+        match &self.deduplication {
+            Some(Deduplication::By(idempotency)) => Some(idempotency),
+            Some(Deduplication::Off) | None => None,
         }
     }
 
@@ -280,6 +297,13 @@ impl fmt::Debug for Policy {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// Deduplication, where a policy says anything about it.
+#[derive(Clone)]
+enum Deduplication {
+    By(Idempotency),
+    Off,
 }
 
 /// Guarantee of delivery: messages are never lost, or never repeated.

@@ -26,8 +26,8 @@ pub enum SendErrorKind {
     Closed,
     /// The broker will not take the message: permission, size or arguments.
     ///
-    /// Also used where the bus itself refuses it: a reply to an address that is not allowed, or a
-    /// send filter that panicked.
+    /// Also used where the bus itself refuses it: a reply to an address that is not allowed, more
+    /// headers than are read, or a send filter that panicked.
     Refused,
     /// The transport cannot do what was asked.
     Unsupported,

@@ -120,7 +120,7 @@ mod tests {
     async fn one_message_is_set_aside_and_its_companions_are_handled() {
         let guard = CrashGuard::new(3);
         let slots = Arc::new(Slots::new(2, 4, 1));
-        let [first, second] = [slots.take(0), slots.take(0)];
+        let [first, second] = [0, 0].map(|lane| Slot::take(&slots, lane));
         for times in [0, 1] {
             let admission = guard.admit(&Counting, &returned(times), &first).await;
             assert!(matches!(admission, Admission::Free), "{times}");

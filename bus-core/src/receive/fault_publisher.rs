@@ -19,8 +19,8 @@ use crate::send::{Outbound, SealedMessage, SendContext};
 use crate::serde_helpers::DateTime;
 use crate::transport::{Address, Target};
 
-/// Number of further tries to deliver a fault that the broker refuses.
-const FAULT_TRIES: u32 = 3;
+/// Number of times that a fault which the broker refuses is sent again.
+const RESENDS: u32 = 3;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ async fn try_to_deliver(
     loop {
         let error = match outbound.direct().dispatch(sealed.clone()).await {
             Err(error) if error.is_broker_away() => error,
-            Err(error) if error.kind() == SendErrorKind::Nacked && refused < FAULT_TRIES => {
+            Err(error) if error.kind() == SendErrorKind::Nacked && refused < RESENDS => {
                 refused += 1;
                 error
             }

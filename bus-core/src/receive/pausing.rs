@@ -62,7 +62,7 @@ async fn rest(runner: Arc<EndpointRunner>, wish: &Wish, pause: &Pause) {
 }
 
 /// Resumes, and tries again until that has worked.
-async fn wake(runner: &EndpointRunner, wish: &Wish) {
+async fn wake(runner: &Arc<EndpointRunner>, wish: &Wish) {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     while let Err(error) = runner.go_on().await {
         tracing::warn!(endpoint = runner.name(), %error, "the endpoint cannot be resumed yet");

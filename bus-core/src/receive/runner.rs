@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::phase::Phase;
 use super::receiver::Receiver;
 use super::status::{State, Status, follow};
 use super::worker::Workers;
@@ -36,30 +37,6 @@ pub(crate) struct EndpointRunner {
     status: Status,
     /// Error of the last try to resume by itself.
     setback: Mutex<Option<String>>,
-}
-
-#[derive(Clone)]
-enum Phase {
-    /// Not begun yet.
-    New,
-    Paused,
-    /// Starting, by the start of this number.
-    Starting(u64),
-    On(Arc<Workers>),
-    /// Takes no more messages; those that run end.
-    Leaving(Arc<Workers>),
-    /// Stopped for good.
-    Stopped,
-}
-
-impl Phase {
-    fn is_starting(&self, start: u64) -> bool {
-        matches!(self, Self::Starting(number) if *number == start)
-    }
-
-    fn is_leaving(&self, leaving: &Arc<Workers>) -> bool {
-        matches!(self, Self::Leaving(lanes) if Arc::ptr_eq(lanes, leaving))
-    }
 }
 
 impl EndpointRunner {
@@ -160,37 +137,23 @@ impl EndpointRunner {
     }
 
     /// Ends all pauses, and starts to consume.
-    pub(crate) async fn resume(&self) -> Result<(), TransportError> {
+    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), TransportError> {
         self.control().forget();
         self.go_on().await
     }
 
     /// Starts to consume after a pause, declaring the queue again in case it has gone.
-    pub(crate) async fn go_on(&self) -> Result<(), TransportError> {
+    pub(crate) async fn go_on(self: &Arc<Self>) -> Result<(), TransportError> {
         self.go(self.transport.declare(&self.spec.topology)).await
     }
 
     async fn go(
-        &self,
+        self: &Arc<Self>,
         declared: impl Future<Output = Result<(), TransportError>>,
     ) -> Result<(), TransportError> {
-        let start = self.starts.fetch_add(1, Ordering::Relaxed);
-        loop {
-            let begin = |phase: &Phase| {
-                matches!(phase, Phase::New | Phase::Paused).then_some(Phase::Starting(start))
-            };
-            match self.change(begin) {
-                Phase::New | Phase::Paused => break,
-                // A pause was asked for and taken back before it began.
-                Phase::On(_) if self.control().slots().is_leaving() => self.leave(|| true).await,
-                Phase::On(_) => return Ok(()),
-                Phase::Stopped => return Err(interrupted("the bus is shut down")),
-                Phase::Starting(_) | Phase::Leaving(_) => {
-                    self.until(|phase| !matches!(phase, Phase::Starting(_) | Phase::Leaving(_)))
-                        .await;
-                }
-            }
-        }
+        let Some(start) = self.begin_start().await? else {
+            return Ok(());
+        };
         let _start = Start(self, start);
         let spec = ListenSpec {
             prefetch: self.control().limits().prefetch,
@@ -203,7 +166,7 @@ impl EndpointRunner {
         };
         let listener = tokio::select! {
             biased;
-            () = self.until(|phase| !phase.is_starting(start)) => return self.overtaken(),
+            () = self.until(|phase| !phase.is_starting(start)) => return Err(self.overtaken()),
             listener = listener => listener?,
         };
         self.run(start, Arc::clone(&listener)).await?;
@@ -214,28 +177,54 @@ impl EndpointRunner {
         Ok(())
     }
 
+    /// Waits for a start or a pause under way, then begins a start.
+    ///
+    /// Returns its number; `None` if the endpoint takes messages already.
+    async fn begin_start(self: &Arc<Self>) -> Result<Option<u64>, TransportError> {
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let mut begins = false;
+            let before = self.change(|phase| {
+                let is_off = matches!(phase, Phase::New | Phase::Paused);
+                // A pause that was asked for during the wait finds nothing that it could end.
+                begins = is_off && !self.control().is_paused();
+                begins.then_some(Phase::Starting(start))
+            });
+            match before {
+                Phase::New | Phase::Paused if begins => return Ok(Some(start)),
+                Phase::New | Phase::Paused | Phase::Stopped => return Err(self.overtaken()),
+                // A pause was asked for and taken back before it began.
+                Phase::On(_) if self.control().slots().is_leaving() => self.leave(|| true).await,
+                Phase::On(_) => return Ok(None),
+                Phase::Starting(_) | Phase::Leaving(_) => {
+                    self.until(|phase| !matches!(phase, Phase::Starting(_) | Phase::Leaving(_)))
+                        .await;
+                }
+            }
+        }
+    }
+
     async fn run(&self, start: u64, listener: Arc<dyn Listener>) -> Result<(), TransportError> {
-        let run = |phase: &Phase| {
+        let mut runs = false;
+        self.change(|phase| {
+            runs = phase.is_starting(start) && self.control().open();
             let lanes = || Workers::start(Arc::clone(&listener), &self.receiver);
-            phase
-                .is_starting(start)
-                .then(|| Phase::On(Arc::new(lanes())))
-        };
-        if self.change(run).is_starting(start) {
+            runs.then(|| Phase::On(Arc::new(lanes())))
+        });
+        if runs {
             return Ok(());
         }
         let _ = timeout(GOODBYE, listener.close()).await;
-        self.overtaken()
+        Err(self.overtaken())
     }
 
     /// Returns the error of a start that a pause or the stop has interrupted.
-    fn overtaken(&self) -> Result<(), TransportError> {
-        match &*self.phase.borrow() {
-            Phase::Stopped => Err(interrupted("the bus is shut down")),
-            _ => Err(interrupted(
-                "the endpoint was paused before it was consumed",
-            )),
-        }
+    fn overtaken(&self) -> TransportError {
+        let why = match &*self.phase.borrow() {
+            Phase::Stopped => "the bus is shut down",
+            _ => "the endpoint was paused before it was consumed",
+        };
+        TransportError::new(TransportErrorKind::Closed, why)
     }
 
     /// Takes no more messages and waits until those that run are done.
@@ -243,17 +232,18 @@ impl EndpointRunner {
     /// They go on if the caller stops waiting.
     pub(crate) async fn pause(self: &Arc<Self>) {
         self.control().pause(Pause::new(None, None));
-        let runner = Arc::clone(self);
-        // A pause that fails halfway leaves the rest to the stop.
-        let _ = tokio::spawn(async move { runner.leave_if_asked().await }).await;
+        self.leave_if_asked().await;
     }
 
     /// Takes no more messages, unless the wish for a pause was taken back.
-    pub(crate) async fn leave_if_asked(&self) {
+    pub(crate) async fn leave_if_asked(self: &Arc<Self>) {
         self.leave(|| self.control().is_paused()).await;
     }
 
-    async fn leave(&self, is_asked: impl FnOnce() -> bool) {
+    /// Takes no more messages, and waits until those that run are done.
+    ///
+    /// A pause that has begun goes on if the caller stops waiting.
+    async fn leave(self: &Arc<Self>, is_asked: impl FnOnce() -> bool) {
         let mut leaves = false;
         let before = self.change(|phase| {
             leaves = is_asked();
@@ -265,15 +255,21 @@ impl EndpointRunner {
         });
         match before {
             Phase::On(lanes) if leaves => {
-                self.control().slots().leave();
-                lanes.listener().stop().await;
-                lanes.gone().await;
-                lanes.listener().close().await;
-                self.change(|phase| phase.is_leaving(&lanes).then_some(Phase::Paused));
+                let left = Arc::clone(self).end(lanes);
+                // One that fails halfway leaves the rest to the stop.
+                let _ = tokio::spawn(left).await;
             }
             Phase::Leaving(lanes) => self.until(|phase| !phase.is_leaving(&lanes)).await,
             _ => {}
         }
+    }
+
+    async fn end(self: Arc<Self>, lanes: Arc<Workers>) {
+        self.control().slots().leave();
+        lanes.listener().stop().await;
+        lanes.gone().await;
+        lanes.listener().close().await;
+        self.change(|phase| phase.is_leaving(&lanes).then_some(Phase::Paused));
     }
 
     /// Sets the number of messages that the broker hands out unacknowledged.
@@ -364,10 +360,6 @@ impl EndpointRunner {
         // The sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(holds).await;
     }
-}
-
-fn interrupted(why: &str) -> TransportError {
-    TransportError::new(TransportErrorKind::Closed, why)
 }
 
 /// A start under way; one that fails or is dropped leaves the endpoint paused.

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::pulled::Pulled;
 use super::receiver::Receiver;
-use crate::consume::Slots;
+use crate::consume::{Slot, Slots};
 use crate::transport::{Listener, TransportError};
 
 /// The lanes of an endpoint that is consumed.
@@ -28,7 +28,6 @@ impl Workers {
     pub(crate) fn start(listener: Arc<dyn Listener>, receiver: &Arc<Receiver>) -> Self {
         let alive = Arc::new(watch::Sender::new(0));
         let slots = receiver.endpoint.control.slots();
-        slots.open();
         let tasks = (0..slots.lanes()).map(|number| {
             let alive = Alive::new(&alive);
             let slots = Arc::clone(slots);
@@ -134,7 +133,7 @@ async fn pull(
             () = slots.no_room(lane) => {}
             (next, arrival) = next => return Some(next?.map(|delivery| Pulled {
                 delivery,
-                slot: slots.take(lane),
+                slot: Slot::take(slots, lane),
                 arrival,
             })),
         }

@@ -101,7 +101,7 @@ impl Requests {
 
     /// Ends every wait with [`RequestError::Stopped`] and gives the reply queue up.
     pub(crate) async fn close(&self) {
-        self.pending.clear();
+        self.pending.close();
         if let Some(inbox) = self.inbox.get() {
             inbox.listener.close().await;
         }

@@ -1,7 +1,7 @@
 //! Requests that wait for their reply, by id.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -12,21 +12,31 @@ use crate::message::Envelope;
 /// The reply, or the error of decoding it.
 pub(super) type Answer = Result<Envelope, DecodeError>;
 
-/// Requests that wait, by request id.
-#[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>);
+type Waiting = HashMap<Uuid, oneshot::Sender<Answer>>;
+
+/// Requests that wait, by request id; `None` once nothing can be answered any more.
+#[derive(Debug)]
+pub(super) struct Pending(Mutex<Option<Waiting>>);
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self(Mutex::new(Some(HashMap::new())))
+    }
+}
 
 impl Pending {
     pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.waiting().as_ref().map_or(0, HashMap::len)
     }
 
+    /// Registers a request.
+    ///
+    /// Its wait is over at once when nothing can be answered any more.
     pub(super) fn register(self: &Arc<Self>, id: Uuid) -> (Ticket, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, sender);
+        if let Some(waiting) = &mut *self.waiting() {
+            waiting.insert(id, sender);
+        }
         (
             Ticket {
                 id,
@@ -37,10 +47,7 @@ impl Pending {
     }
 
     pub(super) fn forget(&self, id: Uuid) -> Option<oneshot::Sender<Answer>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id)
+        self.waiting().as_mut()?.remove(&id)
     }
 
     pub(super) fn answer(&self, id: Uuid, answer: Answer) {
@@ -52,11 +59,13 @@ impl Pending {
         }
     }
 
-    pub(super) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    /// Ends every wait, of those that register later too.
+    pub(super) fn close(&self) {
+        *self.waiting() = None;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,5 +79,22 @@ pub(super) struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.pending.forget(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_request_waits_for_replies_that_cannot_come() {
+        let pending = Arc::<Pending>::default();
+        let (_before, waiting) = pending.register(Uuid::now_v7());
+        assert_eq!(pending.len(), 1);
+        pending.close();
+        assert!(waiting.await.is_err());
+        let (_after, waiting) = pending.register(Uuid::now_v7());
+        assert!(waiting.await.is_err());
+        assert_eq!(pending.len(), 0);
     }
 }

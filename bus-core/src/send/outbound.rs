@@ -20,7 +20,7 @@ use crate::codec::{Codec, HostInfo, encode_message};
 use crate::error::panics::caught;
 use crate::error::{SendError, SendErrorKind};
 use crate::idempotency::KEY_HEADER;
-use crate::message::{Contract, Envelope, Intent, Message, TraceContext};
+use crate::message::{Contract, Envelope, Headers, Intent, MAX_HEADERS, Message, TraceContext};
 use crate::observe::propagator::inject;
 use crate::observe::{Observers, Propagator};
 use crate::topology::PublishTopologies;
@@ -276,6 +276,7 @@ impl Outbound {
                 .and_then(|sent| sent.checked_add(ttl));
         }
         let encoded = context.codec.encode(&context.envelope);
+        check_headers(&context, &encoded.headers)?;
         let outgoing = Outgoing {
             routing_key: context.routing_key,
             content_type: Some(Cow::Borrowed(context.codec.content_type())),
@@ -324,6 +325,19 @@ impl Outbound {
             format!("the message to `{target}` needs {missing}, which this transport has not");
         Err(SendError::new(SendErrorKind::Unsupported, text))
     }
+}
+
+/// Refuses a message with more headers than any receiver reads.
+fn check_headers(context: &SendContext, beside: &Headers) -> Result<(), SendError> {
+    let count = context.envelope.headers.len().max(beside.len());
+    if count <= MAX_HEADERS {
+        return Ok(());
+    }
+    let target = context.target.name();
+    let text = format!(
+        "the message to `{target}` has {count} headers; more than {MAX_HEADERS} are not read"
+    );
+    Err(SendError::new(SendErrorKind::Refused, text))
 }
 
 /// The id as `to_string` gives it, without the formatting machinery.
