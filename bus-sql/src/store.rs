@@ -55,12 +55,14 @@ pub enum Claim {
         fingerprint: Uuid,
         replies: Option<Vec<u8>>,
     },
+    /// Another transaction has claimed the key, and has not ended soon; this one is aborted.
+    InProgress,
 }
 
 /// Messages that were handled.
 #[async_trait]
 pub trait InboxTable: Database {
-    /// Claims a key in a transaction; waits for another one that has claimed it.
+    /// Claims a key in a transaction; waits a moment for another one that has claimed it.
     async fn claim(
         conn: &mut Self::Connection,
         names: &Names,

@@ -48,6 +48,10 @@ impl<DB: Backend> SqlUnit<DB> {
                     Started::Mismatch
                 });
             }
+            Claim::InProgress => {
+                tx.rollback().await?;
+                return Ok(Started::InProgress);
+            }
         };
         Ok(Started::Fresh(Attempt {
             slot: Slot::new(Tx::new(tx, self.sql.clone())),
@@ -64,6 +68,7 @@ enum Started<DB: Backend> {
     Fresh(Attempt<DB>),
     Duplicate(Option<Vec<u8>>),
     Mismatch,
+    InProgress,
 }
 
 #[async_trait]
@@ -79,6 +84,7 @@ impl<DB: Backend> UnitOfWork for SqlUnit<DB> {
                         .unwrap_or_default(),
                 ))
             }
+            Started::InProgress => Ok(Begun::InProgress),
             Started::Mismatch => Err(ConsumeError::permanent(
                 "the inbox knows the key of this message from one with other content",
             )),

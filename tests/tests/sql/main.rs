@@ -5,9 +5,14 @@
 
 mod databases;
 
+mod bad_input;
 mod brokers;
+mod cancelled;
+mod clocks;
+mod conflicts;
 mod consuming;
 mod errors;
+mod full_disk;
 mod killed;
 mod migrations;
 mod operators;
