@@ -23,9 +23,11 @@ impl RelayTable for Postgres {
         owner: Uuid,
         lease: Duration,
     ) -> Result<Option<i64>> {
+        // One that ends later than any that is taken now was taken before the clock was set back.
         let take = "UPDATE {t}relay SET owner = $2, lease_until = now() + make_interval(secs => $3), \
                     epoch = CASE WHEN owner = $2 THEN epoch ELSE epoch + 1 END \
-                    WHERE part = $1 AND (owner = $2 OR lease_until < now()) RETURNING epoch";
+                    WHERE part = $1 AND (owner = $2 OR lease_until < now() \
+                        OR lease_until > now() + make_interval(secs => 2 * $3)) RETURNING epoch";
         sqlx::query_scalar(names.sql(take))
             .bind(part)
             .bind(owner)

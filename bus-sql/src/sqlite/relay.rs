@@ -25,16 +25,18 @@ impl RelayTable for Sqlite {
         owner: Uuid,
         lease: Duration,
     ) -> Result<Option<i64>> {
+        // One that ends later than any that is taken now was taken before the clock was set back.
         let take = "UPDATE {t}relay SET owner = $2, lease_until = $3, \
                     epoch = CASE WHEN owner = $2 THEN epoch ELSE epoch + 1 END \
-                    WHERE part = $1 AND (owner = $2 OR lease_until < $4) RETURNING epoch";
+                    WHERE part = $1 AND (owner = $2 OR lease_until < $4 OR lease_until > $5) RETURNING epoch";
         let now = now();
-        let until = now + i64::try_from(span(lease).as_micros()).unwrap_or_default();
+        let lease = i64::try_from(span(lease).as_micros()).unwrap_or_default();
         sqlx::query_scalar(names.sql(take))
             .bind(part)
             .bind(owner)
-            .bind(until)
+            .bind(now + lease)
             .bind(now)
+            .bind(now + 2 * lease)
             .fetch_optional(pool)
             .await
     }
