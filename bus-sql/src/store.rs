@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::SqlError;
 use crate::migration::{Installed, Migration};
 use crate::names::Names;
-use crate::row::{OutboxRow, WaitingRow};
+use crate::row::{BrokenRow, OutboxRow, WaitingRow};
 use crate::views::{Backlog, Parked};
 
 /// Transactions, and the tables themselves.
@@ -119,6 +119,9 @@ pub struct Without {
     pub(crate) keys: Vec<String>,
 }
 
+/// Row that waits, if it can be read.
+pub(crate) type Waiting = std::result::Result<WaitingRow, BrokenRow>;
+
 /// Work of the relay. Each call is a transaction of its own.
 #[async_trait]
 pub trait RelayTable: Database {
@@ -150,7 +153,7 @@ pub trait RelayTable: Database {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>>;
+    ) -> Result<Vec<Waiting>>;
 
     /// Deletes rows that have left.
     async fn delete(pool: &Pool<Self>, names: &Names, part: i16, ids: &[i64]) -> Result<()>;
@@ -245,14 +248,6 @@ pub trait OperatorTables: Database {
 
     /// Deletes parked rows; returns how many.
     async fn discard(pool: &Pool<Self>, names: &Names, ids: &[i64]) -> Result<u64>;
-}
-
-/// Times as microseconds since 1970.
-pub(crate) fn micros(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The time of so many microseconds since 1970.

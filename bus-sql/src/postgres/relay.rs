@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgListener, PgRow};
-use sqlx::{PgPool, Postgres, Result, Row};
+use sqlx::{PgPool, Postgres, Result};
 use uuid::Uuid;
 
 use crate::names::Names;
-use crate::row::WaitingRow;
-use crate::store::{RelayTable, Without, span};
+use crate::row;
+use crate::store::{RelayTable, Waiting, Without, span};
 
 #[async_trait]
 impl RelayTable for Postgres {
@@ -51,7 +51,7 @@ impl RelayTable for Postgres {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>> {
+    ) -> Result<Vec<Waiting>> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE part = $1 AND id > $2 AND id <> ALL($3) \
                        AND (ordering_key IS NOT NULL OR destination <> ALL($4)) \
@@ -63,7 +63,7 @@ impl RelayTable for Postgres {
             .bind(&without.destinations)
             .bind(&without.keys)
             .bind(limit)
-            .try_map(|row| row_of(&row))
+            .try_map(|row: PgRow| row::waiting(&row))
             .fetch_all(pool)
             .await
     }
@@ -140,16 +140,4 @@ impl RelayTable for Postgres {
 /// The channel of a service's outbox; one database has one set of channels.
 fn channel(names: &Names) -> String {
     names.fill("{t}outbox")
-}
-
-fn row_of(row: &PgRow) -> Result<WaitingRow> {
-    Ok(WaitingRow {
-        id: row.try_get(0)?,
-        ordering_key: row.try_get(1)?,
-        destination: row.try_get(2)?,
-        topology: row.try_get(3)?,
-        metadata: row.try_get(4)?,
-        body: row.try_get(5)?,
-        attempts: row.try_get(6)?,
-    })
 }

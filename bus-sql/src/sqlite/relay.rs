@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Result, Row, Sqlite, SqlitePool};
+use sqlx::{Result, Sqlite, SqlitePool};
 use uuid::Uuid;
 
-use super::{list, now};
+use super::{begin, list, now};
 use crate::names::Names;
-use crate::row::WaitingRow;
-use crate::store::{RelayTable, Without, span};
+use crate::row;
+use crate::store::{RelayTable, Waiting, Without, span};
 
 #[async_trait]
 impl RelayTable for Sqlite {
@@ -56,7 +56,7 @@ impl RelayTable for Sqlite {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>> {
+    ) -> Result<Vec<Waiting>> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE id > $1 AND id NOT IN (SELECT value FROM json_each($2)) \
                        AND (ordering_key IS NOT NULL \
@@ -70,7 +70,7 @@ impl RelayTable for Sqlite {
             .bind(list(&without.destinations))
             .bind(list(&without.keys))
             .bind(limit)
-            .try_map(|row| row_of(&row))
+            .try_map(|row: SqliteRow| row::waiting(&row))
             .fetch_all(pool)
             .await
     }
@@ -91,7 +91,7 @@ impl RelayTable for Sqlite {
     }
 
     async fn park(pool: &SqlitePool, names: &Names, _: i16, id: i64, reason: &str) -> Result<()> {
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = begin(pool).await?;
         let park = "INSERT INTO {t}parked (id, created_at, ordering_key, destination, topology, metadata, body, \
                                            attempts, parked_at, reason) \
                     SELECT id, created_at, ordering_key, destination, topology, metadata, body, \
@@ -108,7 +108,7 @@ impl RelayTable for Sqlite {
         if Self::next_due(pool, names, part).await? != Some(Duration::ZERO) {
             return Ok(0);
         }
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = begin(pool).await?;
         let now = now();
         let moved = "INSERT INTO {t}outbox (created_at, ordering_key, destination, topology, metadata, body) \
                      SELECT created_at, ordering_key, destination, topology, metadata, body \
@@ -136,16 +136,4 @@ impl RelayTable for Sqlite {
     async fn listen(_: &SqlitePool, _: &Names, _: &(dyn Fn() + Send + Sync)) -> Result<()> {
         std::future::pending().await
     }
-}
-
-fn row_of(row: &SqliteRow) -> Result<WaitingRow> {
-    Ok(WaitingRow {
-        id: row.try_get(0)?,
-        ordering_key: row.try_get(1)?,
-        destination: row.try_get(2)?,
-        topology: row.try_get(3)?,
-        metadata: row.try_get(4)?,
-        body: row.try_get(5)?,
-        attempts: row.try_get(6)?,
-    })
 }
