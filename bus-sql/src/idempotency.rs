@@ -15,7 +15,11 @@ use crate::sql::Sql;
 impl<DB: Backend> Sql<DB> {
     /// Makes an idempotency store, for consumers whose effect is not in this database.
     ///
-    /// The clock is that of the database. A consumer in a [transaction](Self::consumer) has the
+    /// The clock is that of the database. Keys whose time is over are deleted by the
+    /// [relay](Self::relay), or by [`prune`](Self::prune): a service without a relay calls that from
+    /// time to time.
+    ///
+    /// A consumer in a [transaction](Self::consumer) has the
     /// inbox and needs no store.
     ///
     /// ```no_run

@@ -21,6 +21,9 @@ pub trait Schema: Database {
     /// Begins a transaction that may write.
     async fn begin(pool: &Pool<Self>) -> Result<Transaction<'static, Self>>;
 
+    /// Ends a transaction that is not committed; it may be over already.
+    async fn abandon(tx: Transaction<'static, Self>);
+
     /// Returns the version of the tables; `None` without tables.
     ///
     /// # Errors
@@ -32,6 +35,16 @@ pub trait Schema: Database {
 
     /// Returns the number of partitions of the outbox.
     async fn partitions(pool: &Pool<Self>, names: &Names) -> Result<u16>;
+
+    /// Returns the columns of a table; none without the table.
+    async fn columns(pool: &Pool<Self>, names: &Names, table: &str) -> Result<Vec<String>>;
+
+    /// Returns those of these tables and privileges that the user of the database lacks.
+    async fn missing_rights(
+        pool: &Pool<Self>,
+        names: &Names,
+        needed: &[(&str, &str)],
+    ) -> Result<Vec<String>>;
 }
 
 /// Key by which a message is known in the inbox.

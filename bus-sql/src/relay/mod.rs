@@ -104,6 +104,7 @@ impl<DB: Backend> BackgroundService for Relay<DB> {
 
     async fn prepare(&self) -> Result<(), BoxError> {
         self.sql.ready().await?;
+        self.sql.check_rights().await?;
         report_small_pool(&self.sql);
         Ok(())
     }
