@@ -17,5 +17,7 @@ mod killed;
 mod migrations;
 mod operators;
 mod outside;
+mod plans;
+mod quiet;
 mod records;
 mod relaying;
