@@ -16,7 +16,7 @@ macro_rules! conformance {
             limits names observing outbox outbox_order panics partitions pauses propagation
             publishing queues refusals repeats request_faults requests retry_waits retrying routing
             scheduling senders sending sent_ids settling shutdown skipping stopping taps times
-            unanswered units_of_work
+            unanswered unit_duplicates units_of_work
         }
     };
     (@ $transport:ident, $broker:expr; $($theme:ident)+) => {

@@ -6,9 +6,9 @@ use std::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SqlErrorKind {
-    /// A setting is wrong: the prefix, the schema, the number of partitions.
+    /// A setting is wrong: the address, user or password, the prefix, the number of partitions.
     Configuration,
-    /// The tables are missing, of another version, or not those of this crate.
+    /// The tables are missing, of another version, not those of this crate, or not accessible.
     Schema,
     /// The database could not be reached, or has no room, connection or lock now.
     ///
@@ -86,6 +86,7 @@ impl From<sqlx::Error> for SqlError {
 pub(crate) fn kind_of(error: &sqlx::Error) -> SqlErrorKind {
     use sqlx::Error as E;
     match error {
+        E::Database(answer) if names_no_table(answer.message()) => SqlErrorKind::Schema,
         E::Database(answer) => answer
             .code()
             .map_or(SqlErrorKind::Database, |code| of_code(&code)),
@@ -101,6 +102,11 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> SqlErrorKind {
     }
 }
 
+/// SQLite has one code for all mistakes in statements, and texts.
+fn names_no_table(message: &str) -> bool {
+    message.starts_with("no such table: ") || message.starts_with("no such column: ")
+}
+
 /// The kind of an error code: five characters of SQLSTATE, or a number of SQLite.
 fn of_code(code: &str) -> SqlErrorKind {
     if code.len() == 5 {
@@ -109,10 +115,10 @@ fn of_code(code: &str) -> SqlErrorKind {
     match code.parse::<u32>() {
         // SQLITE_BUSY_SNAPSHOT: another connection wrote since this transaction began to read.
         Ok(517) => SqlErrorKind::Conflict,
-        // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, CANTOPEN: the lower byte.
-        Ok(code) if matches!(code & 0xff, 5 | 6 | 7 | 9 | 10 | 13 | 14) => {
-            SqlErrorKind::Unavailable
-        }
+        // BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN: the lower byte.
+        Ok(code) if matches!(code & 0xff, 5..=10 | 13 | 14) => SqlErrorKind::Unavailable,
+        // NOTADB.
+        Ok(26) => SqlErrorKind::Configuration,
         _ => SqlErrorKind::Database,
     }
 }
@@ -123,6 +129,11 @@ fn of_state(state: &str) -> SqlErrorKind {
         "40001" | "40P01" => SqlErrorKind::Conflict,
         // A statement that takes too long does so again.
         "57014" => SqlErrorKind::Database,
+        // No such database, or no access to it.
+        "3D000" => SqlErrorKind::Configuration,
+        _ if state.starts_with("28") => SqlErrorKind::Configuration,
+        // No right, no schema, no table, no column.
+        "42501" | "3F000" | "42P01" | "42703" => SqlErrorKind::Schema,
         // Lock timeout, read-only after a fail-over.
         "55P03" | "25006" => SqlErrorKind::Unavailable,
         // Connection, resources, operator intervention, system.
@@ -145,12 +156,18 @@ mod tests {
             ("53300", SqlErrorKind::Unavailable),
             ("55P03", SqlErrorKind::Unavailable),
             ("57014", SqlErrorKind::Database),
-            ("42501", SqlErrorKind::Database),
+            ("42501", SqlErrorKind::Schema),
+            ("42P01", SqlErrorKind::Schema),
+            ("28P01", SqlErrorKind::Configuration),
+            ("3D000", SqlErrorKind::Configuration),
             ("23505", SqlErrorKind::Database),
             ("5", SqlErrorKind::Unavailable),
             ("261", SqlErrorKind::Unavailable),
             ("517", SqlErrorKind::Conflict),
+            ("8", SqlErrorKind::Unavailable),
             ("13", SqlErrorKind::Unavailable),
+            ("26", SqlErrorKind::Configuration),
+            ("11", SqlErrorKind::Database),
             ("2067", SqlErrorKind::Database),
         ];
         for (code, kind) in kinds {

@@ -79,14 +79,20 @@
 //!   application first, as messages are written last.
 //! - A message that is due later waits in a table, over transports that cannot delay too; within a
 //!   second it is sent.
-//! - A conflict (serialization, deadlock) runs the attempt again and counts as no failure; a
-//!   database that is away is waited for.
+//! - A conflict (serialization, deadlock) runs the attempt again and counts as no failure. A
+//!   database that is away, full, without its tables or without rights is waited for.
+//! - A message that is being handled elsewhere makes its duplicates wait without a slot of their
+//!   endpoint and, on PostgreSQL, without a connection.
+//! - Leases and times before which a message does not leave are measured by the clock of the
+//!   database.
 //!
 //! # Non-guarantees
 //!
 //! - A message may leave twice: when the relay dies between the confirm of the broker and the
 //!   deletion of the row. An inbox at the receiver drops the second.
 //! - Messages without id and key have no inbox row, and their effect may be repeated.
+//! - A [time to live](bus_core::send::Sending::ttl) is measured by the clocks of the machines that
+//!   write and relay: a message may expire as much too early as these differ.
 //! - [`immediately`](bus_core::send::Sending::immediately) goes past the outbox, and so do requests
 //!   that a consumer makes.
 //! - A database that loses commits, as an asynchronous replica may, loses the effect and the
@@ -97,6 +103,7 @@
 //! ```text
 //! begin    PostgreSQL: BEGIN; SET LOCAL lock_timeout = '5s'       SQLite: BEGIN IMMEDIATE
 //! claim    INSERT INTO bus_inbox … ON CONFLICT DO NOTHING         known: the replies again, or nothing
+//!          being handled elsewhere for 50 ms: rolled back, and begun again later
 //! consumer with its context and its transaction
 //! write    one INSERT for the messages, UPDATE bus_inbox for replies
 //! commit   then the relay is woken, replies leave, and the delivery is acknowledged
@@ -125,6 +132,8 @@
 //!   `parked` when messages are refused. [`parked`](Sql::parked) has the reasons,
 //!   [`unpark`](Sql::unpark) sends them again, [`discard`](Sql::discard) drops them.
 //! - A bus without endpoints that has the relay is a relay in a process of its own.
+//! - A process that starts checks the tables and, if it has the relay, its rights. Tables that are
+//!   lost later, or rights, make messages wait; the health of the endpoint says for what.
 //! - Tests run on SQLite in memory, with a pool of one connection. Do not pause tokio's clock: the
 //!   database answers in real time. Wait for what the relay sends by `Records::wait` of a harness.
 //!
@@ -167,6 +176,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod tables;
 mod tx;
 mod tx_consumer;
 mod unit;

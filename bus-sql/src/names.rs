@@ -90,6 +90,13 @@ impl Names {
         AssertSqlSafe(text)
     }
 
+    /// The texts of all statements that were made so far.
+    #[cfg(all(test, feature = "sqlite"))]
+    pub(crate) fn texts(&self) -> Vec<Arc<str>> {
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        texts.values().cloned().collect()
+    }
+
     /// The text of [`sql`](Self::sql), for people.
     pub(crate) fn fill(&self, template: &str) -> String {
         let table = match &self.schema {

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 /// Row of the outbox, for those who insert it with another library.
@@ -40,4 +41,48 @@ pub struct WaitingRow {
     pub(crate) body: Vec<u8>,
     /// Attempts that were refused.
     pub(crate) attempts: i16,
+}
+
+/// Row of the outbox that was edited by other means, and cannot be read.
+#[derive(Clone, Debug)]
+pub struct BrokenRow {
+    pub(crate) id: i64,
+    pub(crate) reason: String,
+}
+
+/// Columns of a [`WaitingRow`], in the order of its fields.
+type Columns = (
+    i64,
+    Option<String>,
+    String,
+    Option<Uuid>,
+    String,
+    Vec<u8>,
+    i16,
+);
+
+/// Reads a row that waits; one that cannot be read must not hold up the others.
+pub(crate) fn waiting<'r, R>(row: &'r R) -> sqlx::Result<Result<WaitingRow, BrokenRow>>
+where
+    R: Row,
+    Columns: FromRow<'r, R>,
+    (i64,): FromRow<'r, R>,
+{
+    let (id,) = FromRow::from_row(row)?;
+    let columns: sqlx::Result<Columns> = FromRow::from_row(row);
+    Ok(match columns {
+        Ok((id, ordering_key, destination, topology, metadata, body, attempts)) => Ok(WaitingRow {
+            id,
+            ordering_key,
+            destination,
+            topology,
+            metadata,
+            body,
+            attempts,
+        }),
+        Err(error) => Err(BrokenRow {
+            id,
+            reason: format!("the row cannot be read: {error}"),
+        }),
+    })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bus_core::Message;
 use bus_core::consume::AnyMessage;
 use sqlx::{Pool, Transaction};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -237,7 +238,11 @@ impl<DB: Backend> Sql<DB> {
             }
             None => return Err(self.unfit("not there: run the statements of Sql::migrations()")),
         }
+        self.check_columns().await?;
         let partitions = DB::partitions(&self.pool, self.names()).await?;
+        if partitions == 0 {
+            return Err(self.unfit("without the row of partition 0 in the table of relays"));
+        }
         match wanted.map(NonZeroU16::get) {
             Some(wanted) if wanted != partitions => Err(SqlError::new(
                 SqlErrorKind::Configuration,
@@ -274,9 +279,13 @@ impl<DB: Backend> Sql<DB> {
             .partitions
             .get()
             .is_some_and(|count| wake.partitions_here() == usize::from(*count));
+        // Outside of a runtime, the relays of other processes look by themselves.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         if DB::NOTIFIES && !relayed_here && wake.ask_to_notify() {
             let sql = self.clone();
-            tokio::spawn(async move { sql.shared.wake.notify(&sql.pool, sql.names()).await });
+            runtime.spawn(async move { sql.shared.wake.notify(&sql.pool, sql.names()).await });
         }
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::error::SqlError;
 use crate::migration::{Installed, Migration};
 use crate::names::Names;
-use crate::row::{OutboxRow, WaitingRow};
+use crate::row::{BrokenRow, OutboxRow, WaitingRow};
 use crate::views::{Backlog, Parked};
 
 /// Transactions, and the tables themselves.
@@ -20,6 +20,9 @@ pub trait Schema: Database {
 
     /// Begins a transaction that may write.
     async fn begin(pool: &Pool<Self>) -> Result<Transaction<'static, Self>>;
+
+    /// Ends a transaction that is not committed; it may be over already.
+    async fn abandon(tx: Transaction<'static, Self>);
 
     /// Returns the version of the tables; `None` without tables.
     ///
@@ -32,6 +35,16 @@ pub trait Schema: Database {
 
     /// Returns the number of partitions of the outbox.
     async fn partitions(pool: &Pool<Self>, names: &Names) -> Result<u16>;
+
+    /// Returns the columns of a table; none without the table.
+    async fn columns(pool: &Pool<Self>, names: &Names, table: &str) -> Result<Vec<String>>;
+
+    /// Returns those of these tables and privileges that the user of the database lacks.
+    async fn missing_rights(
+        pool: &Pool<Self>,
+        names: &Names,
+        needed: &[(&str, &str)],
+    ) -> Result<Vec<String>>;
 }
 
 /// Key by which a message is known in the inbox.
@@ -55,12 +68,14 @@ pub enum Claim {
         fingerprint: Uuid,
         replies: Option<Vec<u8>>,
     },
+    /// Another transaction has claimed the key, and has not ended soon; this one is aborted.
+    InProgress,
 }
 
 /// Messages that were handled.
 #[async_trait]
 pub trait InboxTable: Database {
-    /// Claims a key in a transaction; waits for another one that has claimed it.
+    /// Claims a key in a transaction; waits a moment for another one that has claimed it.
     async fn claim(
         conn: &mut Self::Connection,
         names: &Names,
@@ -117,6 +132,9 @@ pub struct Without {
     pub(crate) keys: Vec<String>,
 }
 
+/// Row that waits, if it can be read.
+pub(crate) type Waiting = std::result::Result<WaitingRow, BrokenRow>;
+
 /// Work of the relay. Each call is a transaction of its own.
 #[async_trait]
 pub trait RelayTable: Database {
@@ -148,7 +166,7 @@ pub trait RelayTable: Database {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>>;
+    ) -> Result<Vec<Waiting>>;
 
     /// Deletes rows that have left.
     async fn delete(pool: &Pool<Self>, names: &Names, part: i16, ids: &[i64]) -> Result<()>;
@@ -243,14 +261,6 @@ pub trait OperatorTables: Database {
 
     /// Deletes parked rows; returns how many.
     async fn discard(pool: &Pool<Self>, names: &Names, ids: &[i64]) -> Result<u64>;
-}
-
-/// Times as microseconds since 1970.
-pub(crate) fn micros(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The time of so many microseconds since 1970.

@@ -8,6 +8,7 @@ use bus_core::idempotency::StoredReply;
 use bus_core::message::Intent;
 use bus_core::send::SealedMessage;
 use bus_core::{ConsumeContext, ConsumeError};
+use sqlx::Transaction;
 
 use crate::backend::Backend;
 use crate::error::{SqlError, SqlErrorKind};
@@ -48,6 +49,10 @@ impl<DB: Backend> SqlUnit<DB> {
                     Started::Mismatch
                 });
             }
+            Claim::InProgress => {
+                tx.rollback().await?;
+                return Ok(Started::InProgress);
+            }
         };
         Ok(Started::Fresh(Attempt {
             slot: Slot::new(Tx::new(tx, self.sql.clone())),
@@ -64,6 +69,7 @@ enum Started<DB: Backend> {
     Fresh(Attempt<DB>),
     Duplicate(Option<Vec<u8>>),
     Mismatch,
+    InProgress,
 }
 
 #[async_trait]
@@ -79,6 +85,7 @@ impl<DB: Backend> UnitOfWork for SqlUnit<DB> {
                         .unwrap_or_default(),
                 ))
             }
+            Started::InProgress => Ok(Begun::InProgress),
             Started::Mismatch => Err(ConsumeError::permanent(
                 "the inbox knows the key of this message from one with other content",
             )),
@@ -102,19 +109,36 @@ impl<DB: Backend> Attempt<DB> {
     async fn finish(self, sent: Vec<SealedMessage>) -> Result<Vec<SealedMessage>, SqlError> {
         let tx = self.slot.transaction().lock().await.take();
         let mut tx = tx.ok_or_else(SqlError::ended)?.into_inner();
+        match self.write(&mut tx, sent).await {
+            Ok((rows, replies)) => {
+                rows.commit(&self.sql, tx).await?;
+                Ok(replies)
+            }
+            Err(error) => {
+                DB::abandon(tx).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what was sent; returns the rows, and the replies.
+    async fn write(
+        &self,
+        tx: &mut Transaction<'static, DB>,
+        sent: Vec<SealedMessage>,
+    ) -> Result<(Rows, Vec<SealedMessage>), SqlError> {
         let is_reply = |sealed: &SealedMessage| {
             self.answers && sealed.intent == Intent::Respond && sealed.due.is_none()
         };
         let (replies, leaving): (Vec<_>, Vec<_>) = sent.into_iter().partition(is_reply);
         let rows = Rows::of(&leaving, self.partitions);
-        rows.write(&self.sql, &mut tx, self.mark).await?;
+        rows.write(&self.sql, tx, self.mark).await?;
         if let Some(key) = self.key.as_ref().filter(|_| !replies.is_empty()) {
             let stored: Vec<_> = replies.iter().map(StoredReply::of).collect();
             let stored = replies::write(&stored);
-            DB::keep_replies(&mut tx, self.sql.names(), key, &stored).await?;
+            DB::keep_replies(tx, self.sql.names(), key, &stored).await?;
         }
-        rows.commit(&self.sql, tx).await?;
-        Ok(replies)
+        Ok((rows, replies))
     }
 }
 
@@ -134,16 +158,19 @@ impl<DB: Backend> Work for Attempt<DB> {
     }
 
     async fn roll_back(self: Box<Self>) {
-        // Dropped, it is rolled back by the pool: a statement that the consumer was dropped in may
-        // still run, and is not waited for here.
-        drop(self.slot.transaction().lock().await.take());
+        if let Some(tx) = self.slot.transaction().lock().await.take() {
+            DB::abandon(tx.into_inner()).await;
+        }
     }
 }
 
 /// An error as the endpoint judges it.
 fn consume_error(error: SqlError) -> ConsumeError {
     match error.kind() {
-        SqlErrorKind::Unavailable => ConsumeError::unavailable(error),
+        // The fault is not the message's: it waits until the tables are as they must be.
+        SqlErrorKind::Unavailable | SqlErrorKind::Configuration | SqlErrorKind::Schema => {
+            ConsumeError::unavailable(error)
+        }
         SqlErrorKind::Conflict => ConsumeError::conflict(error),
         SqlErrorKind::Ended => ConsumeError::permanent(error),
         _ => error.into(),

@@ -28,6 +28,7 @@ struct State {
     deaf: watch::Sender<bool>,
     cut: AtomicUsize,
     accepted: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Proxy {
@@ -46,6 +47,7 @@ impl Proxy {
             deaf: watch::Sender::new(false),
             cut: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self {
@@ -97,6 +99,11 @@ impl Proxy {
     pub fn connections(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
     }
+
+    /// How many connections were refused.
+    pub fn refusals(&self) -> usize {
+        self.state.refused.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -109,6 +116,7 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
         if state.refusing.load(Ordering::SeqCst) {
+            state.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         tokio::spawn(forward(client, Arc::clone(&state)));

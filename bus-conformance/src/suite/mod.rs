@@ -45,4 +45,5 @@ pub mod stopping;
 pub mod taps;
 pub mod times;
 pub mod unanswered;
+pub mod unit_duplicates;
 pub mod units_of_work;

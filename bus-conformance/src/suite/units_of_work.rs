@@ -1,12 +1,10 @@
 //! Units of work: an attempt counts as a whole, or not at all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus_core::consume::{Begun, UnitOfWork, consumers};
-use bus_core::idempotency::StoredReply;
-use bus_core::observe::{Observer, PostReceive};
+use bus_core::consume::{UnitOfWork, consumers};
 use bus_core::send::SealedMessage;
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy, Retry, queue};
 use uuid::Uuid;
@@ -252,65 +250,6 @@ async fn nothing_leaves_before_the_commit(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
-/// Outcomes of deliveries, as observers hear of them.
-#[derive(Clone, Debug, Default)]
-struct Outcomes(Arc<Mutex<Vec<String>>>);
-
-impl Observer for Outcomes {
-    fn post_receive(&self, ended: &PostReceive<'_>) {
-        let outcome = format!("{:?} after {}", ended.outcome, ended.attempts);
-        self.0.lock().expect("no panic").push(outcome);
-    }
-}
-
-/// A message that its unit knows is not consumed again, but answered.
-async fn a_duplicate_is_answered_and_not_consumed(broker: &dyn TestBroker) -> Outcome {
-    let kept: Arc<Mutex<Option<Vec<StoredReply>>>> = Arc::default();
-    let known = Arc::clone(&kept);
-    let units = Units::new()
-        .beginning(move |_| {
-            Ok(known
-                .lock()
-                .expect("no panic")
-                .clone()
-                .map(Begun::Duplicate))
-        })
-        .committing(move |sent| {
-            let replies = sent.iter().map(StoredReply::of).collect();
-            *kept.lock().expect("no panic") = Some(replies);
-            Ok(sent)
-        });
-    let (asked, outcomes) = (Recorder::<Ask>::new(), Outcomes::default());
-    let answer = asked.then(|ctx| async move {
-        let number = 40 + ctx.message().number;
-        Ok(ctx
-            .respond(&Answered { number })
-            .header("Tenant", "north")
-            .await?)
-    });
-    let queue = broker.name("unit");
-    let endpoint = serial(&queue).consumer(units.around(answer));
-    let server = broker.bus().observe(outcomes.clone());
-    let server = server.endpoint(endpoint).start().await?;
-    let client = broker.bus().start().await?;
-    for number in 1..=2 {
-        let request = client.request::<Answered>(&Ask { number });
-        let reply = request
-            .to(bus_core::queue(queue.clone()))
-            .response()
-            .await?;
-        assert_eq!(reply.message().number, 41);
-        assert_eq!(reply.headers().text("Tenant"), Some("north"));
-    }
-    server.shutdown().await?;
-    client.shutdown().await?;
-    assert_eq!(asked.calls(), 1);
-    assert_eq!(units.steps(), [Began(1), Commit(1), Began(1)]);
-    let outcomes = outcomes.0.lock().expect("no panic");
-    assert_eq!(*outcomes, ["Handled after 1", "Duplicate after 0"]);
-    Ok(())
-}
-
 /// An idempotency store around the unit still keeps the replies that leave.
 async fn an_idempotency_store_keeps_what_leaves_of_a_unit(broker: &dyn TestBroker) -> Outcome {
     let (asked, units) = (Recorder::<Ask>::new(), Units::new());
@@ -391,7 +330,6 @@ behaviours! { units_of_work:
     work_that_cannot_begin_fails_the_attempt,
     what_a_commit_returns_leaves_in_order,
     nothing_leaves_before_the_commit,
-    a_duplicate_is_answered_and_not_consumed,
     an_idempotency_store_keeps_what_leaves_of_a_unit,
     shared_consumers_bring_their_unit,
 }

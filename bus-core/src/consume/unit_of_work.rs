@@ -20,6 +20,7 @@ use crate::send::SealedMessage;
 /// |---|---|
 /// | the consumer succeeds | [`commit`](Work::commit); what it returns leaves in order, then the delivery is acknowledged |
 /// | it fails, panics, or takes longer than its timeout | [`roll_back`](Work::roll_back); the next attempt begins anew |
+/// | `begin` answers [`InProgress`](Begun::InProgress) | the delivery waits without a slot, and begins again |
 /// | `begin` or `commit` returns an error | the attempt has failed with it, and what it sent is dropped |
 /// | `begin` or `commit` panics | the message fails without a retry, as if its consumer had panicked |
 /// | the endpoint stops, and waits no longer | the future is dropped at any await, of `begin` and `commit` too |
@@ -84,6 +85,11 @@ pub enum Begun {
     ///
     /// A request is answered with these replies, at its own address.
     Duplicate(Vec<StoredReply>),
+    /// Another delivery of the message is being handled: this one waits, and begins again.
+    ///
+    /// It takes none of the endpoint's concurrency meanwhile. After ten minutes the attempt ends as
+    /// [`Unavailable`](crate::error::FailureKind::Unavailable).
+    InProgress,
 }
 
 impl Begun {
@@ -98,6 +104,7 @@ impl fmt::Debug for Begun {
         match self {
             Self::Work(_) => f.write_str("Work"),
             Self::Duplicate(replies) => f.debug_tuple("Duplicate").field(replies).finish(),
+            Self::InProgress => f.write_str("InProgress"),
         }
     }
 }

@@ -3,15 +3,23 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use super::Next;
 use super::replies::duplicate;
 use super::watched::AttemptWatch;
-use crate::consume::{Begun, ConsumeContext, Work};
+use crate::consume::{Begun, ConsumeContext, UnitOfWork, Waits, Work};
 use crate::error::{ConsumeError, ConsumeResult, Shown, panics};
 use crate::send::{Dispatch, Outbox, SealedMessage};
+
+/// Waits of a duplicate before it begins again.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Time for which it waits: brokers end consumers that hold a delivery for too long.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Runs one attempt, in the unit of work that its consumer brings.
 /// What it has sent is left to the flush if it succeeds. Without an outbox, and without a unit, it
@@ -33,7 +41,7 @@ pub(super) async fn attempt(
     };
     let attempt = ctx.attempt_with(number, dispatch);
     let begun = match unit {
-        Some(unit) => caught(unit.begin(&attempt)).await.map(Some),
+        Some(unit) => begin(unit, &attempt).await.map(Some),
         None => Ok(None),
     };
     if let Ok(Some(Begun::Duplicate(replies))) = begun {
@@ -52,6 +60,34 @@ pub(super) async fn attempt(
         watch.end(&result);
     }
     result
+}
+
+/// Begins the work. A duplicate waits until the delivery that is being handled has ended.
+async fn begin(unit: &dyn UnitOfWork, ctx: &ConsumeContext) -> ConsumeResult<Begun> {
+    match caught(unit.begin(ctx)).await {
+        // In a future of its own, so that the way of a message that is no duplicate stays small.
+        Ok(Begun::InProgress) => Box::pin(begin_later(unit, ctx)).await,
+        begun => begun,
+    }
+}
+
+async fn begin_later(unit: &dyn UnitOfWork, ctx: &ConsumeContext) -> ConsumeResult<Begun> {
+    let received = ctx.received();
+    let until = Instant::now() + PATIENCE;
+    let mut waits = Waits::new(received, FIRST_WAIT, LONGEST_WAIT);
+    while Instant::now() < until {
+        received.slot.step_aside();
+        waits.next().await?;
+        // Before the work begins, as that may hold what those with a slot wait for.
+        received.slot.enter().await;
+        match caught(unit.begin(ctx)).await {
+            Ok(Begun::InProgress) => {}
+            begun => return begun,
+        }
+    }
+    Err(ConsumeError::unavailable(
+        "another delivery of the same message has not ended",
+    ))
 }
 
 /// Outbox of an attempt that runs, closed with it.

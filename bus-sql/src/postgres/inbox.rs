@@ -22,14 +22,23 @@ impl InboxTable for Postgres {
             return Ok(Claim::Fresh { mark });
         };
         loop {
-            let claim = "INSERT INTO {t}inbox (endpoint, key, fingerprint) VALUES ($1, $2, $3) \
-                         ON CONFLICT DO NOTHING RETURNING txid_current()";
+            // One that is being handled is waited for without a connection. The limit of other locks
+            // comes back with the claim.
+            let claim = "WITH brief AS MATERIALIZED (SELECT set_config('lock_timeout', '50ms', true)) \
+                         INSERT INTO {t}inbox (endpoint, key, fingerprint) \
+                         SELECT $1::text, $2::text, $3::uuid FROM brief ON CONFLICT DO NOTHING \
+                         RETURNING txid_current(), set_config('lock_timeout', '5s', true)";
             let mark = sqlx::query_scalar(names.sql(claim))
                 .bind(&key.endpoint)
                 .bind(&key.key)
                 .bind(key.fingerprint);
-            if let Some(mark) = mark.fetch_optional(&mut *conn).await? {
-                return Ok(Claim::Fresh { mark: Some(mark) });
+            match mark.fetch_optional(&mut *conn).await {
+                Ok(None) => {}
+                Ok(mark) => return Ok(Claim::Fresh { mark }),
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
+                    return Ok(Claim::InProgress);
+                }
+                Err(error) => return Err(error),
             }
             let handled =
                 "SELECT fingerprint, replies FROM {t}inbox WHERE endpoint = $1 AND key = $2";

@@ -1,5 +1,7 @@
 //! The outbox in PostgreSQL, as writers see it.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Result};
 use uuid::Uuid;
@@ -7,7 +9,7 @@ use uuid::Uuid;
 use crate::error::SqlError;
 use crate::names::Names;
 use crate::row::OutboxRow;
-use crate::store::{OutboxTable, micros};
+use crate::store::{OutboxTable, span};
 
 #[async_trait]
 impl OutboxTable for Postgres {
@@ -109,13 +111,18 @@ async fn schedule(
     mark: Option<i64>,
 ) -> Result<(), SqlError> {
     let schedule = "INSERT INTO {t}scheduled (due_at, token, part, ordering_key, destination, topology, metadata, body) \
-                    SELECT 'epoch'::timestamptz + make_interval(secs => due / 1e6), token, \
+                    SELECT clock_timestamp() + make_interval(secs => due / 1e6), token, \
                            part, ordering_key, destination, topology, metadata, body \
                     FROM UNNEST($1::int8[], $2::uuid[], $3::int2[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::bytea[]) \
                          AS r (due, token, part, ordering_key, destination, topology, metadata, body) \
                     WHERE $9::int8 IS NULL OR txid_current_if_assigned() IS NOT DISTINCT FROM $9";
     let columns = Columns::of(rows);
-    let due: Vec<_> = rows.iter().filter_map(|row| row.due).map(micros).collect();
+    // By the clock of the database, which may differ from that of this process.
+    let wait = |due: SystemTime| span(due.duration_since(SystemTime::now()).unwrap_or_default());
+    let due = rows.iter().filter_map(|row| row.due).map(wait);
+    let due: Vec<_> = due
+        .map(|wait| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
+        .collect();
     let token: Vec<_> = rows.iter().map(|row| row.token).collect();
     let written = sqlx::query(names.sql(schedule))
         .bind(due)

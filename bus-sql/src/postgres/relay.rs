@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgListener, PgRow};
-use sqlx::{PgPool, Postgres, Result, Row};
+use sqlx::{PgPool, Postgres, Result};
 use uuid::Uuid;
 
 use crate::names::Names;
-use crate::row::WaitingRow;
-use crate::store::{RelayTable, Without, span};
+use crate::row;
+use crate::store::{RelayTable, Waiting, Without, span};
 
 #[async_trait]
 impl RelayTable for Postgres {
@@ -23,9 +23,11 @@ impl RelayTable for Postgres {
         owner: Uuid,
         lease: Duration,
     ) -> Result<Option<i64>> {
+        // One that ends later than any that is taken now was taken before the clock was set back.
         let take = "UPDATE {t}relay SET owner = $2, lease_until = now() + make_interval(secs => $3), \
                     epoch = CASE WHEN owner = $2 THEN epoch ELSE epoch + 1 END \
-                    WHERE part = $1 AND (owner = $2 OR lease_until < now()) RETURNING epoch";
+                    WHERE part = $1 AND (owner = $2 OR lease_until < now() \
+                        OR lease_until > now() + make_interval(secs => 2 * $3)) RETURNING epoch";
         sqlx::query_scalar(names.sql(take))
             .bind(part)
             .bind(owner)
@@ -49,7 +51,7 @@ impl RelayTable for Postgres {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>> {
+    ) -> Result<Vec<Waiting>> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE part = $1 AND id > $2 AND id <> ALL($3) \
                        AND (ordering_key IS NOT NULL OR destination <> ALL($4)) \
@@ -61,7 +63,7 @@ impl RelayTable for Postgres {
             .bind(&without.destinations)
             .bind(&without.keys)
             .bind(limit)
-            .try_map(|row| row_of(&row))
+            .try_map(|row: PgRow| row::waiting(&row))
             .fetch_all(pool)
             .await
     }
@@ -106,13 +108,14 @@ impl RelayTable for Postgres {
     }
 
     async fn next_due(pool: &PgPool, names: &Names, part: i16) -> Result<Option<Duration>> {
-        let next = "SELECT greatest(extract(epoch FROM min(due_at) - now()), 0)::float8 \
+        let next = "SELECT extract(epoch FROM min(due_at) - now())::float8 \
                     FROM {t}scheduled WHERE part = $1";
         let next: Option<f64> = sqlx::query_scalar(names.sql(next))
             .bind(part)
             .fetch_one(pool)
             .await?;
-        Ok(next.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX)))
+        let wait = |secs: f64| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX);
+        Ok(next.map(wait))
     }
 
     async fn notify(pool: &PgPool, names: &Names) -> Result<()> {
@@ -137,16 +140,4 @@ impl RelayTable for Postgres {
 /// The channel of a service's outbox; one database has one set of channels.
 fn channel(names: &Names) -> String {
     names.fill("{t}outbox")
-}
-
-fn row_of(row: &PgRow) -> Result<WaitingRow> {
-    Ok(WaitingRow {
-        id: row.try_get(0)?,
-        ordering_key: row.try_get(1)?,
-        destination: row.try_get(2)?,
-        topology: row.try_get(3)?,
-        metadata: row.try_get(4)?,
-        body: row.try_get(5)?,
-        attempts: row.try_get(6)?,
-    })
 }

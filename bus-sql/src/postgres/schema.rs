@@ -1,5 +1,7 @@
 //! Transactions and tables in PostgreSQL.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Result, Transaction};
 
@@ -22,6 +24,12 @@ impl Schema for Postgres {
             .await
     }
 
+    async fn abandon(tx: Transaction<'static, Self>) {
+        // The pool rolls it back. A statement that its user was dropped in may still run, and is not
+        // waited for here.
+        drop(tx);
+    }
+
     async fn installed(pool: &PgPool, names: &Names) -> Result<Option<Installed>, SqlError> {
         let mut conn = pool.acquire().await?;
         installed(&mut conn, names).await
@@ -35,7 +43,9 @@ impl Schema for Postgres {
             .bind(lock)
             .execute(&mut *tx)
             .await?;
-        create_schema(&mut tx, names).await?;
+        create_schema(&mut tx, names)
+            .await
+            .map_err(|error| refused(names, error))?;
         let from = installed(&mut tx, names).await?;
         let from = from.map_or(0, |installed| installed.version);
         for migration in MIGRATIONS
@@ -57,6 +67,29 @@ impl Schema for Postgres {
         let count: i64 = sqlx::query_scalar(names.sql(count)).fetch_one(pool).await?;
         Ok(u16::try_from(count).unwrap_or(u16::MAX))
     }
+
+    async fn columns(pool: &PgPool, names: &Names, table: &str) -> Result<Vec<String>> {
+        let columns = "SELECT attname::text FROM pg_attribute \
+                       WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+        let columns = sqlx::query_scalar(columns).bind(names.fill("{t}") + table);
+        columns.fetch_all(pool).await
+    }
+
+    async fn missing_rights(
+        pool: &PgPool,
+        names: &Names,
+        needed: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
+        let missing = "SELECT privilege || ' ON ' || name FROM UNNEST($1::text[], $2::text[]) AS n (name, privilege) \
+                       WHERE NOT has_table_privilege(name, privilege)";
+        let tables: Vec<_> = needed
+            .iter()
+            .map(|(table, _)| names.fill("{t}") + table)
+            .collect();
+        let privileges: Vec<_> = needed.iter().map(|(_, privilege)| *privilege).collect();
+        let missing = sqlx::query_scalar(missing).bind(tables).bind(privileges);
+        missing.fetch_all(pool).await
+    }
 }
 
 async fn installed(conn: &mut PgConnection, names: &Names) -> Result<Option<Installed>, SqlError> {
@@ -72,11 +105,9 @@ async fn installed(conn: &mut PgConnection, names: &Names) -> Result<Option<Inst
     let found = sqlx::query_as(names.sql(version))
         .fetch_optional(conn)
         .await;
-    let found: Option<(i32, i32)> = found.map_err(|error| match error {
-        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42703") => {
-            foreign(names, sqlx::Error::Database(answer))
-        }
-        error => error.into(),
+    let found: Option<(i32, i32)> = found.map_err(|error| match code(&error).as_deref() {
+        Some("42703") => foreign(names, error),
+        _ => error.into(),
     })?;
     let (version, readable_by) = found.unwrap_or_default();
     Ok(Some(Installed {
@@ -108,15 +139,7 @@ async fn apply(
 ) -> Result<(), SqlError> {
     let text = sqlx::AssertSqlSafe(names.fill(&migration.sql));
     let applied = sqlx::raw_sql(text).execute(&mut *conn).await;
-    applied.map_err(|error| match error {
-        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42P07") => {
-            foreign(names, sqlx::Error::Database(answer))
-        }
-        sqlx::Error::Database(answer) if answer.code().as_deref() == Some("42501") => {
-            forbidden(sqlx::Error::Database(answer))
-        }
-        error => error.into(),
-    })?;
+    applied.map_err(|error| refused(names, error))?;
     let done = "INSERT INTO {t}schema (version, readable_by) VALUES ($1, $2)";
     sqlx::query(names.sql(done))
         .bind(migration.version)
@@ -124,6 +147,20 @@ async fn apply(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// An error of statements that make something.
+fn refused(names: &Names, error: sqlx::Error) -> SqlError {
+    match code(&error).as_deref() {
+        // A table or index, or the type of a table.
+        Some("42P07" | "42710") => foreign(names, error),
+        Some("42501") => forbidden(error),
+        _ => error.into(),
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
 }
 
 fn foreign(names: &Names, error: sqlx::Error) -> SqlError {

@@ -70,8 +70,9 @@ impl<DB: Backend> Sql<DB> {
 /// Messages of a partition are handed to the broker in the order of their rows, pipelined; a row is
 /// deleted once the broker has confirmed its message. With an ordering key, a message is handed
 /// over when the one before it is confirmed. A message that comes after one that cannot be sent now
-/// waits if it has its key or its destination; one that was refused three times is parked, with an
-/// error in the log.
+/// waits if it has its key or its destination; one that was refused three times, or whose row was
+/// edited so that it cannot be read, is parked, with an error in the log. Each try to send a message
+/// takes 30 s at most, whatever the deadline of its sender was.
 #[derive(Debug)]
 pub struct Relay<DB: Backend> {
     name: String,
@@ -111,6 +112,7 @@ impl<DB: Backend> BackgroundService for Relay<DB> {
 
     async fn prepare(&self) -> Result<(), BoxError> {
         self.sql.ready().await?;
+        self.sql.check_rights().await?;
         report_small_pool(&self.sql);
         Ok(())
     }

@@ -20,8 +20,9 @@ use super::window::{Outcome, Ready, RowPlace, Window};
 use crate::backend::Backend;
 use crate::error::SqlError;
 use crate::outgoing::message_of;
-use crate::row::WaitingRow;
+use crate::row::{BrokenRow, WaitingRow};
 use crate::sql::Sql;
+use crate::store::Waiting;
 
 /// Rows that are read at once.
 const BATCH: usize = 500;
@@ -183,13 +184,34 @@ impl<DB: Backend> Partition<DB> {
             .extend(self.window.ids().chain(self.left.iter().copied()));
         // Before the look: what is committed after it changes this again.
         self.commits.mark_unchanged();
-        let after = (self.read - LATE).max(0);
+        let after = if self.read == 0 {
+            i64::MIN
+        } else {
+            self.read - LATE
+        };
         let (pool, names) = (self.sql.pool(), self.sql.names());
         let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
         let rows = DB::waiting(pool, names, self.part, after, &without, limit).await?;
+        if !self.lease.holds() {
+            // The answer came late: another relay may have read these rows too.
+            return Ok(());
+        }
         self.more = rows.len() == BATCH;
+        self.take(rows).await
+    }
+
+    /// Hands over the messages of rows that were read.
+    async fn take(&mut self, rows: Vec<Waiting>) -> Result<(), SqlError> {
         let mut behind = HashSet::new();
         for row in rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(BrokenRow { id, reason }) => {
+                    self.read = self.read.max(id);
+                    self.park(&RowPlace::unreadable(id), reason);
+                    continue;
+                }
+            };
             self.read = self.read.max(row.id);
             match &row.ordering_key {
                 Some(key) if behind.contains(key) => {}
@@ -224,7 +246,8 @@ impl<DB: Backend> Partition<DB> {
         });
         match message_of(row, topology) {
             Ok(mut message) if message.outgoing.ttl != Some(Duration::ZERO) => {
-                message.deadline = message.deadline.min(DEADLINE);
+                // That of the sender has ended with its call: the row has all the time.
+                message.deadline = DEADLINE;
                 self.window.send(Ready { place, message }).await;
             }
             Ok(_) => {
@@ -279,7 +302,9 @@ impl<DB: Backend> Partition<DB> {
             }
             Err(error) => self.note_failure(&place, &error),
         }
-        self.window.settle(&place, has_left).await;
+        // Without the lease, those behind it are the next relay's.
+        let goes_on = has_left && self.lease.holds();
+        self.window.settle(&place, goes_on).await;
     }
 
     fn leave(&mut self, id: i64) {

@@ -1,6 +1,7 @@
 //! Topologies that messages name.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bus_core::topology::Topology;
@@ -24,8 +25,11 @@ impl Topologies {
         if let Some(known) = self.0.get(&id) {
             return Ok(Some(Arc::clone(known)));
         }
-        let Some(content) = DB::topology(sql.pool(), sql.names(), id).await? else {
-            return Ok(None);
+        let content = match DB::topology(sql.pool(), sql.names(), id).await {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(None),
+            Err(error @ sqlx::Error::ColumnDecode { .. }) => return Ok(unreadable(id, &error)),
+            Err(error) => return Err(error.into()),
         };
         match serde_json::from_str(&content) {
             Ok(topology) => {
@@ -33,10 +37,13 @@ impl Topologies {
                 self.0.insert(id, Arc::clone(&topology));
                 Ok(Some(topology))
             }
-            Err(error) => {
-                tracing::error!(%id, %error, "a topology of the outbox cannot be read");
-                Ok(None)
-            }
+            Err(error) => Ok(unreadable(id, &error)),
         }
     }
+}
+
+/// Reports a topology that was edited by other means: its messages are parked.
+fn unreadable<T>(id: Uuid, error: &impl fmt::Display) -> Option<T> {
+    tracing::error!(%id, %error, "a topology of the outbox cannot be read");
+    None
 }

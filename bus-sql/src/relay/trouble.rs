@@ -18,9 +18,9 @@ impl Troubles {
         troubles.insert(part, trouble).is_none()
     }
 
-    /// Notes that the database is away; returns `true` if there was no trouble.
+    /// Notes that the database is away, or refuses; returns `true` if there was no trouble.
     pub(crate) fn note_away(&self, part: i16, error: &SqlError) -> bool {
-        self.note(part, format!("the database does not answer: {error}"))
+        self.note(part, format!("the outbox cannot be read: {error}"))
     }
 
     /// Notes that a partition has no trouble; returns `true` if it had one.

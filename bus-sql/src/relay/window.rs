@@ -31,6 +31,16 @@ pub(super) struct RowPlace {
 }
 
 impl RowPlace {
+    /// The place of a row of which nothing but the id is known.
+    pub(super) fn unreadable(id: i64) -> Self {
+        Self {
+            id,
+            key: None,
+            destination: "unknown".to_owned(),
+            attempts: 0,
+        }
+    }
+
     /// The destination, whose rows are held back together.
     pub(super) fn destination(&self) -> Place {
         Place::Destination(self.destination.clone())
@@ -126,14 +136,14 @@ impl Window {
         self.next().now_or_never()
     }
 
-    /// Lets the row of an outcome go; if it has left, hands over the next of its key.
-    pub(super) async fn settle(&mut self, place: &RowPlace, has_left: bool) {
+    /// Lets the row of an outcome go; if that goes on, hands over the next of its key.
+    pub(super) async fn settle(&mut self, place: &RowPlace, goes_on: bool) {
         self.ids.remove(&place.id);
         let Some(key) = &place.key else { return };
         let Some(mut behind) = self.keys.remove(key) else {
             return;
         };
-        if !has_left {
+        if !goes_on {
             // They are read again, in order.
             for ready in behind {
                 self.ids.remove(&ready.place.id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Result, Sqlite, SqlitePool};
 
-use super::{list, now};
+use super::{begin, list, now};
 use crate::names::Names;
 use crate::store::{OperatorTables, time};
 use crate::views::{Backlog, Parked};
@@ -23,9 +23,10 @@ impl OperatorTables for Sqlite {
     }
 
     async fn parked(pool: &SqlitePool, names: &Names, limit: i64) -> Result<Vec<Parked>> {
-        let parked = "SELECT id, destination, reason, parked_at, metadata \
+        // Bytes: what was edited by hand need not be text.
+        let parked = "SELECT id, CAST(destination AS BLOB), reason, parked_at, CAST(metadata AS BLOB) \
                       FROM {t}parked ORDER BY id LIMIT $1";
-        let parked: Vec<(i64, String, String, i64, String)> = sqlx::query_as(names.sql(parked))
+        let parked: Vec<(i64, Vec<u8>, String, i64, Vec<u8>)> = sqlx::query_as(names.sql(parked))
             .bind(limit)
             .fetch_all(pool)
             .await?;
@@ -33,16 +34,16 @@ impl OperatorTables for Sqlite {
         Ok(parked
             .map(|(id, destination, reason, at, metadata)| Parked {
                 id,
-                destination,
+                destination: String::from_utf8_lossy(&destination).into_owned(),
                 reason,
                 parked_at: time(at),
-                metadata,
+                metadata: String::from_utf8_lossy(&metadata).into_owned(),
             })
             .collect())
     }
 
     async fn unpark(pool: &SqlitePool, names: &Names, ids: &[i64]) -> Result<u64> {
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = begin(pool).await?;
         let unpark = "INSERT INTO {t}outbox (created_at, ordering_key, destination, topology, metadata, body) \
                       SELECT created_at, ordering_key, destination, topology, metadata, body FROM {t}parked \
                       WHERE id IN (SELECT value FROM json_each($1)) ORDER BY id";

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use sqlx::{Result, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::now;
+use super::{micros, now};
 use crate::error::SqlError;
 use crate::names::Names;
 use crate::row::OutboxRow;
-use crate::store::{OutboxTable, micros};
+use crate::store::OutboxTable;
 
 #[async_trait]
 impl OutboxTable for Sqlite {

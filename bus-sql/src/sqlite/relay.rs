@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Result, Row, Sqlite, SqlitePool};
+use sqlx::{Result, Sqlite, SqlitePool};
 use uuid::Uuid;
 
-use super::{list, now};
+use super::{begin, list, now};
 use crate::names::Names;
-use crate::row::WaitingRow;
-use crate::store::{RelayTable, Without, span};
+use crate::row;
+use crate::store::{RelayTable, Waiting, Without, span};
 
 #[async_trait]
 impl RelayTable for Sqlite {
@@ -25,16 +25,18 @@ impl RelayTable for Sqlite {
         owner: Uuid,
         lease: Duration,
     ) -> Result<Option<i64>> {
+        // One that ends later than any that is taken now was taken before the clock was set back.
         let take = "UPDATE {t}relay SET owner = $2, lease_until = $3, \
                     epoch = CASE WHEN owner = $2 THEN epoch ELSE epoch + 1 END \
-                    WHERE part = $1 AND (owner = $2 OR lease_until < $4) RETURNING epoch";
+                    WHERE part = $1 AND (owner = $2 OR lease_until < $4 OR lease_until > $5) RETURNING epoch";
         let now = now();
-        let until = now + i64::try_from(span(lease).as_micros()).unwrap_or_default();
+        let lease = i64::try_from(span(lease).as_micros()).unwrap_or_default();
         sqlx::query_scalar(names.sql(take))
             .bind(part)
             .bind(owner)
-            .bind(until)
+            .bind(now + lease)
             .bind(now)
+            .bind(now + 2 * lease)
             .fetch_optional(pool)
             .await
     }
@@ -54,7 +56,7 @@ impl RelayTable for Sqlite {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>> {
+    ) -> Result<Vec<Waiting>> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE id > $1 AND id NOT IN (SELECT value FROM json_each($2)) \
                        AND (ordering_key IS NOT NULL \
@@ -68,7 +70,7 @@ impl RelayTable for Sqlite {
             .bind(list(&without.destinations))
             .bind(list(&without.keys))
             .bind(limit)
-            .try_map(|row| row_of(&row))
+            .try_map(|row: SqliteRow| row::waiting(&row))
             .fetch_all(pool)
             .await
     }
@@ -89,7 +91,7 @@ impl RelayTable for Sqlite {
     }
 
     async fn park(pool: &SqlitePool, names: &Names, _: i16, id: i64, reason: &str) -> Result<()> {
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = begin(pool).await?;
         let park = "INSERT INTO {t}parked (id, created_at, ordering_key, destination, topology, metadata, body, \
                                            attempts, parked_at, reason) \
                     SELECT id, created_at, ordering_key, destination, topology, metadata, body, \
@@ -106,7 +108,7 @@ impl RelayTable for Sqlite {
         if Self::next_due(pool, names, part).await? != Some(Duration::ZERO) {
             return Ok(0);
         }
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = begin(pool).await?;
         let now = now();
         let moved = "INSERT INTO {t}outbox (created_at, ordering_key, destination, topology, metadata, body) \
                      SELECT created_at, ordering_key, destination, topology, metadata, body \
@@ -134,16 +136,4 @@ impl RelayTable for Sqlite {
     async fn listen(_: &SqlitePool, _: &Names, _: &(dyn Fn() + Send + Sync)) -> Result<()> {
         std::future::pending().await
     }
-}
-
-fn row_of(row: &SqliteRow) -> Result<WaitingRow> {
-    Ok(WaitingRow {
-        id: row.try_get(0)?,
-        ordering_key: row.try_get(1)?,
-        destination: row.try_get(2)?,
-        topology: row.try_get(3)?,
-        metadata: row.try_get(4)?,
-        body: row.try_get(5)?,
-        attempts: row.try_get(6)?,
-    })
 }

@@ -18,8 +18,14 @@ impl Schema for Sqlite {
     }
 
     async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Self>> {
-        // One that begins to read and then writes fails at once when another has written meanwhile.
-        pool.begin_with("BEGIN IMMEDIATE").await
+        super::begin(pool).await
+    }
+
+    async fn abandon(mut tx: Transaction<'static, Self>) {
+        // It is over where the disk was full, or where its user has ended it: the client would fail
+        // to roll it back, and would count it from then on. Where it is not over, this has no effect.
+        let _ = sqlx::raw_sql("BEGIN").execute(&mut *tx).await;
+        drop(tx);
     }
 
     async fn installed(pool: &SqlitePool, names: &Names) -> Result<Option<Installed>, SqlError> {
@@ -40,8 +46,29 @@ impl Schema for Sqlite {
         Ok(tx.commit().await?)
     }
 
-    async fn partitions(_: &SqlitePool, _: &Names) -> Result<u16> {
-        Ok(1)
+    async fn partitions(pool: &SqlitePool, names: &Names) -> Result<u16> {
+        let count = "SELECT count(*) FROM {t}relay WHERE part = 0";
+        sqlx::query_scalar(names.sql(count)).fetch_one(pool).await
+    }
+
+    async fn columns(pool: &SqlitePool, names: &Names, table: &str) -> Result<Vec<String>> {
+        let columns = sqlx::query_scalar("SELECT name FROM pragma_table_info($1)");
+        let columns = columns.bind(names.fill("{t}") + table);
+        columns.fetch_all(pool).await
+    }
+
+    async fn missing_rights(
+        pool: &SqlitePool,
+        names: &Names,
+        _: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
+        // The one right is that of the file; to begin a transaction does not need it.
+        let write = sqlx::query(names.sql("DELETE FROM {t}relay WHERE part < 0"));
+        match write.execute(pool).await {
+            Err(error) if is_read_only(&error) => Err(error),
+            // Also while another writer is busy.
+            _ => Ok(Vec::new()),
+        }
     }
 }
 
@@ -78,7 +105,7 @@ async fn apply(
 ) -> Result<(), SqlError> {
     let text = sqlx::AssertSqlSafe(names.fill(&migration.sql));
     let applied = sqlx::raw_sql(text).execute(&mut *conn).await;
-    applied.map_err(|error| foreign_or(names, "already exists", error))?;
+    applied.map_err(|error| foreign_or(names, "already", error))?;
     let done = "INSERT INTO {t}schema (version, readable_by, applied_at) VALUES ($1, $2, $3)";
     sqlx::query(names.sql(done))
         .bind(migration.version)
@@ -87,6 +114,14 @@ async fn apply(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+fn is_read_only(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 8)
 }
 
 /// SQLite has one code for these errors, and texts.

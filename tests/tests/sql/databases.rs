@@ -4,13 +4,13 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, ConsumeResult, Consumer};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Consumer};
 use bus_sql::sqlx::postgres::PgPoolOptions;
 use bus_sql::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use bus_sql::sqlx::{self, AssertSqlSafe, PgConnection, Pool, Postgres, Sqlite, SqliteConnection};
 use bus_sql::{Backend, Sql, Tx, TxConsumer};
 use bus_tests::contracts::{Numbered, Ordered, Place};
-use bus_tests::{PostgresServer, Recorder};
+use bus_tests::{PostgresServer, Recorder, TestBroker};
 use uuid::Uuid;
 
 /// Connections of a pool; more than any test consumes at once.
@@ -194,6 +194,13 @@ impl<DB: TestDatabase> TxConsumer<Place, DB> for Placing {
         ctx.publish(&Ordered { number }).await?;
         self.0.consume(ctx).await
     }
+}
+
+/// Stops, and proves that no message of an endpoint has failed.
+pub(crate) async fn stop_unfailed(broker: &dyn TestBroker, endpoint: &str, bus: Bus) {
+    bus.shutdown().await.expect("stopped");
+    let failed = format!("{}_error", broker.name(endpoint));
+    assert_eq!(broker.depth(&failed).await.unwrap_or(0), 0);
 }
 
 /// Makes a test of each function for each database.

@@ -17,7 +17,7 @@ on_each_database! {
 }
 
 /// Commits by itself.
-struct Committing;
+pub(crate) struct Committing;
 
 impl TxConsumer<Place, Postgres> for Committing {
     async fn consume(&self, ctx: ConsumeContext<Place>, tx: &mut Tx<Postgres>) -> ConsumeResult {
@@ -217,48 +217,4 @@ async fn missing_rights_are_said_at_the_start() {
         error.to_string().contains("without_migrations()"),
         "{error}"
     );
-}
-
-/// A dropped `begin` must not put a connection with an open transaction back into the pool.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropped_calls_leave_no_transaction_open() {
-    let (broker, db) = (InMemoryTestBroker::new(), Postgres::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let bus = broker.bus().start().await.unwrap();
-    let sender = bus.sender();
-    db.sql.migrate().await.unwrap();
-    let (mut dropped, mut begun) = (0, 0);
-    for round in 0..400 {
-        let limit = Duration::from_micros(round % 100 * 20);
-        let unit = async {
-            let mut unit = db.sql.begin(&sender).await.unwrap();
-            Postgres::effect(unit.conn(), "never committed")
-                .await
-                .unwrap();
-            std::future::pending::<()>().await;
-        };
-        match tokio::time::timeout(limit, unit).await {
-            Ok(()) => unreachable!("it waits without end"),
-            Err(_) if limit.is_zero() => begun += 1,
-            Err(_) => dropped += 1,
-        }
-    }
-    assert!(dropped > 0 && begun > 0);
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                AND state LIKE 'idle in transaction%'";
-    eventually("no transaction is open", async || {
-        Postgres::number(db.sql.pool(), open).await == 0
-    })
-    .await;
-    // What a connection of the pool commits by itself is seen by the others.
-    let mut conns = Vec::new();
-    for number in 0..5 {
-        let mut conn = db.sql.pool().acquire().await.unwrap();
-        Postgres::effect(&mut conn, &number.to_string())
-            .await
-            .unwrap();
-        conns.push(conn);
-    }
-    assert_eq!(db.effects().await, ["0", "1", "2", "3", "4"]);
-    bus.shutdown().await.unwrap();
 }

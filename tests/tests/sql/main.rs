@@ -5,12 +5,19 @@
 
 mod databases;
 
+mod bad_input;
 mod brokers;
+mod cancelled;
+mod clocks;
+mod conflicts;
 mod consuming;
 mod errors;
+mod full_disk;
 mod killed;
 mod migrations;
 mod operators;
 mod outside;
+mod plans;
+mod quiet;
 mod records;
 mod relaying;

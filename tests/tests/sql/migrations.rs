@@ -52,13 +52,8 @@ async fn the_statements_can_be_run_by_other_means<DB: TestDatabase>() {
     for migration in sql.migrations() {
         DB::run(sql.pool(), &migration.sql).await.unwrap();
         let (version, readable_by) = (migration.version, migration.readable_by);
-        let (column, now) = if DB::NAME == "SQLite" {
-            (", applied_at", ", 0")
-        } else {
-            ("", "")
-        };
         let done = format!(
-            "INSERT INTO bus_schema (version, readable_by{column}) VALUES ({version}, {readable_by}{now})"
+            "INSERT INTO bus_schema (version, readable_by) VALUES ({version}, {readable_by})"
         );
         DB::run(sql.pool(), &done).await.unwrap();
     }
@@ -85,16 +80,8 @@ async fn tables_that_are_not_there_are_named<DB: TestDatabase>() {
 async fn tables_of_another_version_are_refused<DB: TestDatabase>() {
     let db = DB::open().await;
     db.sql.migrate().await.unwrap();
-    let newer = if DB::NAME == "SQLite" { ", 0" } else { "" };
-    let column = if DB::NAME == "SQLite" {
-        ", applied_at"
-    } else {
-        ""
-    };
     let insert = |version: i32, readable_by: i32| {
-        format!(
-            "INSERT INTO bus_schema (version, readable_by{column}) VALUES ({version}, {readable_by}{newer})"
-        )
+        format!("INSERT INTO bus_schema (version, readable_by) VALUES ({version}, {readable_by})")
     };
     DB::run(db.sql.pool(), &insert(2, 1)).await.unwrap();
     DB::again(&db)

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus_core::message::HeaderValue;
-use bus_core::send::{MessageMetadata, MessageRecord, SealedMessage};
+use bus_core::send::{Due, MessageMetadata, MessageRecord, SealedMessage};
 use bus_core::topology::{Exchange, Topology};
-use bus_core::transport::{Outgoing, Target, TransportError, TransportErrorKind};
+use bus_core::transport::{Outgoing, ScheduleToken, Target, TransportError, TransportErrorKind};
 use bus_tests::{InMemoryTestBroker, Rig, TestBroker, eventually};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use proptest::test_runner::TestRunner;
 use crate::databases::{TestDatabase, on_each_database};
 
 /// Messages of all kinds at once.
-const COUNT: usize = 200;
+const COUNT: u16 = 200;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -30,6 +30,12 @@ on_each_database! {
 /// Keeps what would be sent, and refuses it.
 #[derive(Default)]
 struct Keeping(Mutex<BTreeMap<Vec<u8>, Outgoing>>);
+
+impl Keeping {
+    fn take(&self) -> BTreeMap<Vec<u8>, Outgoing> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
 
 #[async_trait]
 impl Rig for Keeping {
@@ -53,37 +59,58 @@ async fn every_part_of_a_message_survives_the_table<DB: TestDatabase>() {
     let mut runner = TestRunner::deterministic();
     let sent: Vec<_> = (0..COUNT)
         .map(|number| {
-            let tree = outgoing(number).new_tree(&mut runner);
+            let tree = outgoing(number.into()).new_tree(&mut runner);
             tree.expect("a message").current()
         })
         .collect();
     let outbox = db.sql.outbox(&bus.sender());
-    for outgoing in &sent {
+    for (number, outgoing) in sent.iter().enumerate() {
         let mut sealed = plain();
         sealed.outgoing = outgoing.clone();
+        sealed.due = is_later(number).then(|| Due::after(Duration::from_millis(500)));
         outbox.sender().forward(sealed).await.unwrap();
     }
     let mut tx = db.sql.pool().begin().await.unwrap();
     outbox.write(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     db.sql.wake();
+    let parked = || async { db.rows("parked").await };
     eventually("all were tried", async || {
-        db.rows("parked").await == i64::try_from(COUNT).unwrap()
+        parked().await == i64::from(COUNT)
+    })
+    .await;
+    assert_same(&sent, &rig.take());
+    // Those that are sent again later are the same too.
+    let ids = db.sql.parked(COUNT.into()).await.unwrap();
+    let ids: Vec<_> = ids.iter().map(|parked| parked.id).collect();
+    db.sql.unpark(&ids).await.unwrap();
+    eventually("all were tried again", async || {
+        parked().await == i64::from(COUNT) && rig.0.lock().unwrap().len() == usize::from(COUNT)
     })
     .await;
     bus.shutdown().await.unwrap();
-    let kept = rig.0.lock().unwrap();
-    for before in sent {
+    assert_same(&sent, &rig.take());
+}
+
+/// Some wait in the table of what is scheduled first.
+fn is_later(number: usize) -> bool {
+    number.is_multiple_of(3)
+}
+
+fn assert_same(sent: &[Outgoing], kept: &BTreeMap<Vec<u8>, Outgoing>) {
+    for (number, before) in sent.iter().enumerate() {
         let after = &kept[&before.body.to_vec()];
         let left = |outgoing: &Outgoing| outgoing.ttl.map(|ttl| ttl.as_secs().div_ceil(600));
-        assert_eq!(left(after), left(&before), "{after:?}");
+        assert_eq!(left(after), left(before), "{after:?}");
         let bare = |outgoing: &Outgoing| Outgoing {
             ttl: None,
             deadline: None,
+            // It has done its work once the message is due.
+            schedule_token: outgoing.schedule_token.filter(|_| !is_later(number)),
             ..outgoing.clone()
         };
         // As text, in which a number that is none equals itself.
-        assert_eq!(format!("{:?}", bare(after)), format!("{:?}", bare(&before)));
+        assert_eq!(format!("{:?}", bare(after)), format!("{:?}", bare(before)));
     }
 }
 
@@ -145,8 +172,9 @@ fn target() -> impl Strategy<Value = Target> {
 
 fn outgoing(number: usize) -> impl Strategy<Value = Outgoing> {
     let texts = [text(), text(), text()];
-    let headers = vec(("[a-zA-Z-]{1,12}", header_value()), 0..5);
-    let flags = any::<[bool; 6]>();
+    let many = if number == 7 { 900..901 } else { 0..5 };
+    let headers = vec(("[a-zA-Z-]{1,12}", header_value()), many);
+    let flags = any::<[bool; 7]>();
     (target(), texts, headers, any::<Option<u8>>(), flags).prop_map(
         move |(target, [key, id, correlation], headers, priority, flags)| Outgoing {
             routing_key: key.into(),
@@ -159,6 +187,7 @@ fn outgoing(number: usize) -> impl Strategy<Value = Outgoing> {
             durable: flags[3],
             mandatory: flags[4],
             ttl: flags[5].then_some(HOUR),
+            schedule_token: flags[6].then(ScheduleToken::new),
             ..Outgoing::new(target, format!(r#"{{"number":{number}}}"#).into())
         },
     )

@@ -34,6 +34,7 @@ on_each_database! {
     a_consumer_schedules_over_a_transport_that_cannot_delay,
     a_scheduled_message_can_be_cancelled,
     an_expired_message_does_not_leave,
+    a_deadline_of_the_sender_ends_with_its_call,
 }
 
 /// Writes events, each in a transaction of its own.
@@ -527,6 +528,20 @@ async fn an_expired_message_does_not_leave<DB: TestDatabase>() {
     bus.shutdown().await.unwrap();
     assert_eq!(db.rows("outbox").await, 0);
     writer.shutdown().await.unwrap();
+}
+
+async fn a_deadline_of_the_sender_ends_with_its_call<DB: TestDatabase>() {
+    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
+    let broker: &dyn TestBroker = &broker;
+    let ordered = Recorder::new();
+    let bus = broker.bus().background(db.sql.relay());
+    let bus = bus.endpoint(audit(broker, &ordered)).start().await.unwrap();
+    let unit = db.sql.begin(&bus.sender()).await.unwrap();
+    let brief = unit.publish(&Ordered { number: 1 });
+    brief.deadline(Duration::from_nanos(1)).await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!(received(&[ordered.next().await]), [1]);
+    bus.shutdown().await.unwrap();
 }
 
 /// By the poll alone, each would take a second.
