@@ -106,13 +106,14 @@ impl RelayTable for Postgres {
     }
 
     async fn next_due(pool: &PgPool, names: &Names, part: i16) -> Result<Option<Duration>> {
-        let next = "SELECT greatest(extract(epoch FROM min(due_at) - now()), 0)::float8 \
+        let next = "SELECT extract(epoch FROM min(due_at) - now())::float8 \
                     FROM {t}scheduled WHERE part = $1";
         let next: Option<f64> = sqlx::query_scalar(names.sql(next))
             .bind(part)
             .fetch_one(pool)
             .await?;
-        Ok(next.map(|secs| Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX)))
+        let wait = |secs: f64| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX);
+        Ok(next.map(wait))
     }
 
     async fn notify(pool: &PgPool, names: &Names) -> Result<()> {

@@ -12,5 +12,6 @@ mod killed;
 mod migrations;
 mod operators;
 mod outside;
+mod plans;
 mod records;
 mod relaying;
