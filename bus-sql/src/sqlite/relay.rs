@@ -8,6 +8,7 @@ use sqlx::{Result, Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{list, now};
+use crate::error::SqlError;
 use crate::names::Names;
 use crate::row::WaitingRow;
 use crate::store::{RelayTable, Without, span};
@@ -54,7 +55,7 @@ impl RelayTable for Sqlite {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<WaitingRow>> {
+    ) -> Result<Vec<WaitingRow>, SqlError> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE id > $1 AND id NOT IN (SELECT value FROM json_each($2)) \
                        AND (ordering_key IS NOT NULL \
@@ -62,7 +63,7 @@ impl RelayTable for Sqlite {
                        AND (ordering_key IS NULL \
                             OR ordering_key NOT IN (SELECT value FROM json_each($4))) \
                        ORDER BY id LIMIT $5";
-        sqlx::query(names.sql(waiting))
+        let rows = sqlx::query(names.sql(waiting))
             .bind(after)
             .bind(list(&without.rows))
             .bind(list(&without.destinations))
@@ -70,7 +71,8 @@ impl RelayTable for Sqlite {
             .bind(limit)
             .try_map(|row| row_of(&row))
             .fetch_all(pool)
-            .await
+            .await?;
+        Ok(rows)
     }
 
     async fn delete(pool: &SqlitePool, names: &Names, _: i16, ids: &[i64]) -> Result<()> {
