@@ -166,7 +166,7 @@ pub trait RelayTable: Database {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<Waiting>>;
+    ) -> Result<Vec<Waiting>, SqlError>;
 
     /// Deletes rows that have left.
     async fn delete(pool: &Pool<Self>, names: &Names, part: i16, ids: &[i64]) -> Result<()>;

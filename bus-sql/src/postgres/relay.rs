@@ -1,4 +1,8 @@
 //! The outbox in PostgreSQL, as the relay sees it.
+//!
+//! The tables are empty at one moment and have a million rows at another, which the statistics of
+//! the planner do not show. So rows are always read by their index, and other statements are
+//! planned each time: a plan kept from a small table would read all of a large one.
 
 use std::time::Duration;
 
@@ -7,9 +11,15 @@ use sqlx::postgres::{PgListener, PgRow};
 use sqlx::{PgPool, Postgres, Result};
 use uuid::Uuid;
 
+use crate::detached::to_the_end;
+use crate::error::SqlError;
 use crate::names::Names;
 use crate::row;
 use crate::store::{RelayTable, Waiting, Without, span};
+
+/// Begin of a transaction in which rows are read in the order of their index.
+const BY_INDEX: &str =
+    "BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
 
 #[async_trait]
 impl RelayTable for Postgres {
@@ -51,12 +61,16 @@ impl RelayTable for Postgres {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<Waiting>> {
+    ) -> Result<Vec<Waiting>, SqlError> {
+        let pool = pool.clone();
+        let mut tx = to_the_end(async move { pool.begin_with(BY_INDEX).await }).await?;
+        // `<> ALL` would compare each row with each id.
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
-                       FROM {t}outbox WHERE part = $1 AND id > $2 AND id <> ALL($3) \
+                       FROM {t}outbox WHERE part = $1 AND id > $2 \
+                       AND id NOT IN (SELECT unnest($3::int8[])) \
                        AND (ordering_key IS NOT NULL OR destination <> ALL($4)) \
                        AND (ordering_key IS NULL OR ordering_key <> ALL($5)) ORDER BY id LIMIT $6";
-        sqlx::query(names.sql(waiting))
+        let rows = sqlx::query(names.sql(waiting))
             .bind(part)
             .bind(after)
             .bind(&without.rows)
@@ -64,15 +78,22 @@ impl RelayTable for Postgres {
             .bind(&without.keys)
             .bind(limit)
             .try_map(|row: PgRow| row::waiting(&row))
-            .fetch_all(pool)
-            .await
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.rollback().await?;
+        Ok(rows)
     }
 
     async fn delete(pool: &PgPool, names: &Names, part: i16, ids: &[i64]) -> Result<()> {
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
+            return Ok(());
+        };
         // The disk is not waited for: a row that a crash of the server brings back is sent again.
+        // Without its ends, many ids may be looked for among all rows of the partition.
         let delete = "DELETE FROM {t}outbox USING (SELECT set_config('synchronous_commit', 'off', true)) s \
-                      WHERE part = $1 AND id = ANY($2)";
+                      WHERE part = $1 AND id BETWEEN $3 AND $4 AND id = ANY($2)";
         let delete = sqlx::query(names.sql(delete)).bind(part).bind(ids);
+        let delete = delete.bind(first).bind(last).persistent(false);
         delete.execute(pool).await?;
         Ok(())
     }
@@ -81,7 +102,7 @@ impl RelayTable for Postgres {
         let count = "UPDATE {t}outbox SET attempts = least(attempts + 1, 1000) \
                      WHERE part = $1 AND id = ANY($2)";
         let count = sqlx::query(names.sql(count)).bind(part).bind(ids);
-        count.execute(pool).await?;
+        count.persistent(false).execute(pool).await?;
         Ok(())
     }
 
@@ -103,14 +124,15 @@ impl RelayTable for Postgres {
                    INSERT INTO {t}outbox (part, created_at, ordering_key, destination, topology, metadata, body) \
                    SELECT part, created_at, ordering_key, destination, topology, metadata, body \
                    FROM due ORDER BY due_at, id";
-        let moved = sqlx::query(names.sql(due)).bind(part).execute(pool).await?;
-        Ok(moved.rows_affected())
+        let moved = sqlx::query(names.sql(due)).persistent(false).bind(part);
+        Ok(moved.execute(pool).await?.rows_affected())
     }
 
     async fn next_due(pool: &PgPool, names: &Names, part: i16) -> Result<Option<Duration>> {
         let next = "SELECT extract(epoch FROM min(due_at) - now())::float8 \
                     FROM {t}scheduled WHERE part = $1";
         let next: Option<f64> = sqlx::query_scalar(names.sql(next))
+            .persistent(false)
             .bind(part)
             .fetch_one(pool)
             .await?;

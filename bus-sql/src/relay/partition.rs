@@ -35,6 +35,11 @@ const LATE: i64 = 1000;
 
 /// Rows that are deleted at once, unless `GATHER` is over or all have left.
 const DELETED: usize = 250;
+
+/// Time in which rows gather before a statement on them.
+///
+/// For deletions, and for reads while messages are on their way: a statement costs the database as
+/// much as several rows do.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Ordering keys that are held back one by one; with more, nothing is read.
@@ -61,6 +66,8 @@ pub(super) struct Partition<DB: Backend> {
     lease: Lease,
     window: Window,
     held_back: HeldBack,
+    /// First end of a hold, as it was at the last wait.
+    hold: Option<Instant>,
     /// Places that were held back at the last read.
     held: HashSet<Place>,
     topologies: Topologies,
@@ -68,6 +75,8 @@ pub(super) struct Partition<DB: Backend> {
     read: i64,
     /// `true` if there may be rows that were not read.
     more: bool,
+    /// Time before which nothing is read while messages are on their way.
+    gathered: Instant,
     /// Next time at which all rows are looked for, and what is due.
     look: Instant,
     /// Commits of scheduled messages before the last look.
@@ -91,10 +100,12 @@ impl<DB: Backend> Partition<DB> {
             lease: Lease::new(part),
             window: Window::new(sender),
             held_back: HeldBack::default(),
+            hold: None,
             held: HashSet::new(),
             topologies: Topologies::default(),
             read: 0,
             more: true,
+            gathered: Instant::now(),
             look: Instant::now(),
             scheduled: 0,
             left: Vec::new(),
@@ -161,10 +172,19 @@ impl<DB: Backend> Partition<DB> {
         Ok(())
     }
 
+    /// Returns `true` if there may be rows to read, and room for them.
+    fn has_room(&self) -> bool {
+        self.more && self.lease.holds() && WINDOW - self.window.len() >= BATCH
+    }
+
+    /// Returns `true` if rows are read now.
+    fn reads(&self) -> bool {
+        self.has_room() && (self.window.is_empty() || self.gathered <= Instant::now())
+    }
+
     /// Reads rows, and hands their messages over.
     async fn read(&mut self) -> Result<(), SqlError> {
-        let room = WINDOW - self.window.len();
-        if !self.more || room < BATCH {
+        if !self.reads() {
             return Ok(());
         }
         let held = self.held_back.now();
@@ -197,6 +217,9 @@ impl<DB: Backend> Partition<DB> {
             return Ok(());
         }
         self.more = rows.len() == BATCH;
+        if !self.more {
+            self.gathered = Instant::now() + GATHER;
+        }
         self.take(rows).await
     }
 
@@ -261,12 +284,17 @@ impl<DB: Backend> Partition<DB> {
 
     /// Waits for outcomes, commits, or the time at which something is to be done.
     async fn wait(&mut self) {
-        if self.more && self.lease.holds() && WINDOW - self.window.len() >= BATCH {
+        if self.hold.is_some_and(|end| end <= Instant::now()) {
+            (self.read, self.more) = (0, true);
+        }
+        self.hold = self.held_back.next();
+        if self.reads() {
             return self.take_ready().await;
         }
         let mut next = self.lease.next();
         if self.lease.holds() {
-            let others = [Some(self.look), self.delete, self.held_back.next()];
+            let gathered = self.has_room().then_some(self.gathered);
+            let others = [Some(self.look), self.delete, self.hold, gathered];
             next = others.into_iter().flatten().fold(next, Instant::min);
         }
         tokio::select! {
@@ -275,12 +303,7 @@ impl<DB: Backend> Partition<DB> {
                 self.take_ready().await;
             }
             changed = self.commits.changed() => self.more |= changed.is_ok(),
-            () = sleep_until(next) => {
-                // A hold may be over.
-                if !self.held_back.is_empty() {
-                    (self.read, self.more) = (0, true);
-                }
-            }
+            () = sleep_until(next) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use sqlx::{Result, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{begin, list, now};
+use crate::error::SqlError;
 use crate::names::Names;
 use crate::row;
 use crate::store::{RelayTable, Waiting, Without, span};
@@ -56,7 +57,7 @@ impl RelayTable for Sqlite {
         after: i64,
         without: &Without,
         limit: i64,
-    ) -> Result<Vec<Waiting>> {
+    ) -> Result<Vec<Waiting>, SqlError> {
         let waiting = "SELECT id, ordering_key, destination, topology, metadata, body, attempts \
                        FROM {t}outbox WHERE id > $1 AND id NOT IN (SELECT value FROM json_each($2)) \
                        AND (ordering_key IS NOT NULL \
@@ -64,7 +65,7 @@ impl RelayTable for Sqlite {
                        AND (ordering_key IS NULL \
                             OR ordering_key NOT IN (SELECT value FROM json_each($4))) \
                        ORDER BY id LIMIT $5";
-        sqlx::query(names.sql(waiting))
+        let rows = sqlx::query(names.sql(waiting))
             .bind(after)
             .bind(list(&without.rows))
             .bind(list(&without.destinations))
@@ -72,7 +73,8 @@ impl RelayTable for Sqlite {
             .bind(limit)
             .try_map(|row: SqliteRow| row::waiting(&row))
             .fetch_all(pool)
-            .await
+            .await?;
+        Ok(rows)
     }
 
     async fn delete(pool: &SqlitePool, names: &Names, _: i16, ids: &[i64]) -> Result<()> {

@@ -20,4 +20,5 @@ mod outside;
 mod plans;
 mod quiet;
 mod records;
+mod relay_reads;
 mod relaying;
