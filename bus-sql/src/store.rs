@@ -32,6 +32,9 @@ pub trait Schema: Database {
 
     /// Returns the number of partitions of the outbox.
     async fn partitions(pool: &Pool<Self>, names: &Names) -> Result<u16>;
+
+    /// Returns how many connections deliveries and relays use at once.
+    async fn connections(pool: &Pool<Self>, deliveries: usize, relays: usize) -> Result<usize>;
 }
 
 /// Key by which a message is known in the inbox.

@@ -57,6 +57,12 @@ impl Schema for Postgres {
         let count: i64 = sqlx::query_scalar(names.sql(count)).fetch_one(pool).await?;
         Ok(u16::try_from(count).unwrap_or(u16::MAX))
     }
+
+    async fn connections(_: &PgPool, deliveries: usize, relays: usize) -> Result<usize> {
+        // One listens for all relays, and one forgets what is old.
+        let beside = if relays == 0 { 0 } else { 2 };
+        Ok(deliveries + relays + beside)
+    }
 }
 
 async fn installed(conn: &mut PgConnection, names: &Names) -> Result<Option<Installed>, SqlError> {

@@ -14,3 +14,4 @@ mod operators;
 mod outside;
 mod records;
 mod relaying;
+mod starting;
