@@ -85,6 +85,12 @@ pub trait InboxTable: Database {
 /// Messages that are to leave.
 #[async_trait]
 pub trait OutboxTable: Database {
+    /// Statement of other libraries for a row that leaves at once.
+    const INSERT: &'static str;
+
+    /// Statement of other libraries for a row that is due later.
+    const SCHEDULE: &'static str;
+
     /// Writes the rows, as the last statements of a transaction.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod errors;
 mod killed;
 mod migrations;
 mod operators;
+mod other_libraries;
 mod outside;
 mod records;
 mod relaying;
