@@ -13,10 +13,11 @@ use std::{env, fs};
 const LINES: usize = 50;
 
 /// Each example with a part of its output.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("at_most_once", "kilometre 1 is lost"),
     ("command", "10 commands created 10 invoices"),
     ("disorder", "95 on hand, in 20 orders"),
+    ("http_handler", "A-7 is placed and announced"),
     ("idempotency", "1 of 2 commands was a duplicate"),
     ("middleware", "a tenant is required"),
     ("publish_subscribe", "one event, 2 copies"),
