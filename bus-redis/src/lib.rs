@@ -26,10 +26,9 @@
 //!
 //! # async fn start(transport: impl bus_core::transport::Transport) -> Result<(), Box<dyn std::error::Error>> {
 //! let store = RedisIdempotencyStore::new("redis://:secret@redis.internal")?;
-//! store.connect().await?; // a mistake in the address ends the start
 //! let once = Idempotency::new(store).keep(Duration::from_secs(7 * 24 * 60 * 60));
 //! let endpoint = Endpoint::new("payments").idempotency(once).consumer(collect);
-//! let bus = Bus::builder(transport).endpoint(endpoint).start().await?;
+//! let bus = Bus::builder(transport).endpoint(endpoint).start().await?; // connects to Redis too
 //! # bus.shutdown().await?;
 //! # Ok(()) }
 //! ```

@@ -17,7 +17,7 @@ const PREFIX: &str = "bus:idempotency:";
 
 /// Idempotency store in a Redis, shared by all instances of a service.
 ///
-/// The connection is made when it is first needed, and again after it was lost. Times are the
+/// The connection is made when the bus starts, and again after it was lost. Times are the
 /// server's: no instance's clock counts. A claim that could not be prolonged while Redis was away
 /// holds as long as no other owner takes its key.
 ///
@@ -25,9 +25,8 @@ const PREFIX: &str = "bus:idempotency:";
 /// use bus_core::{Endpoint, Idempotency};
 /// use bus_redis::RedisIdempotencyStore;
 ///
-/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn start() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisIdempotencyStore::new("redis://:secret@redis.internal:6379/0")?;
-/// store.connect().await?;
 /// let endpoint = Endpoint::new("payments").idempotency(Idempotency::new(store));
 /// # let _ = endpoint;
 /// # Ok(()) }
@@ -43,7 +42,7 @@ pub struct RedisIdempotencyStore {
 impl RedisIdempotencyStore {
     /// Creates a store at `redis://user:password@host:6379/database`.
     ///
-    /// Connects at the first message, or by [`connect`](Self::connect). User, password, port and
+    /// Connects when the bus starts, or by [`connect`](Self::connect). User, password, port and
     /// database may be left out. `rediss://` is TLS, and needs the feature `tls`; certificates are
     /// always verified, against the authorities of the system.
     ///
@@ -98,10 +97,13 @@ impl RedisIdempotencyStore {
         Ok(self)
     }
 
-    /// Connects now, so that a mistake is found at the start.
+    /// Connects now, for a store without a bus or before there is one.
     ///
-    /// Without it the first message connects, and waits while that fails. Each new connection logs
-    /// a warning for each setting of the server with which it may forget keys.
+    /// Each new connection logs a warning for each setting of the server with which it may forget
+    /// keys.
+    ///
+    /// # Errors
+    /// The reason why it cannot connect, by its [kind](RedisStoreErrorKind).
     pub async fn connect(&self) -> Result<(), RedisStoreError> {
         let connected = self.connection.connect().await;
         connected.map_err(|error| self.failed(error))
@@ -128,6 +130,13 @@ impl RedisIdempotencyStore {
 
 #[async_trait]
 impl IdempotencyStore for RedisIdempotencyStore {
+    /// Connects, and runs a script that changes nothing.
+    ///
+    /// So missing rights are found too.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.release(&Token::new("prepare")).await
+    }
+
     async fn begin(
         &self,
         key: &str,

@@ -81,6 +81,11 @@ impl<DB: Backend> SqlIdempotencyStore<DB> {
 
 #[async_trait]
 impl<DB: Backend> IdempotencyStore for SqlIdempotencyStore<DB> {
+    /// Makes the tables, or checks them, as [`Sql::migrate`] does.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.sql.migrate().await.map_err(StoreError::new)
+    }
+
     async fn begin(
         &self,
         key: &str,

@@ -114,17 +114,16 @@
 //!
 //! # Other libraries
 //!
-//! A transaction of sqlx takes the messages by [`Outbox::write`]. With sea-orm, diesel or
-//! tokio-postgres, insert the [rows](Outbox::into_rows) in the transaction: into `bus_outbox` by
-//! the columns `part` (PostgreSQL only), `ordering_key`, `destination`, `topology`, `metadata` and
-//! `body`; those with a `due` into `bus_scheduled`, with `due_at` and `token`. A consumer of theirs
-//! uses an [idempotency store](Sql::idempotency), or a unique key of its own: the inbox belongs to
-//! the transaction of [`Sql::consumer`].
+//! A transaction of sqlx takes the messages by [`Outbox::write`], one of sea-orm, diesel or
+//! tokio-postgres by [`Outbox::into_rows`] and [`Sql::insert_statement`]; `docs/transactions.md`
+//! has examples. A consumer of theirs uses an [idempotency store](Sql::idempotency), or a unique
+//! key of its own: the inbox belongs to the transaction of [`Sql::consumer`].
 //!
 //! # Operation
 //!
-//! - A delivery that is consumed holds a connection, and the relay up to three: the pool needs the
-//!   concurrency of all endpoints and three more, or deliveries wait for connections.
+//! - A delivery that is consumed holds a connection, and the relay of PostgreSQL up to three: the
+//!   pool needs the concurrency of all endpoints and three more. The start logs a warning if it
+//!   has fewer, as deliveries wait then. SQLite needs two, in memory one: only one of them writes.
 //!   `test_before_acquire(false)` saves a round trip for each.
 //! - A process that dies keeps the lease of its relay for ten seconds; one that stops gives it
 //!   back.
@@ -155,6 +154,7 @@ mod readme {}
 mod backend;
 mod bounded;
 mod consumer;
+mod demand;
 mod detached;
 mod error;
 mod held;
@@ -165,6 +165,7 @@ mod names;
 mod operators;
 mod outbox;
 mod outgoing;
+mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prune;

@@ -14,6 +14,7 @@ use crate::held::Held;
 use crate::outgoing::Rows;
 use crate::row::OutboxRow;
 use crate::sql::Sql;
+use crate::store::micros;
 
 impl<DB: Backend> Sql<DB> {
     /// Opens an outbox for messages of a transaction that the caller has.
@@ -39,6 +40,41 @@ impl<DB: Backend> Sql<DB> {
             held,
             sql: self.clone(),
         }
+    }
+}
+
+impl OutboxRow {
+    /// Returns the time before which it does not leave, in microseconds since 1970.
+    pub fn due_micros(&self) -> Option<i64> {
+        self.due.map(micros)
+    }
+}
+
+impl<DB: Backend> Sql<DB> {
+    /// Returns the statement that inserts a row with another library.
+    ///
+    /// The rows are those of [`Outbox::into_rows`].
+    ///
+    /// | parameter | is | PostgreSQL | SQLite |
+    /// |---|---|---|---|
+    /// | 1 | [`part`](OutboxRow::part) | `smallint` | not used, but counted |
+    /// | 2 | [`ordering_key`](OutboxRow::ordering_key) | `text`, may be null | the same |
+    /// | 3 | [`destination`](OutboxRow::destination) | `text` | the same |
+    /// | 4 | [`topology`](OutboxRow::topology) | `uuid`, may be null | its 16 bytes, may be null |
+    /// | 5 | [`metadata`](OutboxRow::metadata) | `text` | the same |
+    /// | 6 | [`body`](OutboxRow::body) | `bytea` | `BLOB` |
+    /// | 7, with a `due` | [`due_micros`](OutboxRow::due_micros) | `bigint` | `INTEGER` |
+    /// | 8, with a `due` | [`token`](OutboxRow::token) | `uuid`, may be null | its 16 bytes, may be null |
+    ///
+    /// Insert the rows as the last statements of the transaction, in order, and
+    /// [`wake`](Self::wake) the relay after its commit. `docs/transactions.md` has an example with
+    /// tokio-postgres.
+    pub fn insert_statement(&self, row: &OutboxRow) -> String {
+        let template = match row.due {
+            None => DB::INSERT,
+            Some(_) => DB::SCHEDULE,
+        };
+        self.names().fill(template)
     }
 }
 
@@ -109,7 +145,8 @@ impl<DB: Backend> Outbox<DB> {
 
     /// Returns the messages as rows, to be inserted with another library.
     ///
-    /// Topologies are written here, in a transaction of their own.
+    /// By [`Sql::insert_statement`]. Topologies are written here, in a transaction of their own on
+    /// a connection of the pool: call it before the other library begins to write to SQLite.
     ///
     /// # Errors
     /// That of the database.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Row of the outbox, for those who insert it with another library.
 ///
-/// With a [`due`](Self::due) it belongs into the table of what is scheduled, else into the outbox.
+/// [`Sql::insert_statement`](crate::Sql::insert_statement) has the statement.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OutboxRow {

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::backend::Backend;
+use crate::demand::Demand;
 use crate::detached::to_the_end;
 use crate::error::{SqlError, SqlErrorKind};
 use crate::migration::Migration;
@@ -39,7 +40,7 @@ use crate::wake::Wake;
 /// let sql = Sql::sqlite(pool)
 ///     .table_prefix("messaging_")
 ///     .remember(Duration::from_secs(14 * 24 * 60 * 60));
-/// sql.migrate().await?; // or leave that to the relay, or to the first message
+/// sql.migrate().await?; // or leave that to the start of the bus
 /// # Ok(()) }
 /// ```
 #[must_use]
@@ -54,6 +55,7 @@ pub struct Sql<DB: Backend> {
 pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) wake: Wake,
+    pub(crate) demand: Demand,
     /// The number of partitions, once the tables were checked.
     partitions: OnceCell<u16>,
     /// Topologies that are in the database for sure.
@@ -64,8 +66,9 @@ pub(crate) struct Shared {
 impl Sql<sqlx::Postgres> {
     /// Creates a handle to tables in PostgreSQL.
     ///
-    /// Give the pool a connection for each delivery that is consumed at once, and three more;
-    /// `test_before_acquire(false)` saves a round trip for each.
+    /// Give the pool a connection for each delivery that is consumed at once, and three more for
+    /// the relay: the start logs a warning if it has fewer. `test_before_acquire(false)` saves a
+    /// round trip for each.
     pub fn postgres(pool: sqlx::PgPool) -> Self {
         Self::new(pool)
     }
@@ -93,8 +96,9 @@ impl Sql<sqlx::Postgres> {
 impl Sql<sqlx::Sqlite> {
     /// Creates a handle to tables in SQLite.
     ///
-    /// Open the file with `journal_mode` `WAL`. A database in memory needs a pool of one connection
-    /// that is kept: `max_connections(1)`, `idle_timeout(None)`, `max_lifetime(None)`.
+    /// Open the file with `journal_mode` `WAL`, by a pool of two connections or more. A database in
+    /// memory needs a pool of one connection that is kept: `max_connections(1)`,
+    /// `idle_timeout(None)`, `max_lifetime(None)`.
     pub fn sqlite(pool: sqlx::SqlitePool) -> Self {
         Self::new(pool)
     }
@@ -174,8 +178,8 @@ impl<DB: Backend> Sql<DB> {
 
     /// Makes the tables, or brings them to the version of this crate, and checks them.
     ///
-    /// Several processes may do so at once. The relay does it at the start of the bus, else the
-    /// first message does.
+    /// Several processes may do so at once. A bus with a relay, a transactional consumer or a store
+    /// of this handle does it at its start.
     ///
     /// # Errors
     /// [`Configuration`](SqlErrorKind::Configuration), [`Schema`](SqlErrorKind::Schema), or that of

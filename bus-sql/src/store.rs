@@ -45,6 +45,9 @@ pub trait Schema: Database {
         names: &Names,
         needed: &[(&str, &str)],
     ) -> Result<Vec<String>>;
+
+    /// Returns how many connections deliveries and relays use at once.
+    async fn connections(pool: &Pool<Self>, deliveries: usize, relays: usize) -> Result<usize>;
 }
 
 /// Key by which a message is known in the inbox.
@@ -97,6 +100,12 @@ pub trait InboxTable: Database {
 /// Messages that are to leave.
 #[async_trait]
 pub trait OutboxTable: Database {
+    /// Statement of other libraries for a row that leaves at once.
+    const INSERT: &'static str;
+
+    /// Statement of other libraries for a row that is due later.
+    const SCHEDULE: &'static str;
+
     /// Writes the rows, as the last statements of a transaction.
     ///
     /// # Errors

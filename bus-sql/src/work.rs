@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus_core::consume::{Begun, UnitOfWork, Work};
+use bus_core::error::BoxError;
 use bus_core::idempotency::StoredReply;
 use bus_core::message::Intent;
 use bus_core::send::SealedMessage;
@@ -15,6 +16,7 @@ use crate::error::{SqlError, SqlErrorKind};
 use crate::held::Scheduling;
 use crate::inbox;
 use crate::outgoing::Rows;
+use crate::pool;
 use crate::replies;
 use crate::sql::Sql;
 use crate::store::{Claim, InboxKey};
@@ -74,6 +76,11 @@ enum Started<DB: Backend> {
 
 #[async_trait]
 impl<DB: Backend> UnitOfWork for SqlUnit<DB> {
+    async fn prepare(&self, endpoint: &str, concurrency: usize) -> Result<(), BoxError> {
+        self.sql.ready().await?;
+        Ok(pool::check_endpoint(&self.sql, endpoint, concurrency).await?)
+    }
+
     async fn begin(&self, ctx: &ConsumeContext) -> Result<Begun, ConsumeError> {
         match self.start(ctx).await.map_err(consume_error)? {
             Started::Fresh(attempt) => Ok(Begun::work(attempt)),

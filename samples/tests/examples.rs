@@ -13,11 +13,12 @@ use std::{env, fs};
 const LINES: usize = 50;
 
 /// Each example with a part of its output.
-const EXAMPLES: [(&str, &str); 17] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("at_most_once", "kilometre 1 is lost"),
     ("buffering", "1 command waits, as the endpoint is paused"),
     ("command", "10 commands created 10 invoices"),
     ("disorder", "95 on hand, in 20 orders"),
+    ("http_handler", "A-7 is placed and announced"),
     ("idempotency", "1 of 2 commands was a duplicate"),
     ("middleware", "a tenant is required"),
     ("partition", "A-9: [1, 2, 3, 4, 5]"),

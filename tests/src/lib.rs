@@ -41,6 +41,8 @@ mod documents {
     mod configuration {}
     #[doc = include_str!("../../docs/error-queues.md")]
     mod error_queues {}
+    #[doc = include_str!("../../docs/guarantees.md")]
+    mod guarantees {}
     #[doc = include_str!("../../docs/health.md")]
     mod health {}
     #[doc = include_str!("../../docs/idempotency-store.md")]
@@ -49,4 +51,6 @@ mod documents {
     mod interop {}
     #[doc = include_str!("../../docs/logging.md")]
     mod logging {}
+    #[doc = include_str!("../../docs/transactions.md")]
+    mod transactions {}
 }

@@ -30,8 +30,8 @@ fn reason(bus: &Bus, name: &str) -> String {
 
 /// Rig that notes declarations, and may refuse to consume.
 #[derive(Debug, Default)]
-struct Noted {
-    log: Log,
+pub(super) struct Noted {
+    pub(super) log: Log,
     /// Gate before a queue is consumed, whose opening means a refusal.
     refusal: Option<Gate>,
 }

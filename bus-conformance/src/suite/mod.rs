@@ -24,6 +24,7 @@ pub mod outbox_order;
 pub mod panics;
 pub mod partitions;
 pub mod pauses;
+pub mod preparing;
 pub mod propagation;
 pub mod publishing;
 pub mod queues;

@@ -14,6 +14,9 @@ use uuid::Uuid;
 pub(crate) struct CountingStore {
     pub(crate) inner: MemoryIdempotencyStore,
     pub(crate) broken: AtomicBool,
+    /// Cannot be prepared.
+    pub(crate) unprepared: AtomicBool,
+    pub(crate) prepared: AtomicU32,
     /// Never answers when a claim is to be prolonged.
     pub(crate) mute: AtomicBool,
     /// Cannot mark anything as done.
@@ -27,6 +30,14 @@ pub(crate) struct CountingStore {
 
 #[async_trait]
 impl IdempotencyStore for CountingStore {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.prepared.fetch_add(1, Ordering::SeqCst);
+        if self.unprepared.load(Ordering::SeqCst) {
+            return Err(StoreError::new("out of order"));
+        }
+        Ok(())
+    }
+
     async fn begin(
         &self,
         key: &str,

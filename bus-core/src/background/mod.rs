@@ -8,3 +8,4 @@ mod supervisor;
 pub use service::BackgroundService;
 pub(crate) use services::{Services, prepare};
 pub use stop_signal::StopSignal;
+pub(crate) use supervisor::caught;

@@ -240,11 +240,11 @@ impl Phase {
     }
 }
 
-/// Runs a step of a service.
+/// Runs a step that users wrote.
 ///
 /// # Errors
 /// Its error, or an error with the text of its panic.
-pub(super) async fn caught(
+pub(crate) async fn caught(
     step: impl Future<Output = Result<(), BoxError>>,
 ) -> Result<(), BoxError> {
     let outcome = AssertUnwindSafe(step).catch_unwind().await;

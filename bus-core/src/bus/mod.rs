@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod connection;
 mod endpoint_handle;
+mod preparing;
 mod refused_names;
 mod requirements;
 mod start;

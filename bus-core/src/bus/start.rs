@@ -29,13 +29,13 @@ impl BusBuilder {
     /// Connects, declares the topology, and starts to consume.
     ///
     /// A broker that is not up is waited for, up to the [`start_timeout`](Self::start_timeout).
-    /// [Background services](Self::background) are prepared before anything is declared, and run
-    /// before anything is consumed.
+    /// [Background services](Self::background), and the stores of endpoints, are prepared before
+    /// anything is declared; the services run before anything is consumed.
     ///
     /// # Errors
     /// [`StartError`]: all configuration mistakes together, before anything is connected; a
-    /// background service that cannot be prepared; a refusal of the broker; or the end of the start
-    /// timeout. Nothing runs on: what was begun is stopped as [`Bus::shutdown`] would.
+    /// background service or a store that cannot be prepared; a refusal of the broker; or the end
+    /// of the start timeout. Nothing runs on: what was begun is stopped as [`Bus::shutdown`] would.
     pub async fn start(self) -> Result<Bus, StartError> {
         self.check()?;
         self.connect().await?;
@@ -51,8 +51,8 @@ impl BusBuilder {
 
     /// Connects, declares the topology of all endpoints, and disconnects.
     ///
-    /// Consumes nothing, and prepares no background service. Includes the error and skipped queues,
-    /// which a running bus declares with the first message that needs them.
+    /// Consumes nothing, and prepares neither background services nor stores. Includes the error
+    /// and skipped queues, which a running bus declares with the first message that needs them.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -119,6 +119,7 @@ impl BusBuilder {
 
     async fn run(mut self) -> Result<Bus, StartError> {
         background::prepare(&self.background).await?;
+        self.prepare_stores().await?;
         let (cancel, cancelled) = watch::channel(false);
         let inbox = self.transport.reply_inbox(&names::temporary("bus"));
         let outbound = Arc::new(self.outbound(&inbox));
@@ -290,7 +291,8 @@ fn chain(policy: Policy, guarantee: Guarantee, consumers: &[Registration]) -> Ch
     if let Some(idempotency) = &idempotency {
         chain.push(Arc::new(IdempotencyStep::new(idempotency.clone())));
     }
-    if outbox || consumers.iter().any(Registration::has_unit_of_work) {
+    let mut units = consumers.iter().filter_map(Registration::unit_of_work);
+    if outbox || units.next().is_some() {
         chain.push(Arc::new(Flush { keep_replies }));
         chain.extend(idempotency.map(|claims| Arc::new(ConfirmClaim(claims)) as _));
     }

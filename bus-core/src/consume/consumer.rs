@@ -205,9 +205,9 @@ impl Registration {
         }
     }
 
-    /// Returns `true` if what the consumer sends waits for a unit of work.
-    pub(crate) fn has_unit_of_work(&self) -> bool {
-        self.handler.unit_of_work().is_some()
+    /// Returns the unit of work for which what the consumer sends waits.
+    pub(crate) fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
+        self.handler.unit_of_work()
     }
 }
 

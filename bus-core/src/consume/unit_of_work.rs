@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::context::ConsumeContext;
-use crate::error::ConsumeError;
+use crate::error::{BoxError, ConsumeError};
 use crate::idempotency::StoredReply;
 use crate::send::SealedMessage;
 
@@ -67,6 +67,19 @@ use crate::send::SealedMessage;
 /// ```
 #[async_trait]
 pub trait UnitOfWork: Send + Sync + fmt::Debug + 'static {
+    /// Prepares the unit: makes its tables, checks its server.
+    ///
+    /// The bus calls it for each consumer that brings the unit, before it declares or consumes
+    /// anything. `concurrency` is the number of deliveries that the consumer's endpoint handles at
+    /// once when it starts. Not limited by the start timeout. Default: nothing is to be prepared.
+    ///
+    /// # Errors
+    /// Any error ends the start, with [`StartError::Store`](crate::StartError::Store).
+    async fn prepare(&self, endpoint: &str, concurrency: usize) -> Result<(), BoxError> {
+        let _ = (endpoint, concurrency);
+        Ok(())
+    }
+
     /// Begins the work of one attempt, before its middleware, timeout and consumer.
     ///
     /// Called again for each retry. What is sent through `ctx` belongs to the attempt.

@@ -39,6 +39,16 @@ pub enum StartError {
         /// The refusal of the broker.
         source: TransportError,
     },
+    /// The idempotency store or the unit of work of an endpoint could not be prepared.
+    ///
+    /// Nothing was declared.
+    #[error("endpoint `{endpoint}` cannot start: {source}")]
+    Store {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// Error of the store, or an error with the text of its panic.
+        source: BoxError,
+    },
     /// A background service could not be prepared; nothing was declared.
     #[error("background service `{service}` cannot start: {source}")]
     Background {

@@ -47,6 +47,18 @@ pub(crate) const KEY_HEADER: &str = "Idempotency-Key";
 /// ```
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + fmt::Debug + 'static {
+    /// Prepares the store: makes its tables, checks its server.
+    ///
+    /// The bus calls it for each endpoint that uses the store, before it declares or consumes
+    /// anything: a wrong address is an error of the start then, and not a message that waits. Not
+    /// limited by the start timeout. Default: nothing is to be prepared.
+    ///
+    /// # Errors
+    /// Any error ends the start, with [`StartError::Store`](crate::StartError::Store).
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Claims a key for `lease`, which `Duration::MAX` makes endless.
     ///
     /// A lease that has run out counts as absent: its owner crashed. `fingerprint` identifies the

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::claims::{Claims, Key};
 use crate::consume::{AnyMessage, ConsumeContext};
-use crate::idempotency::{IdempotencyStore, KEY_HEADER};
+use crate::idempotency::{IdempotencyStore, KEY_HEADER, StoreError};
 use crate::message::Message;
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
@@ -118,6 +118,11 @@ impl Idempotency {
         [(self.claims.lease, lease), (self.claims.keep, keep)]
             .into_iter()
             .filter_map(|(duration, mistake)| duration.is_zero().then_some(mistake))
+    }
+
+    /// Prepares the store.
+    pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
+        self.claims.store.prepare().await
     }
 
     pub(super) fn claims(&self) -> &Claims {

@@ -13,6 +13,14 @@ use crate::store::{OutboxTable, span};
 
 #[async_trait]
 impl OutboxTable for Postgres {
+    const INSERT: &'static str = "INSERT INTO {t}outbox (part, ordering_key, destination, topology, metadata, body) \
+                                  VALUES ($1, $2, $3, $4, $5, $6)";
+
+    const SCHEDULE: &'static str = "INSERT INTO {t}scheduled \
+                                        (part, ordering_key, destination, topology, metadata, body, due_at, token) \
+                                    VALUES ($1, $2, $3, $4, $5, $6, \
+                                            'epoch'::timestamptz + make_interval(secs => $7::int8 / 1e6), $8)";
+
     async fn write(
         conn: &mut PgConnection,
         names: &Names,

@@ -90,6 +90,12 @@ impl Schema for Postgres {
         let missing = sqlx::query_scalar(missing).bind(tables).bind(privileges);
         missing.fetch_all(pool).await
     }
+
+    async fn connections(_: &PgPool, deliveries: usize, relays: usize) -> Result<usize> {
+        // One listens for all relays, and one forgets what is old.
+        let beside = if relays == 0 { 0 } else { 2 };
+        Ok(deliveries + relays + beside)
+    }
 }
 
 async fn installed(conn: &mut PgConnection, names: &Names) -> Result<Option<Installed>, SqlError> {

@@ -19,6 +19,7 @@ use bus_core::transport::{Backoff, Health};
 use futures_util::future::join_all;
 
 use crate::backend::Backend;
+use crate::pool;
 use crate::prune::prune;
 use crate::sql::Sql;
 use partition::Partition;
@@ -111,10 +112,9 @@ impl<DB: Backend> BackgroundService for Relay<DB> {
     }
 
     async fn prepare(&self) -> Result<(), BoxError> {
-        self.sql.ready().await?;
+        let partitions = self.sql.ready().await?;
         self.sql.check_rights().await?;
-        report_small_pool(&self.sql);
-        Ok(())
+        Ok(pool::check_relay(&self.sql, partitions.into()).await?)
     }
 
     async fn run(&self, sender: Sender, stop: StopSignal) -> Result<(), BoxError> {
@@ -134,16 +134,5 @@ impl<DB: Backend> BackgroundService for Relay<DB> {
 
     fn health(&self) -> Health {
         self.troubles.health()
-    }
-}
-
-/// The relay alone uses two connections: one listens.
-fn report_small_pool<DB: Backend>(sql: &Sql<DB>) {
-    let connections = sql.pool().options().get_max_connections();
-    if DB::NOTIFIES && connections < 4 {
-        tracing::warn!(
-            connections,
-            "the pool is small: the relay uses up to three connections, and each delivery that is consumed one"
-        );
     }
 }

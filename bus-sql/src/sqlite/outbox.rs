@@ -12,6 +12,16 @@ use crate::store::OutboxTable;
 
 #[async_trait]
 impl OutboxTable for Sqlite {
+    // The parameters of PostgreSQL, of which `part` has no column here.
+    const INSERT: &'static str = "INSERT INTO {t}outbox (created_at, ordering_key, destination, topology, metadata, body) \
+                                  VALUES (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), \
+                                          ?2, ?3, ?4, ?5, ?6)";
+
+    const SCHEDULE: &'static str = "INSERT INTO {t}scheduled \
+                                        (created_at, ordering_key, destination, topology, metadata, body, due_at, token) \
+                                    VALUES (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), \
+                                            ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
     async fn write(
         conn: &mut SqliteConnection,
         names: &Names,

@@ -70,6 +70,14 @@ impl Schema for Sqlite {
             _ => Ok(Vec::new()),
         }
     }
+
+    async fn connections(pool: &SqlitePool, _: usize, _: usize) -> Result<usize> {
+        let in_memory = "SELECT file = '' FROM pragma_database_list WHERE name = 'main'";
+        let in_memory: bool = sqlx::query_scalar(in_memory).fetch_one(pool).await?;
+        // One of all connections writes. With one more, the relay and the application read
+        // meanwhile; a database in memory has a single one.
+        Ok(if in_memory { 1 } else { 2 })
+    }
 }
 
 async fn installed(

@@ -38,6 +38,10 @@ fn die_at(point: &str, here: &str) {
 
 #[async_trait]
 impl IdempotencyStore for Mortal {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.inner.prepare().await
+    }
+
     async fn begin(
         &self,
         key: &str,

@@ -1,7 +1,5 @@
 //! Messages of transactions outside of consumers.
 
-use std::fmt::Write;
-
 use bus_core::error::SendErrorKind;
 use bus_core::{Bus, Endpoint};
 use bus_tests::contracts::{LAST, Ordered, Place};
@@ -14,13 +12,12 @@ on_each_database! {
     a_commit_counts_for_effects_and_messages,
     without_a_commit_nothing_happens,
     messages_join_a_transaction_that_is_there,
-    rows_can_be_inserted_by_other_means,
     a_sender_kept_too_long_is_refused,
     a_message_that_could_never_be_sent_is_refused_at_the_call,
 }
 
 /// A bus with a relay, and what its subscriber gets, one by one.
-async fn listening<DB: TestDatabase>(
+pub(crate) async fn listening<DB: TestDatabase>(
     db: &Fixture<DB>,
 ) -> (InMemoryTestBroker, Bus, Recorder<Ordered>) {
     let broker = InMemoryTestBroker::new();
@@ -96,39 +93,6 @@ async fn messages_join_a_transaction_that_is_there<DB: TestDatabase>() {
     }
     assert_eq!(numbers(&ordered.until_last().await), [1]);
     assert_eq!(db.effects().await, ["1".to_owned(), LAST.to_string()]);
-    bus.shutdown().await.unwrap();
-}
-
-async fn rows_can_be_inserted_by_other_means<DB: TestDatabase>() {
-    let db = DB::open().await;
-    let (_broker, bus, ordered) = listening(&db).await;
-    let outbox = db.sql.outbox(&bus.sender());
-    outbox.publish(&Ordered { number: 1 }).await.unwrap();
-    for row in outbox.into_rows().await.unwrap() {
-        let quoted = |text: &str| text.replace('\'', "''");
-        let mut body = String::new();
-        for byte in &row.body {
-            write!(body, "{byte:02x}").unwrap();
-        }
-        let topology = row.topology.expect("of the event").simple().to_string();
-        let (columns, topology, body) = if DB::NAME == "SQLite" {
-            ("", format!("'', x'{topology}'"), format!("x'{body}'"))
-        } else {
-            (
-                "part, ",
-                format!("0, '', '{topology}'"),
-                format!("'\\x{body}'"),
-            )
-        };
-        let insert = format!(
-            "INSERT INTO bus_outbox ({columns} destination, topology, metadata, body) \
-             VALUES ({topology}, '{}', {body})",
-            quoted(&row.metadata)
-        );
-        DB::run(db.sql.pool(), &insert).await.unwrap();
-    }
-    // Nobody wakes the relay: it looks by itself.
-    assert_eq!(numbers(&[ordered.next().await]), [1]);
     bus.shutdown().await.unwrap();
 }
 

@@ -6,6 +6,7 @@ mod killed;
 mod redis_faults;
 mod redis_settings;
 mod sql;
+mod starting;
 
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_redis::RedisIdempotencyStore;
