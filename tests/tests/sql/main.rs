@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod databases;
+mod service;
 
 mod brokers;
+mod commits;
 mod consuming;
 mod errors;
 mod killed;
 mod migrations;
 mod operators;
+mod outages;
 mod outside;
 mod records;
 mod relaying;
+mod relays;
