@@ -29,8 +29,12 @@ test-containers: ## the tests that need a broker, with RabbitMQ in Docker
 	BUS_TEST_CONTAINERS=1 AMQP_URL= $(CARGO) test --package bus-tests --package samples --no-fail-fast --features bus-tests/containers
 
 # Minutes of load under faults, on a broker of its own: what is lost, doubled or leaked? For long: make soak HOURS=8
-soak: ## minutes of load under faults; HOURS=8 for long
-	features="$$(scripts/find-broker)" && HOURS="$(HOURS)" $(CARGO) run --package bus-tests --bin soak $$features
+# Before that, services that are killed at random points: does each effect happen once? More of them: make soak KILLS=1000
+soak: ## minutes of kills and of load under faults; HOURS=8 KILLS=1000 for long
+	scripts/find-stores
+	features="$$(scripts/find-broker)" && $(CARGO) build --package bus-tests --bins $$features && \
+	KILLS="$(KILLS)" $(CARGO) run --package bus-tests --bin kills $$features && \
+	HOURS="$(HOURS)" $(CARGO) run --package bus-tests --bin soak $$features
 
 # Ours and a real MassTransit on one broker. Needs the program; tests/interop/README.md says how to get it.
 interop: ## ours and a real MassTransit on one broker

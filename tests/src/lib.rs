@@ -8,6 +8,7 @@ mod broker;
 mod container;
 mod in_memory;
 mod log;
+pub mod mortal;
 mod node;
 pub mod peer;
 mod ports;
@@ -26,7 +27,7 @@ pub use bus_conformance::support::{
 pub use in_memory::{InMemoryTestBroker, RenamedTestBroker};
 pub use log::Log;
 pub use peer::Peer;
-pub use proxy::Proxy;
+pub use proxy::{Cut, Proxy};
 pub use rabbitmq::RabbitMqTestBroker;
 pub use servers::{Database, PostgresServer, RedisServer};
 

@@ -1,8 +1,8 @@
-//! A wire between a bus and its broker that a test can cut.
+//! A wire between a bus and its broker, or its database, that a test can cut.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -10,12 +10,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Forwards TCP connections to a broker until told otherwise.
+/// Forwards TCP connections to a broker or a database, as a test says.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     state: Arc<State>,
     accepting: JoinHandle<()>,
+}
+
+/// Where a connection is cut that carries a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Before the text of the client reaches the server.
+    BeforeRequest,
+    /// Once the server has answered with the text too, before the client hears of it.
+    BeforeAnswer,
+}
+
+/// A text at which one connection is cut.
+#[derive(Clone, Copy, Debug)]
+struct Trap {
+    text: &'static [u8],
+    cut: Cut,
 }
 
 #[derive(Debug)]
@@ -26,9 +42,11 @@ struct State {
     refusing: AtomicBool,
     silent: watch::Sender<bool>,
     deaf: watch::Sender<bool>,
+    trap: Mutex<Option<Trap>>,
     cut: AtomicUsize,
     accepted: AtomicUsize,
     refused: AtomicUsize,
+    attempts: AtomicUsize,
 }
 
 impl Proxy {
@@ -45,9 +63,11 @@ impl Proxy {
             refusing: AtomicBool::new(false),
             silent: watch::Sender::new(false),
             deaf: watch::Sender::new(false),
+            trap: Mutex::default(),
             cut: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
+            attempts: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self {
@@ -72,6 +92,11 @@ impl Proxy {
         self.state
             .generation
             .send_modify(|generation| *generation += 1);
+    }
+
+    /// Cuts the first connection whose client writes a text from now on.
+    pub fn cut_at(&self, text: &'static [u8], cut: Cut) {
+        *self.state.trap() = Some(Trap { text, cut });
     }
 
     /// Refuses new connections, or takes them again.
@@ -104,6 +129,26 @@ impl Proxy {
     pub fn refusals(&self) -> usize {
         self.state.refused.load(Ordering::SeqCst)
     }
+
+    /// How many connections were asked for, with and without a server behind.
+    pub fn attempts(&self) -> usize {
+        self.state.attempts.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn trap(&self) -> MutexGuard<'_, Option<Trap>> {
+        self.trap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trap, if it is set at what a client writes. It is not set any more then.
+    fn spring(&self, bytes: &[u8]) -> Option<Trap> {
+        self.trap().take_if(|trap| holds(bytes, trap.text))
+    }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 impl Drop for Proxy {
@@ -115,6 +160,7 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
+        state.attempts.fetch_add(1, Ordering::SeqCst);
         if state.refusing.load(Ordering::SeqCst) {
             state.refused.fetch_add(1, Ordering::SeqCst);
             continue;
@@ -133,23 +179,44 @@ async fn forward(client: TcpStream, state: Arc<State>) {
     let mine = *generation.borrow_and_update();
     let (client_read, client_write) = client.into_split();
     let (broker_read, broker_write) = broker.into_split();
-    tokio::select! {
-        () = copy(client_read, broker_write, state.silent.subscribe()) => {}
-        () = copy(broker_read, client_write, state.deaf.subscribe()) => {}
-        _ = generation.wait_for(|now| *now > mine) => {
-            state.cut.fetch_add(1, Ordering::SeqCst);
+    let sprung = Mutex::new(None);
+    let requests = |bytes: &[u8]| match state.spring(bytes) {
+        Some(trap) => {
+            *sprung.lock().unwrap_or_else(PoisonError::into_inner) = Some(trap);
+            trap.cut == Cut::BeforeAnswer
         }
-    }
+        None => true,
+    };
+    let answers = |bytes: &[u8]| {
+        let sprung = *sprung.lock().unwrap_or_else(PoisonError::into_inner);
+        !sprung.is_some_and(|trap: Trap| holds(bytes, trap.text))
+    };
+    let is_cut = tokio::select! {
+        cut = copy(client_read, broker_write, state.silent.subscribe(), requests) => cut,
+        cut = copy(broker_read, client_write, state.deaf.subscribe(), answers) => cut,
+        _ = generation.wait_for(|now| *now > mine) => true,
+    };
+    state.cut.fetch_add(usize::from(is_cut), Ordering::SeqCst);
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stopped: watch::Receiver<bool>) {
+/// Passes on what comes, up to what `passes` refuses; `true` if that was the end.
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut stopped: watch::Receiver<bool>,
+    passes: impl Fn(&[u8]) -> bool,
+) -> bool {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if stopped.wait_for(|stopped| !*stopped).await.is_err() {
-            return;
+            return false;
+        }
+        if !passes(&buffer[..count]) {
+            return true;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
-            return;
+            return false;
         }
     }
+    false
 }

@@ -8,6 +8,7 @@ use bus_core::SendError;
 use bus_core::background::StopSignal;
 use bus_core::error::SendErrorKind;
 use bus_core::send::Sender;
+use bus_core::topology::Topology;
 use bus_core::transport::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -145,6 +146,8 @@ impl<DB: Backend> Partition<DB> {
     async fn round(&mut self) -> Result<(), SqlError> {
         self.settle().await?;
         if self.lease.keep(&self.sql).await? {
+            // Another relay may have sent what was read under a lease before this one.
+            self.window.let_go();
             self.look = Instant::now();
         }
         if self.lease.holds() {
@@ -220,11 +223,11 @@ impl<DB: Backend> Partition<DB> {
         if !self.more {
             self.gathered = Instant::now() + GATHER;
         }
-        self.take(rows).await
+        self.send_all(rows).await
     }
 
-    /// Hands over the messages of rows that were read.
-    async fn take(&mut self, rows: Vec<Waiting>) -> Result<(), SqlError> {
+    /// Hands over the messages of rows, in their order, as long as the lease is held.
+    async fn send_all(&mut self, rows: Vec<Waiting>) -> Result<(), SqlError> {
         let mut behind = HashSet::new();
         for row in rows {
             let row = match row {
@@ -235,6 +238,16 @@ impl<DB: Backend> Partition<DB> {
                     continue;
                 }
             };
+            let topology = match row.topology {
+                Some(id) => self.topologies.find(&self.sql, id).await?,
+                None => None,
+            };
+            // Looked at for each message, behind everything that waits: a process that was stopped
+            // for longer than its lease goes on here, and the rows are another relay's.
+            if !self.lease.holds() {
+                self.more = true;
+                break;
+            }
             self.read = self.read.max(row.id);
             match &row.ordering_key {
                 Some(key) if behind.contains(key) => {}
@@ -242,7 +255,7 @@ impl<DB: Backend> Partition<DB> {
                     self.held_back.hold_key(key, &row.destination);
                     behind.insert(key.clone());
                 }
-                _ => self.send(row).await?,
+                _ => self.send(row, topology).await,
             }
         }
         Ok(())
@@ -256,11 +269,7 @@ impl<DB: Backend> Partition<DB> {
                 .contains(&Place::Destination(row.destination.clone()))
     }
 
-    async fn send(&mut self, row: WaitingRow) -> Result<(), SqlError> {
-        let topology = match row.topology {
-            Some(id) => self.topologies.find(&self.sql, id).await?,
-            None => None,
-        };
+    async fn send(&mut self, row: WaitingRow, topology: Option<Arc<Topology>>) {
         let place = Arc::new(RowPlace {
             id: row.id,
             key: row.ordering_key.clone(),
@@ -279,7 +288,6 @@ impl<DB: Backend> Partition<DB> {
             }
             Err(error) => self.park(&place, error.to_string()),
         }
-        Ok(())
     }
 
     /// Waits for outcomes, commits, or the time at which something is to be done.
@@ -325,8 +333,11 @@ impl<DB: Backend> Partition<DB> {
             }
             Err(error) => self.note_failure(&place, &error),
         }
-        // Without the lease, those behind it are the next relay's.
         let goes_on = has_left && self.lease.holds();
+        if has_left && !goes_on {
+            // Those behind it are another relay's, or read again.
+            (self.read, self.more) = (self.read.min(place.id), true);
+        }
         self.window.settle(&place, goes_on).await;
     }
 

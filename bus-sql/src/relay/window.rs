@@ -107,6 +107,15 @@ impl Window {
         self.hand_over(ready).await;
     }
 
+    /// Lets go of all that was not handed over yet.
+    pub(super) fn let_go(&mut self) {
+        for behind in self.keys.values_mut() {
+            for ready in behind.drain(..) {
+                self.ids.remove(&ready.place.id);
+            }
+        }
+    }
+
     async fn hand_over(&mut self, ready: Ready) {
         let Ready { place, message } = ready;
         let sent = self.sender.forward(message);
@@ -136,7 +145,8 @@ impl Window {
         self.next().now_or_never()
     }
 
-    /// Lets the row of an outcome go; if that goes on, hands over the next of its key.
+    /// Lets the row of an outcome go, and either hands over the next of its key or lets go of all
+    /// behind it.
     pub(super) async fn settle(&mut self, place: &RowPlace, goes_on: bool) {
         self.ids.remove(&place.id);
         let Some(key) = &place.key else { return };

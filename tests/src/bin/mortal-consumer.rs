@@ -1,10 +1,9 @@
 //! A service that kills itself: `mortal-consumer QUEUE memory|redis PREFIX POINT`, on `AMQP_URL` and `REDIS_URL`.
 //!
 //! Writes the number of each message as its effect. Dies at POINT, which is `claimed` (before the effect), `effect`
-//! (before the key is marked as done), `marked` (before the message is acknowledged) or `never`.
+//! (before the key is marked as done), `marked` (before the message is acknowledged) or `never`, as a `Point` is written.
 
 use std::io::Write;
-use std::process::{Command, exit};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,24 +15,14 @@ use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Idempotency};
 use bus_rabbitmq::RabbitMq;
 use bus_redis::RedisIdempotencyStore;
 use bus_tests::contracts::Place;
+use bus_tests::mortal::Point;
 use uuid::Uuid;
 
 /// A store around which a process dies.
 #[derive(Debug)]
 struct Mortal {
     inner: Arc<dyn IdempotencyStore>,
-    point: String,
-}
-
-/// Kills the process if it has come to the point.
-fn die_at(point: &str, here: &str) {
-    if point == here {
-        let _ = Command::new("sh")
-            .args(["-c", "kill -s KILL $PPID"])
-            .status();
-        // Not reached; a life that does not end so fails the test.
-        exit(0);
-    }
+    point: Arc<Point>,
 }
 
 #[async_trait]
@@ -50,7 +39,7 @@ impl IdempotencyStore for Mortal {
     ) -> Result<Begin, StoreError> {
         let begun = self.inner.begin(key, fingerprint, lease).await?;
         if matches!(begun, Begin::Fresh(_)) {
-            die_at(&self.point, "claimed");
+            self.point.reach("claimed");
         }
         Ok(begun)
     }
@@ -66,7 +55,7 @@ impl IdempotencyStore for Mortal {
         keep: Duration,
     ) -> Result<bool, StoreError> {
         let completed = self.inner.complete(token, replies, keep).await?;
-        die_at(&self.point, "marked");
+        self.point.reach("marked");
         Ok(completed)
     }
 
@@ -88,14 +77,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => Arc::new(MemoryIdempotencyStore::new()),
     };
-    let point = point.clone();
+    let point: Arc<Point> = Arc::new(point.parse()?);
     let store = Mortal {
         inner,
-        point: point.clone(),
+        point: Arc::clone(&point),
     };
     let consumer = move |ctx: ConsumeContext<Place>| {
         let outcome = writeln!(std::io::stdout(), "{}", ctx.message().number);
-        die_at(&point, "effect");
+        point.reach("effect");
         async move { ConsumeResult::Ok(outcome?) }
     };
     let endpoint = Endpoint::new(queue)

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::mortal::state;
+
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(120);
 
@@ -227,15 +229,6 @@ impl ServerProcess {
     fn watcher(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `T` of a process that is stopped; none of a process that has ended.
-fn state(pid: &str) -> Option<char> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let state = status
-        .lines()
-        .find_map(|line| line.strip_prefix("State:"))?;
-    state.trim().chars().next()
 }
 
 fn end(mut watcher: Child) {

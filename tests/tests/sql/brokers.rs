@@ -1,18 +1,25 @@
 //! The outbox and the inbox over RabbitMQ.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bus_core::{Endpoint, Message};
+use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message, Next, Policy, middleware};
 use bus_sql::sqlx::{Postgres, Sqlite};
-use bus_tests::contracts::{Ordered, Place};
+use bus_sql::{Sql, Tx, TxConsumer};
+use bus_tests::contracts::{LAST, Ordered, Place};
+use bus_tests::mortal::{Audit, ordering_key};
 use bus_tests::{Broker, RabbitMqTestBroker, Recorder, Setup, TestBroker, eventually, numbers};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::databases::{Placing, TestDatabase, on_each_database};
 
 on_each_database! {
     what_was_committed_reaches_the_broker_once,
     a_message_without_a_queue_is_parked_and_others_go_on,
+    poison_in_the_middle_of_a_backlog_is_parked_and_the_rest_arrives_in_order,
+    of_eight_duplicates_at_once_at_two_services_one_is_handled,
 }
 
 async fn broker() -> Box<dyn TestBroker> {
@@ -116,4 +123,110 @@ async fn a_message_that_is_too_large_for_the_broker_is_parked_and_others_go_on()
     let broker = Broker::configured(&setup).await;
     oversized::<Postgres>(&broker).await;
     oversized::<Sqlite>(&broker).await;
+}
+
+/// One row whose destination is not there, and one that was edited by hand.
+async fn poison_in_the_middle_of_a_backlog_is_parked_and_the_rest_arrives_in_order<
+    DB: TestDatabase,
+>() {
+    const COUNT: u32 = 1000;
+    let (broker, db) = (broker().await, DB::open().await);
+    let (audit, queue) = (Audit::new().await, broker.name("audit"));
+    let writer = broker.bus().start().await.unwrap();
+    let unit = db.sql.begin(&writer.sender()).await.unwrap();
+    for number in 0..COUNT {
+        let to = match number {
+            500 => format!("exchange:{}", broker.name("nowhere")),
+            _ => format!("queue:{queue}"),
+        };
+        let event = unit.send_to(to.as_str(), &Ordered { number });
+        event.ordering_key(ordering_key(number)).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+    let edit = "UPDATE bus_outbox SET metadata = '{' WHERE id = \
+                (SELECT id FROM bus_outbox ORDER BY id LIMIT 1 OFFSET 600)";
+    DB::run(db.sql.pool(), edit).await.unwrap();
+    let bus = broker
+        .bus()
+        .background(db.sql.relay())
+        .endpoint(audit.endpoint(&queue))
+        .start()
+        .await
+        .unwrap();
+    let rest: Vec<_> = (0..COUNT).filter(|n| ![500, 600].contains(n)).collect();
+    audit.takes(rest.iter().copied()).await;
+    eventually("both are parked", async || db.rows("parked").await == 2).await;
+    let arrived: Vec<_> = audit.arrivals().iter().map(|one| one.number).collect();
+    for key in 0..3 {
+        let of_key = |numbers: &[u32]| -> Vec<u32> {
+            let of_key = numbers.iter().filter(|number| *number % 3 == key);
+            of_key.copied().collect()
+        };
+        assert_eq!(of_key(&arrived), of_key(&rest), "each once, in order");
+    }
+    bus.shutdown().await.unwrap();
+    writer.shutdown().await.unwrap();
+    assert_eq!(db.rows("outbox").await, 0);
+}
+
+const COPIES: usize = 8;
+
+/// Holds its transaction open until all copies have been received.
+struct Racing(Arc<AtomicUsize>);
+
+impl<DB: TestDatabase> TxConsumer<Place, DB> for Racing {
+    async fn consume(&self, ctx: ConsumeContext<Place>, tx: &mut Tx<DB>) -> ConsumeResult {
+        let number = ctx.message().number;
+        DB::effect(tx.conn(), &number.to_string()).await?;
+        ctx.publish(&Ordered { number }).await?;
+        eventually("all copies are there at once", async || {
+            self.0.load(Ordering::SeqCst) >= COPIES
+        })
+        .await;
+        Ok(())
+    }
+}
+
+/// One of two processes that take four copies at once each. A copy is counted before the inbox sees
+/// it.
+async fn racing<DB: TestDatabase>(
+    broker: &dyn TestBroker,
+    sql: &Sql<DB>,
+    received: &Arc<AtomicUsize>,
+) -> Bus {
+    let count = Arc::clone(received);
+    let counted = middleware::from_fn(move |ctx: ConsumeContext, next: Next| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move { next.run(ctx).await }
+    });
+    let sales = Endpoint::new(broker.name("sales"))
+        .policy(Policy::new().prefetch(4).middleware(counted))
+        .concurrency(4)
+        .consumer(sql.consumer(Racing(Arc::clone(received))));
+    let bus = broker.bus().background(sql.relay()).endpoint(sales);
+    bus.start().await.unwrap()
+}
+
+async fn of_eight_duplicates_at_once_at_two_services_one_is_handled<DB: TestDatabase>() {
+    let (broker, db) = (broker().await, DB::open().await);
+    let (received, ordered) = (Arc::default(), Recorder::<Ordered>::new());
+    let audit = Endpoint::new(broker.name("audit")).concurrency(1);
+    let listener = broker.bus().endpoint(audit.consumer(ordered.clone()));
+    let listener = listener.start().await.unwrap();
+    let one = racing(&*broker, &db.sql, &received).await;
+    let two = racing(&*broker, &DB::again(&db).await, &received).await;
+    let id = Uuid::now_v7();
+    for _ in 0..COPIES {
+        let copy = listener.publish(&Place { number: 7 }).message_id(id);
+        copy.await.unwrap();
+    }
+    assert_eq!(numbers(&[ordered.next().await]), [7]);
+    broker.until_depth(&broker.name("sales"), 0).await;
+    // What is under way ends with its service.
+    one.shutdown().await.unwrap();
+    two.shutdown().await.unwrap();
+    listener.publish(&Ordered { number: LAST }).await.unwrap();
+    assert_eq!(numbers(&ordered.until_last().await), [0_u32; 0]);
+    assert_eq!(db.committed().await, [7]);
+    listener.shutdown().await.unwrap();
 }

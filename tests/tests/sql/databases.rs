@@ -10,7 +10,7 @@ use bus_sql::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolO
 use bus_sql::sqlx::{self, AssertSqlSafe, PgConnection, Pool, Postgres, Sqlite, SqliteConnection};
 use bus_sql::{Backend, Sql, Tx, TxConsumer};
 use bus_tests::contracts::{Numbered, Ordered, Place};
-use bus_tests::{PostgresServer, Recorder, TestBroker};
+use bus_tests::{Database, PostgresServer, Recorder, TestBroker};
 use uuid::Uuid;
 
 /// Connections of a pool; more than any test consumes at once.
@@ -30,8 +30,11 @@ pub(crate) trait TestDatabase: Backend {
         text: &str,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
-    /// All effects, in order.
+    /// All effects, sorted.
     async fn effects(pool: &Pool<Self>) -> Vec<String>;
+
+    /// All effects, in the order in which they were committed.
+    async fn committed(pool: &Pool<Self>) -> Vec<String>;
 
     /// Runs statements.
     async fn run(pool: &Pool<Self>, statements: &str) -> sqlx::Result<()>;
@@ -46,6 +49,8 @@ pub(crate) struct Fixture<DB: Backend> {
     /// URL or file.
     pub(crate) address: String,
     file: Option<PathBuf>,
+    /// Dropped with the fixture, where its server outlives the test.
+    _database: Option<Database>,
 }
 
 impl<DB: TestDatabase> Fixture<DB> {
@@ -61,6 +66,45 @@ impl<DB: TestDatabase> Fixture<DB> {
     pub(crate) async fn effects(&self) -> Vec<String> {
         DB::effects(self.sql.pool()).await
     }
+
+    /// The numbers of all effects, in the order in which they were committed.
+    pub(crate) async fn committed(&self) -> Vec<u32> {
+        let effects = DB::committed(self.sql.pool()).await;
+        let number = |text: &String| text.parse().expect("a number");
+        effects.iter().map(number).collect()
+    }
+
+    /// Lets the lease of the relay run out, as after some seconds without it.
+    pub(crate) async fn end_lease(&self) {
+        let long_ago = if DB::NAME == "SQLite" {
+            "0"
+        } else {
+            "'-infinity'"
+        };
+        let end = format!("UPDATE bus_relay SET lease_until = {long_ago}");
+        DB::run(self.sql.pool(), &end).await.expect("a lease");
+    }
+
+    /// Counts the relays so far.
+    pub(crate) async fn epoch(&self) -> i64 {
+        DB::number(self.sql.pool(), "SELECT epoch FROM bus_relay").await
+    }
+}
+
+impl Fixture<Postgres> {
+    /// A new database of a server.
+    pub(crate) async fn of(server: &PostgresServer) -> Self {
+        let database = server.database().await;
+        let sql = postgres(database.url()).await;
+        let effects = Postgres::run(sql.pool(), POSTGRES_EFFECTS).await;
+        effects.expect("a table");
+        Self {
+            sql,
+            address: database.url().to_owned(),
+            file: None,
+            _database: Some(database),
+        }
+    }
 }
 
 impl<DB: Backend> Drop for Fixture<DB> {
@@ -73,9 +117,13 @@ impl<DB: Backend> Drop for Fixture<DB> {
     }
 }
 
-const EFFECTS: &str = "CREATE TABLE effect (number TEXT NOT NULL)";
+/// Its ids are in the order of the commits of those who write one after the other.
+const POSTGRES_EFFECTS: &str = "CREATE TABLE effect \
+                                (id bigint GENERATED ALWAYS AS IDENTITY, number TEXT NOT NULL)";
+const SQLITE_EFFECTS: &str = "CREATE TABLE effect (id INTEGER PRIMARY KEY, number TEXT NOT NULL)";
 const EFFECT: &str = "INSERT INTO effect (number) VALUES ($1)";
 const ALL: &str = "SELECT number FROM effect ORDER BY number";
+const IN_ORDER: &str = "SELECT number FROM effect ORDER BY id";
 
 async fn postgres(url: &str) -> Sql<Postgres> {
     let pool = PgPoolOptions::new()
@@ -97,19 +145,7 @@ async fn sqlite(file: &str) -> Sql<Sqlite> {
 
 impl TestDatabase for Postgres {
     async fn open() -> Fixture<Self> {
-        let address = PostgresServer::shared()
-            .await
-            .database()
-            .await
-            .url()
-            .to_owned();
-        let sql = postgres(&address).await;
-        Self::run(sql.pool(), EFFECTS).await.expect("a table");
-        Fixture {
-            sql,
-            address,
-            file: None,
-        }
+        Fixture::of(PostgresServer::shared().await).await
     }
 
     async fn again(fixture: &Fixture<Self>) -> Sql<Self> {
@@ -122,6 +158,13 @@ impl TestDatabase for Postgres {
 
     async fn effects(pool: &Pool<Self>) -> Vec<String> {
         sqlx::query_scalar(ALL)
+            .fetch_all(pool)
+            .await
+            .expect("effects")
+    }
+
+    async fn committed(pool: &Pool<Self>) -> Vec<String> {
+        sqlx::query_scalar(IN_ORDER)
             .fetch_all(pool)
             .await
             .expect("effects")
@@ -147,11 +190,14 @@ impl TestDatabase for Sqlite {
             .join(format!("bus-sql-{}.db", Uuid::now_v7()));
         let address = file.display().to_string();
         let sql = sqlite(&address).await;
-        Self::run(sql.pool(), EFFECTS).await.expect("a table");
+        Self::run(sql.pool(), SQLITE_EFFECTS)
+            .await
+            .expect("a table");
         Fixture {
             sql,
             address,
             file: Some(file),
+            _database: None,
         }
     }
 
@@ -165,6 +211,13 @@ impl TestDatabase for Sqlite {
 
     async fn effects(pool: &Pool<Self>) -> Vec<String> {
         sqlx::query_scalar(ALL)
+            .fetch_all(pool)
+            .await
+            .expect("effects")
+    }
+
+    async fn committed(pool: &Pool<Self>) -> Vec<String> {
+        sqlx::query_scalar(IN_ORDER)
             .fetch_all(pool)
             .await
             .expect("effects")

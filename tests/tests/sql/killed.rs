@@ -1,77 +1,32 @@
 //! Services that are killed around a transaction: one effect, and its message if and only if it happened.
 
-use std::collections::BTreeSet;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Stdio;
-
-use bus_core::Endpoint;
-use bus_rabbitmq::RabbitMq;
-use bus_tests::contracts::{LAST, Ordered, Place};
-use bus_tests::{Broker, Recorder, numbers, within};
-use tokio::process::{Child, Command};
-use uuid::Uuid;
+use bus_tests::{Broker, Proxy, eventually};
 
 use crate::databases::{TestDatabase, on_each_database};
+use crate::service::Service;
 
 on_each_database! {
+    a_service_that_is_killed_before_its_inbox_row_has_one_effect,
     a_service_that_is_killed_in_its_transaction_has_one_effect,
     a_service_that_is_killed_before_its_relay_sends_has_one_effect,
+    a_service_that_is_killed_before_the_confirm_has_one_effect,
     a_service_that_is_killed_before_its_relay_deletes_has_one_effect,
     a_service_that_is_killed_before_the_acknowledgement_has_one_effect,
-}
-
-const SIGKILL: i32 = 9;
-
-async fn life(queue: &str, point: &str, database: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_mortal-transaction"))
-        .args([queue, point, database])
-        .env("AMQP_URL", Broker::shared().await.url())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the service starts")
 }
 
 /// Kills the service at the point, starts it again, and sends it a last message.
 /// Returns how often the message of the killed one arrived; its effect happened once.
 async fn arrivals<DB: TestDatabase>(point: &str) -> usize {
-    let db = DB::open().await;
-    let queue = format!("mortal-{}", Uuid::new_v4().simple());
-    let arrived = Recorder::<Ordered>::new();
-    let audit = Endpoint::new(format!("{queue}-audit"))
-        .concurrency(1)
-        .without_subscriptions()
-        .consumer(arrived.clone());
-    let bus = bus_core::Bus::builder(RabbitMq::new(Broker::shared().await.url()));
-    let bus = bus.endpoint(audit).start().await.expect("the broker is up");
-    let send = async |number| {
-        let sending = bus.send_to(format!("queue:{queue}"), &Place { number });
-        sending.await.expect("confirmed");
-    };
+    let mut service = Service::<DB>::new().await;
+    let mut killed = service.life(point);
+    service.send([7]).await;
+    killed.death().await;
+    let _again = service.life("never");
+    service.ends_well().await.audit.times(7)
+}
 
-    let mut killed = life(&queue, point, &db.address).await;
-    send(7).await;
-    let death = within("the death", killed.wait())
-        .await
-        .expect("our own child");
-    assert_eq!(death.signal(), Some(SIGKILL), "{death}");
-
-    let _again = life(&queue, "never", &db.address).await;
-    send(LAST).await;
-    let arrived = arrived.until_last().await;
-    assert!(numbers(&arrived).iter().all(|number| *number == 7));
-    let ids: BTreeSet<_> = arrived
-        .iter()
-        .map(bus_core::ConsumeContext::message_id)
-        .collect();
-    assert_eq!(ids.len(), 1, "each time with the same id");
-    let mut effects = db.effects().await;
-    effects.sort_unstable();
-    let mut expected = vec!["7".to_owned(), LAST.to_string()];
-    expected.sort_unstable();
-    assert_eq!(effects, expected);
-    bus.shutdown().await.expect("stopped");
-    arrived.len()
+async fn a_service_that_is_killed_before_its_inbox_row_has_one_effect<DB: TestDatabase>() {
+    assert_eq!(arrivals::<DB>("received").await, 1);
 }
 
 async fn a_service_that_is_killed_in_its_transaction_has_one_effect<DB: TestDatabase>() {
@@ -80,6 +35,29 @@ async fn a_service_that_is_killed_in_its_transaction_has_one_effect<DB: TestData
 
 async fn a_service_that_is_killed_before_its_relay_sends_has_one_effect<DB: TestDatabase>() {
     assert_eq!(arrivals::<DB>("committed").await, 1);
+}
+
+/// The broker has the message, and the service has not heard of it: it leaves again, with the same
+/// id.
+async fn a_service_that_is_killed_before_the_confirm_has_one_effect<DB: TestDatabase>() {
+    let broker = Broker::shared().await;
+    let wire = Proxy::start(broker.host()).await;
+    let mut service = Service::<DB>::new().await;
+    let database = service.db.address.clone();
+    let mut killed = service.life_behind("stop:committed@2", &wire.url(), &database);
+    // The first one opens the channel, which takes an answer.
+    service.send([1]).await;
+    service.audit.takes([1]).await;
+    service.until_all_has_left().await;
+    service.send([7]).await;
+    killed.freezes().await;
+    wire.drop_answers(true);
+    killed.thaw();
+    eventually("it arrives", async || service.audit.times(7) == 1).await;
+    assert_eq!(service.db.rows("outbox").await, 1, "not confirmed");
+    killed.kill().await;
+    let _again = service.life("never");
+    assert_eq!(service.ends_well().await.audit.times(7), 2);
 }
 
 /// What was confirmed and is still in the table leaves again, with the same id.

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod databases;
+mod service;
 
 mod bad_input;
 mod brokers;
 mod cancelled;
 mod clocks;
 mod conflicts;
+mod commits;
 mod consuming;
 mod errors;
 mod full_disk;
@@ -17,6 +19,7 @@ mod killed;
 mod migrations;
 mod operators;
 mod other_libraries;
+mod outages;
 mod outside;
 mod plans;
 mod quiet;
@@ -24,3 +27,4 @@ mod records;
 mod relay_reads;
 mod relaying;
 mod starting;
+mod relays;

@@ -12,7 +12,10 @@ use uuid::Uuid;
 /// The address of a database that no other test has.
 pub(crate) async fn postgres_database() -> String {
     let database = PostgresServer::shared().await.database().await;
-    database.url().to_owned()
+    let url = database.url().to_owned();
+    // Its handles outlive this call; on the server of POSTGRES_URL it stays.
+    std::mem::forget(database);
+    url
 }
 
 /// One more handle on the keys in a database.
