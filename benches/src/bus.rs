@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::topology::Queue;
-use bus_core::{Address, Bus, ConsumeContext, ConsumeResult, Consumer, Endpoint, Policy};
+use bus_core::{
+    Address, Bus, ConsumeContext, ConsumeResult, Consumer, Endpoint, Idempotency, Policy,
+};
 use bus_rabbitmq::RabbitMq;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -59,7 +62,7 @@ impl Counter {
     }
 
     /// Started by the first message.
-    fn watch(&self) -> Watch {
+    pub(crate) fn watch(&self) -> Watch {
         let first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.expect("something was consumed")
     }
@@ -108,8 +111,15 @@ fn endpoint(queue: String, load: &Load, counter: &Counter) -> Endpoint {
         Store::Classic => Queue::classic(queue),
         Store::Quorum => Queue::plain_quorum(queue),
     };
+    let policy = Policy::new().prefetch(load.prefetch());
+    let policy = match load.work {
+        Work::ConsumeIdempotent => {
+            policy.idempotency(Idempotency::new(MemoryIdempotencyStore::new()))
+        }
+        _ => policy,
+    };
     let endpoint = Endpoint::on(queue)
-        .policy(Policy::new().prefetch(load.prefetch()))
+        .policy(policy)
         .concurrency(usize::from(load.prefetch()).min(64));
     let endpoint = match load.work {
         Work::ConsumeBesideHeld => endpoint.consumer(count_beside_held(counter.clone())),

@@ -22,6 +22,8 @@ pub(crate) struct Measure {
     pub(crate) quantity: Quantity,
     pub(crate) against: Contender,
     pub(crate) bar: Bar,
+    /// What our figure itself must be.
+    pub(crate) limit: Bar,
 }
 
 impl Case {
@@ -49,7 +51,21 @@ impl Case {
             quantity,
             against,
             bar,
+            limit: Bar::None,
         });
+        self
+    }
+
+    /// Shows a figure beside that of another.
+    pub(crate) fn beside(self, quantity: Quantity, against: Contender) -> Self {
+        self.measure(quantity, against, Bar::None)
+    }
+
+    /// The figure of the last measure must meet this, whatever the other has.
+    pub(crate) fn limit(mut self, limit: Bar) -> Self {
+        if let Some(measure) = self.measures.last_mut() {
+            measure.limit = limit;
+        }
         self
     }
 
@@ -116,6 +132,7 @@ impl Case {
             ours: of(Contender::Bus, measure.quantity),
             baseline: of(measure.against, measure.quantity),
             bar: measure.bar,
+            limit: measure.limit,
         };
         self.measures.iter().map(outcome).collect()
     }

@@ -2,8 +2,9 @@
 
 use crate::case::Case;
 use crate::contender::Contender;
-use crate::load::{Load, Store, Work};
-use crate::outcome::Quantity::{Cpu, Latency, Peak, Rate, Resident, StartUp};
+use crate::load::{Data, Load, Store, Work};
+use crate::outcome::Bar;
+use crate::outcome::Quantity::{Cpu, Latency, Peak, Rate, Resident, StartUp, Tail};
 
 const LAPIN: Contender = Contender::LAPIN;
 const LAPIN_50: Contender = Contender::Lapin { batch: 50 };
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.push(start_up.most(StartUp, MASSTRANSIT, 0.2));
     let resident = Case::new("resident", no_queue(Work::Resident)).once();
     cases.push(resident.most(Resident, Contender::Earlier, 1.1));
+    cases.extend(guarantees());
     cases
 }
 
@@ -93,6 +95,50 @@ fn requests() -> [Case; 2] {
             .most(Latency, LAPIN, 1.25)
             .most(Latency, Contender::LapinAsSafe, 1.25)
             .most(Latency, MASSTRANSIT, 0.7),
+    ]
+}
+
+fn guarantees() -> Vec<Case> {
+    let load = |work, data| Load {
+        data,
+        tasks: 8,
+        ..Load::new(work, Store::Classic)
+    };
+    let postgres = |work| load(work, Data::Postgres);
+    let five = |load| Load {
+        together: 5,
+        ..load
+    };
+    let without = Contender::Without;
+    vec![
+        Case::new("sql-outbox-5", five(postgres(Work::Outbox)))
+            .beside(Rate, without)
+            .limit(Bar::AtLeast(5000.0)),
+        Case::new("sql-outbox-1", postgres(Work::Outbox))
+            .least(Rate, without, 0.6)
+            .limit(Bar::AtLeast(2000.0)),
+        Case::new("sql-outbox-idle", postgres(Work::OutboxIdle))
+            .beside(Latency, without)
+            .limit(Bar::AtMost(5.0))
+            .beside(Tail, without)
+            .limit(Bar::AtMost(30.0)),
+        Case::new("sql-consume", postgres(Work::Inbox))
+            .least(Rate, without, 0.6)
+            .limit(Bar::AtLeast(1500.0)),
+        Case::new("sql-backlog", postgres(Work::Backlog))
+            .once()
+            .least(Rate, Contender::Earlier, 0.8)
+            .most(Resident, Contender::Earlier, 1.1),
+        Case::new("sql-full-inbox", postgres(Work::FullInbox))
+            .once()
+            .least(Rate, without, 0.9),
+        Case::new("sql-outbox-sqlite", five(load(Work::Outbox, Data::Sqlite)))
+            .least(Rate, without, 0.5),
+        Case::new(
+            "consume-idempotent",
+            Load::new(Work::ConsumeIdempotent, Store::Classic),
+        )
+        .least(Rate, without, 0.95),
     ]
 }
 

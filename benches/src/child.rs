@@ -11,7 +11,7 @@ use crate::load::{Load, QUEUE, Work};
 use crate::process::resident_memory;
 use crate::raw::{self, Sample};
 use crate::raw_request::{self, Care};
-use crate::{bus_request, memory};
+use crate::{backlog, bus_request, inbox, memory, outbox};
 
 /// The first argument of this program where it is a child.
 const CHILD: &str = "child";
@@ -21,8 +21,17 @@ const CHILD: &str = "child";
 pub(crate) struct Job {
     pub(crate) contender: Contender,
     pub(crate) load: Load,
-    pub(crate) url: String,
+    pub(crate) place: Place,
     pub(crate) count: usize,
+}
+
+/// Where a contender works.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The virtual host of the broker.
+    pub(crate) url: String,
+    /// The database of the loads that have one.
+    pub(crate) database: String,
 }
 
 impl Job {
@@ -50,16 +59,26 @@ impl Job {
             Contender::Channel => memory::channel(self.count).await,
             Contender::Lapin { batch } => self.lapin(batch, Care::Bare).await,
             Contender::LapinAsSafe => self.lapin(1, Care::AsTheBus).await,
+            Contender::Without => self.without().await,
             _ => self.bus().await,
         };
         println!("{}", serde_json::to_string(&figures).expect("JSON"));
     }
 
     async fn bus(&self) -> Figures {
-        let (url, load, count) = (&self.url, self.load, self.count);
+        let Self {
+            place, load, count, ..
+        } = self;
+        let (url, load, count) = (&place.url, *load, *count);
         match load.work {
             Work::Publish | Work::PublishBesideNew => bus::publish(url, load, count).await,
-            Work::Consume | Work::ConsumeBesideHeld => bus::consume(url, load, count).await,
+            Work::Consume | Work::ConsumeBesideHeld | Work::ConsumeIdempotent => {
+                bus::consume(url, load, count).await
+            }
+            Work::Outbox => outbox::run(place, load, count).await,
+            Work::OutboxIdle => outbox::idle(place, count).await,
+            Work::Inbox | Work::FullInbox => inbox::consume(place, load, count).await,
+            Work::Backlog => backlog::relay(place, count).await,
             Work::EndToEnd | Work::Spread => bus::end_to_end(url, load, count).await,
             Work::Request => bus_request::request(url, load, count).await,
             Work::InMemory => memory::bus(count).await,
@@ -68,8 +87,35 @@ impl Job {
         }
     }
 
+    /// The same without what the case is about.
+    async fn without(&self) -> Figures {
+        let Self {
+            place, load, count, ..
+        } = self;
+        let (load, count) = (*load, *count);
+        match load.work {
+            Work::Outbox => outbox::without(place, load, count).await,
+            Work::OutboxIdle => outbox::idle_without(place, count).await,
+            Work::Inbox => inbox::without_a_bus(place, count).await,
+            Work::FullInbox => {
+                let load = Load {
+                    work: Work::Inbox,
+                    ..load
+                };
+                inbox::consume(place, load, count).await
+            }
+            _ => {
+                let load = Load {
+                    work: Work::Consume,
+                    ..load
+                };
+                bus::consume(&place.url, load, count).await
+            }
+        }
+    }
+
     async fn lapin(&self, batch: usize, care: Care) -> Figures {
-        let (url, load, count) = (&self.url, self.load, self.count);
+        let (url, load, count) = (&self.place.url, self.load, self.count);
         match load.work {
             Work::Publish | Work::PublishBesideNew => {
                 raw::publish(url, load, &sample(url, load).await, count).await
@@ -130,7 +176,10 @@ mod tests {
         let job = Job {
             contender: Contender::LAPIN,
             load: Load::new(Work::Publish, Store::Quorum),
-            url: "amqp://localhost".to_owned(),
+            place: Place {
+                url: "amqp://localhost".to_owned(),
+                database: String::new(),
+            },
             count: 7,
         };
         let command = job.command();

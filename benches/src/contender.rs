@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use crate::child::Place;
 use crate::figures::Figures;
 use crate::load::{Load, Work};
 use crate::process::peak_memory;
@@ -30,6 +31,8 @@ pub(crate) enum Contender {
     /// Encoding, decoding, and a channel between two tasks.
     Channel,
     MassTransit,
+    /// The same work without what the case is about.
+    Without,
     /// The bus after a tenth of the messages, in the same process.
     Earlier,
 }
@@ -57,13 +60,13 @@ impl Contender {
     }
 
     /// The program that carries out a load.
-    pub(crate) fn command(self, load: Load, url: &str, count: usize) -> Command {
+    pub(crate) fn command(self, load: Load, place: &Place, count: usize) -> Command {
         match self {
-            Self::MassTransit => masstransit::bench(load, url, count),
+            Self::MassTransit => masstransit::bench(load, &place.url, count),
             contender => child::Job {
                 contender,
                 load,
-                url: url.to_owned(),
+                place: place.clone(),
                 count,
             }
             .command(),
@@ -71,8 +74,8 @@ impl Contender {
     }
 
     /// Runs it until it ends.
-    pub(crate) async fn run(self, load: Load, url: &str, count: usize) -> Figures {
-        measured(self.command(load, url, count)).await
+    pub(crate) async fn run(self, load: Load, place: &Place, count: usize) -> Figures {
+        measured(self.command(load, place, count)).await
     }
 }
 

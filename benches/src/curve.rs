@@ -155,6 +155,7 @@ mod tests {
             ours: middle(ours),
             baseline: middle(baseline),
             bar: Bar::AtLeast(0.0),
+            limit: Bar::None,
         }
     }
 

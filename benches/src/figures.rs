@@ -19,6 +19,12 @@ pub(crate) struct Figures {
     /// The middle latency, in milliseconds.
     #[serde(rename = "p50_ms")]
     pub(crate) latency: f64,
+    /// The latency that one of a hundred exceeds, in milliseconds.
+    #[serde(rename = "p99_ms")]
+    pub(crate) tail: f64,
+    /// The rate in the first tenth.
+    #[serde(rename = "per_second_before")]
+    pub(crate) rate_before: f64,
     /// Memory at the end, in MB.
     #[serde(rename = "resident_mb")]
     pub(crate) resident: f64,
@@ -43,6 +49,7 @@ impl Figures {
     /// What they were after the first tenth.
     pub(crate) fn before(&self) -> Self {
         Self {
+            rate: self.rate_before,
             resident: self.resident_before,
             ..Self::default()
         }
@@ -79,9 +86,13 @@ impl Watch {
     pub(crate) fn stop_with(self, mut latencies: Vec<Duration>) -> Figures {
         let figures = self.stop(latencies.len());
         latencies.sort_unstable();
-        let middle = latencies.get(latencies.len() / 2);
+        let at = |place: usize| {
+            let latency = latencies.get(place);
+            latency.map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+        };
         Figures {
-            latency: middle.map_or(0.0, |latency| latency.as_secs_f64() * 1e3),
+            latency: at(latencies.len() / 2),
+            tail: at(latencies.len() * 99 / 100),
             ..figures
         }
     }
@@ -132,6 +143,7 @@ mod tests {
             rate: 4000.0,
             cpu: 310.5,
             latency: 20.5,
+            tail: 44.0,
             ..Figures::default()
         };
         assert_eq!(figures, expected);

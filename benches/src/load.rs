@@ -32,6 +32,9 @@ pub(crate) struct Load {
     pub(crate) queues: usize,
     /// Requests that wait for their answer at once.
     pub(crate) asking: usize,
+    /// Messages of each transaction.
+    pub(crate) together: usize,
+    pub(crate) data: Data,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +59,26 @@ pub(crate) enum Work {
     StartUp,
     /// End to end, and ten times as long, with a look at the memory after each.
     Resident,
+    /// Consume what is in a queue, each message recognized by a store in memory.
+    ConsumeIdempotent,
+    /// Commit messages with a row of the application, and relay them, until the last is confirmed.
+    Outbox,
+    /// The same, one message after the other, with pauses.
+    OutboxIdle,
+    /// Consume with an inbox row, a row of the application and an event in the outbox.
+    Inbox,
+    /// The same, while millions of messages are known and old ones are forgotten.
+    FullInbox,
+    /// Relay what has waited for long.
+    Backlog,
+}
+
+/// A database of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Data {
+    None,
+    Postgres,
+    Sqlite,
 }
 
 /// How a queue stores.
@@ -83,6 +106,8 @@ impl Load {
             tasks: 1,
             queues: 1,
             asking: 1,
+            together: 1,
+            data: Data::None,
         }
     }
 
@@ -94,10 +119,24 @@ impl Load {
             // A request is two messages.
             Work::Request => messages / 2,
             Work::StartUp => 1,
+            // A database takes thousands a second where the broker alone takes tens of thousands.
+            Work::Outbox => messages / 20 * self.together,
+            Work::OutboxIdle => messages / 400,
+            Work::Inbox => messages / 10,
+            Work::FullInbox => messages / 5,
+            Work::Backlog => messages * 5,
             // What grows with the messages behind the held one must have the time to grow.
             Work::ConsumeBesideHeld => messages * 2,
             _ if self.text == 0 => messages,
             _ => messages.min(BYTES / self.text),
+        }
+    }
+
+    /// Messages that an inbox knows before the load begins, where a plan has so many messages.
+    pub(crate) fn known(&self, messages: usize) -> usize {
+        match self.work {
+            Work::FullInbox => messages * 50,
+            _ => 0,
         }
     }
 

@@ -5,18 +5,23 @@
 //! side of its bar.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // the lines are the output of the program
 
+mod backlog;
 mod bus;
 mod bus_request;
 mod case;
 mod cases;
 mod child;
+mod confirms;
 mod contender;
 mod curve;
+mod database;
 mod figures;
+mod inbox;
 mod load;
 mod masstransit;
 mod memory;
 mod message;
+mod outbox;
 mod outcome;
 mod plan;
 mod plot;
@@ -26,6 +31,7 @@ mod raw;
 mod raw_request;
 mod round;
 mod start_up;
+mod store;
 mod vhost;
 
 use std::process::ExitCode;

@@ -20,6 +20,19 @@ struct Line {
     quantity: u32,
 }
 
+/// What a consumer in a transaction publishes.
+#[derive(Serialize, Deserialize, Message)]
+#[message("Bench.Orders:OrderBilled")]
+pub(crate) struct OrderBilled {
+    number: u64,
+}
+
+impl OrderBilled {
+    pub(crate) fn new(number: u64) -> Self {
+        Self { number }
+    }
+}
+
 #[derive(Serialize, Deserialize, Message)]
 #[message("Bench.Orders:GetStock")]
 pub(crate) struct GetStock {

@@ -13,6 +13,8 @@ pub(crate) enum Quantity {
     Cpu,
     /// The middle latency.
     Latency,
+    /// The latency that one of a hundred exceeds.
+    Tail,
     /// The most memory.
     Peak,
     /// The memory at the end.
@@ -27,6 +29,7 @@ impl Quantity {
             Self::Rate => figures.rate,
             Self::Cpu => figures.cpu,
             Self::Latency => figures.latency,
+            Self::Tail => figures.tail,
             Self::Peak => figures.peak,
             Self::Resident => figures.resident,
             Self::StartUp => figures.start_up,
@@ -38,6 +41,8 @@ impl Quantity {
         match self {
             Self::Cpu => "-cpu",
             Self::Peak => "-peak",
+            Self::Tail => "-p99",
+            Self::Resident => "-memory",
             _ => "",
         }
     }
@@ -47,16 +52,18 @@ impl Quantity {
         match self {
             Self::Rate => (0, "/s"),
             Self::Cpu => (1, "us"),
-            Self::Latency => (2, "ms"),
+            Self::Latency | Self::Tail => (2, "ms"),
             Self::Peak | Self::Resident => (1, "MB"),
             Self::StartUp => (0, "ms"),
         }
     }
 }
 
-/// What a ratio must be.
+/// What a ratio, or a figure, must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bar {
+    /// Anything.
+    None,
     AtLeast(f64),
     AtMost(f64),
 }
@@ -66,6 +73,7 @@ impl Bar {
         // A baseline of nothing, or no figure at all, meets no bar.
         ratio.is_finite()
             && match self {
+                Self::None => true,
                 Self::AtLeast(least) => ratio >= least,
                 Self::AtMost(most) => ratio > 0.0 && ratio <= most,
             }
@@ -75,8 +83,9 @@ impl Bar {
 impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtLeast(least) => write!(f, "bar>={least}"),
-            Self::AtMost(most) => write!(f, "bar<={most}"),
+            Self::None => f.write_str("none"),
+            Self::AtLeast(least) => write!(f, ">={least}"),
+            Self::AtMost(most) => write!(f, "<={most}"),
         }
     }
 }
@@ -89,6 +98,8 @@ pub(crate) struct Outcome {
     pub(crate) ours: Middle,
     pub(crate) baseline: Middle,
     pub(crate) bar: Bar,
+    /// What our figure itself must be.
+    pub(crate) limit: Bar,
 }
 
 impl Outcome {
@@ -97,7 +108,7 @@ impl Outcome {
     }
 
     pub(crate) fn meets_its_bar(&self) -> bool {
-        self.bar.is_met_by(self.ratio())
+        self.bar.is_met_by(self.ratio()) && self.limit.is_met_by(self.ours.value)
     }
 }
 
@@ -107,19 +118,23 @@ impl fmt::Display for Outcome {
             name,
             ours,
             baseline,
-            bar,
             ..
         } = self;
         let (digits, unit) = self.quantity.format();
         write!(
             f,
-            "case={name} bus={:.digits$}{unit} baseline={:.digits$}{unit} ratio={:.2} {bar} spread={:.0}%/{:.0}%",
+            "case={name} bus={:.digits$}{unit} baseline={:.digits$}{unit} ratio={:.2}",
             ours.value,
             baseline.value,
             self.ratio(),
-            ours.spread,
-            baseline.spread,
-        )
+        )?;
+        if self.bar != Bar::None {
+            write!(f, " bar{}", self.bar)?;
+        }
+        if self.limit != Bar::None {
+            write!(f, " limit{}{unit}", self.limit)?;
+        }
+        write!(f, " spread={:.0}%/{:.0}%", ours.spread, baseline.spread)
     }
 }
 
@@ -135,6 +150,7 @@ mod tests {
             ours: middle(ours),
             baseline: middle(baseline),
             bar,
+            limit: Bar::None,
         }
     }
 
@@ -158,6 +174,20 @@ mod tests {
         assert_eq!(
             outcome(52_310.0, 55_120.0, Bar::AtLeast(0.9)).to_string(),
             "case=publish-quorum bus=52310/s baseline=55120/s ratio=0.95 bar>=0.9 spread=3%/3%"
+        );
+    }
+
+    #[test]
+    fn a_figure_can_have_a_limit_of_its_own() {
+        let limited = |ours| Outcome {
+            limit: Bar::AtLeast(2000.0),
+            ..outcome(ours, 2500.0, Bar::AtLeast(0.6))
+        };
+        assert!(limited(2000.0).meets_its_bar());
+        assert!(!limited(1999.0).meets_its_bar());
+        assert_eq!(
+            limited(2000.0).to_string(),
+            "case=publish-quorum bus=2000/s baseline=2500/s ratio=0.80 bar>=0.6 limit>=2000/s spread=3%/3%"
         );
     }
 }

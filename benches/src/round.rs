@@ -1,10 +1,12 @@
 //! One round of a load: each contender once, in turn.
 
+use crate::child::Place;
 use crate::contender::Contender;
+use crate::database::Database;
 use crate::figures::Figures;
 use crate::load::{Load, QUEUE, Work};
 use crate::vhost::VirtualHost;
-use crate::{bus, child, masstransit, raw, start_up};
+use crate::{backlog, bus, child, inbox, masstransit, raw, start_up};
 
 /// Runs the contenders one after the other, beginning with another one in each round, and gives their figures in the
 /// order in which they are named.
@@ -19,20 +21,26 @@ pub(crate) async fn run(
     for turn in 0..contenders.len() {
         let index = (turn + number) % contenders.len();
         let contender = contenders[index];
-        figures[index] = on_its_own(contender, load, vhost.url(), messages).await;
+        let database = Database::open(load.data).await;
+        let place = Place {
+            url: vhost.url().to_owned(),
+            database: database.url(),
+        };
+        figures[index] = on_its_own(contender, load, &place, messages).await;
+        database.close().await;
     }
     vhost.close().await;
     figures
 }
 
 /// One contender, with a queue that nobody else uses now.
-async fn on_its_own(contender: Contender, load: Load, url: &str, messages: usize) -> Figures {
-    let count = contender.count(&load, messages);
+async fn on_its_own(contender: Contender, load: Load, place: &Place, messages: usize) -> Figures {
+    let (url, count) = (&place.url, contender.count(&load, messages));
     match load.work {
-        Work::StartUp => start_up::run(contender, load, url).await,
-        Work::Publish | Work::PublishBesideNew => {
+        Work::StartUp => start_up::run(contender, load, place).await,
+        Work::Publish | Work::PublishBesideNew | Work::Outbox | Work::OutboxIdle => {
             declare(contender, load, url).await;
-            let figures = contender.run(load, url, count).await;
+            let figures = contender.run(load, place, count).await;
             raw::purge(url, queue(contender, load)).await;
             figures
         }
@@ -42,9 +50,23 @@ async fn on_its_own(contender: Contender, load: Load, url: &str, messages: usize
                 _ => child::sample(url, load).await,
             };
             raw::fill(url, queue(contender, load), &sample, count).await;
-            contender.run(load, url, count).await
+            contender.run(load, place, count).await
         }
-        _ => contender.run(load, url, count).await,
+        Work::ConsumeIdempotent => {
+            // Copies of one message would be duplicates.
+            bus::declare(url, load).await;
+            bus::publish(url, load, count).await;
+            contender.run(load, place, count).await
+        }
+        Work::Inbox | Work::FullInbox => {
+            inbox::prepare(contender, load, place, messages).await;
+            contender.run(load, place, count).await
+        }
+        Work::Backlog => {
+            backlog::prepare(place, count).await;
+            contender.run(load, place, count).await
+        }
+        _ => contender.run(load, place, count).await,
     }
 }
 

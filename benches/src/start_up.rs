@@ -6,13 +6,15 @@ use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::child::Place;
 use crate::contender::Contender;
 use crate::figures::Figures;
 use crate::load::{Load, QUEUE};
 use crate::{child, masstransit, raw};
 
 /// Starts a contender whose queue exists and holds one message.
-pub(crate) async fn run(contender: Contender, load: Load, url: &str) -> Figures {
+pub(crate) async fn run(contender: Contender, load: Load, place: &Place) -> Figures {
+    let url = &place.url;
     if contender == Contender::MassTransit {
         masstransit::leave_a_message(url).await;
     } else {
@@ -20,7 +22,7 @@ pub(crate) async fn run(contender: Contender, load: Load, url: &str) -> Figures 
         raw::fill(url, QUEUE, &sample, 1).await;
     }
     Figures {
-        start_up: milliseconds(contender.command(load, url, 1)).await,
+        start_up: milliseconds(contender.command(load, place, 1)).await,
         ..Figures::default()
     }
 }
