@@ -7,8 +7,8 @@ use bus_tests::{Broker, RabbitMqTestBroker, TestBroker as _, eventually};
 use samples::client::{self, Shipments};
 use samples::contracts::INVOICE_SERVICE;
 
-use crate::support::Program;
 use crate::support::oddities::{self, Oddity};
+use crate::support::{Folder, Program};
 
 mod support;
 
@@ -22,13 +22,17 @@ struct Fixture {
     client: Bus,
     raw: RawAmqp,
     sent: u32,
+    _folder: Folder,
 }
 
 impl Fixture {
     async fn start() -> Self {
         let broker = Broker::private().await;
         let url = broker.url();
-        let service = Program::start(INVOICE, &["--amqp", url, "--log", "json"]);
+        let folder = Folder::new();
+        let database = folder.database(INVOICE);
+        let arguments = ["--amqp", url, "--database", &database, "--log", "json"];
+        let service = Program::start(INVOICE, &arguments);
         service.says("\"message\":\"ready\"").await;
         let client = client::configure(Bus::builder(RabbitMq::new(url)), Shipments::default());
         Self {
@@ -38,6 +42,7 @@ impl Fixture {
             raw: RawAmqp::connect(broker.host()).await,
             broker,
             sent: 0,
+            _folder: folder,
         }
     }
 
