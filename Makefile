@@ -10,7 +10,7 @@ MASSTRANSIT_PEER ?= $(firstword $(wildcard $(CURDIR)/target/interop/masstransit-
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# In memory; the sample services of their own run on a broker, as README.md shows.
+# In memory, and on SQLite in temporary files; the services as processes run on a broker, as README.md shows.
 demo: ## the sample services in one process; needs Rust alone
 	$(CARGO) run --package samples --bin demo
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::request::OneOf2;
 use bus_core::{
     Bus, BusBuilder, ConsumeContext, ConsumeResult, Consumer, Endpoint, RequestError, SendError,
@@ -24,11 +25,18 @@ const AT_ONCE: usize = 64;
 pub fn configure(bus: BusBuilder, shipments: Shipments) -> BusBuilder {
     bus.route::<CreateInvoice>(format!("queue:{INVOICE_SERVICE}").as_str())
         .route::<GetInvoice>(format!("queue:{INVOICE_QUERIES}").as_str())
-        // Every client gets every event, so each has a queue of its own.
-        .endpoint(Endpoint::per_instance("client").consumer(shipments))
+        // Every client gets every event, so each has a queue of its own. It lives as long as the
+        // client, and so does what is known of the messages: a relay that died may send one again,
+        // with the same id.
+        .endpoint(
+            Endpoint::per_instance("client")
+                .idempotency(MemoryIdempotencyStore::new())
+                .consumer(shipments),
+        )
 }
 
-/// Commands for this many invoices, every third of them prepaid. No two calls give the same numbers.
+/// Commands for this many invoices, every third of them prepaid. No two calls give the same
+/// numbers.
 pub fn orders(count: usize) -> Vec<CreateInvoice> {
     let series = Uuid::new_v4().simple().to_string().split_off(24);
     let order = |index: usize| CreateInvoice {
@@ -41,8 +49,9 @@ pub fn orders(count: usize) -> Vec<CreateInvoice> {
     (0..count).map(order).collect()
 }
 
-/// Sends each command, and those that `twice` says a second time, with the same message id, as a sender does that does
-/// not know whether the first one arrived. Yields for each command how many copies went beyond the first.
+/// Sends each command, and those that `twice` says a second time, with the same message id, as a
+/// sender does that does not know whether the first one arrived. Yields for each command how many
+/// copies went beyond the first.
 pub fn send_all<'a>(
     bus: &'a Bus,
     commands: &'a [CreateInvoice],
@@ -113,7 +122,8 @@ struct Heard {
 }
 
 impl Shipments {
-    /// Awaits the shipments of these commands too. Call it before they are sent, or shipments are missed.
+    /// Awaits the shipments of these commands too. Call it before they are sent, or shipments are
+    /// missed.
     pub fn expect(&self, commands: &[CreateInvoice]) {
         let ids = commands.iter().map(|command| command.invoice_id);
         self.0.send_modify(|heard| heard.awaited.extend(ids));
@@ -134,8 +144,8 @@ impl Shipments {
         self.0.borrow().sent.contains(&invoice_id)
     }
 
-    /// Waits until all are sent, or none has been for as long as `patience`. Says how many are still awaited; calls
-    /// `progress` with how many are sent.
+    /// Waits until all are sent, or none has been for as long as `patience`. Says how many are
+    /// still awaited; calls `progress` with how many are sent.
     pub async fn wait(&self, patience: Duration, mut progress: impl FnMut(usize)) -> usize {
         let mut news = self.0.subscribe();
         loop {

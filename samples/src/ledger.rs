@@ -1,34 +1,60 @@
-//! The invoices: what the instances of the invoice service share.
+//! The invoices: a table of the invoice service.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::future::Future;
 
-use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_sql::sqlx::{Result, query, query_as, query_scalar};
+use uuid::Uuid;
 
 use crate::contracts::InvoiceDocument;
-use crate::locked;
+use crate::database::{cents, on_either};
 
-/// All invoices by number. It stands for a database: clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    invoices: Arc<Mutex<HashMap<String, InvoiceDocument>>>,
-    /// Which commands were handled.
-    pub handled: Arc<MemoryIdempotencyStore>,
+/// Creates the table.
+pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS invoice (number TEXT PRIMARY KEY, invoice_id UUID NOT NULL, \
+                         customer TEXT NOT NULL, cents BIGINT NOT NULL)";
+
+/// The table of invoices, by a connection to its database.
+pub trait Ledger {
+    /// Enters an invoice; a number can be entered once.
+    fn enter(&mut self, invoice: &InvoiceDocument) -> impl Future<Output = Result<()>> + Send;
+
+    /// Finds the invoice of a number.
+    fn find(
+        &mut self,
+        number: &str,
+    ) -> impl Future<Output = Result<Option<InvoiceDocument>>> + Send;
+
+    /// Counts the invoices.
+    fn invoices(&mut self) -> impl Future<Output = Result<usize>> + Send;
 }
 
-impl Ledger {
-    /// How many invoices were made.
-    pub fn count(&self) -> usize {
-        locked(&self.invoices).len()
+on_either! { impl Ledger for Connection {
+    async fn enter(&mut self, invoice: &InvoiceDocument) -> Result<()> {
+        query("INSERT INTO invoice (number, invoice_id, customer, cents) VALUES ($1, $2, $3, $4)")
+            .bind(&invoice.number)
+            .bind(invoice.invoice_id)
+            .bind(&invoice.customer)
+            .bind(cents(invoice.amount_cents)?)
+            .execute(self)
+            .await?;
+        Ok(())
     }
 
-    /// Stores an invoice under its number.
-    pub fn insert(&self, invoice: InvoiceDocument) {
-        locked(&self.invoices).insert(invoice.number.clone(), invoice);
+    async fn find(&mut self, number: &str) -> Result<Option<InvoiceDocument>> {
+        let row: Option<(Uuid, String, String, i64)> =
+            query_as("SELECT invoice_id, number, customer, cents FROM invoice WHERE number = $1")
+                .bind(number)
+                .fetch_optional(self)
+                .await?;
+        Ok(row.map(|(invoice_id, number, customer, cents)| InvoiceDocument {
+            invoice_id,
+            number,
+            customer,
+            amount_cents: cents.unsigned_abs(),
+        }))
     }
 
-    /// The invoice of a number.
-    pub fn find(&self, number: &str) -> Option<InvoiceDocument> {
-        locked(&self.invoices).get(number).cloned()
+    async fn invoices(&mut self) -> Result<usize> {
+        let count: i64 = query_scalar("SELECT count(*) FROM invoice").fetch_one(self).await?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
-}
+} }

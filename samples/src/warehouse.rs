@@ -1,130 +1,97 @@
-//! The parcels: what the instances of the shipping service share.
+//! The parcels: a table of the shipping service.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::future::Future;
 
-use bus_core::idempotency::MemoryIdempotencyStore;
+use bus_sql::sqlx::{Result, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use crate::contracts::{InvoiceCreated, PaymentReceived, ShipmentSent};
-use crate::locked;
+use crate::database::on_either;
 
-/// All parcels by invoice. It stands for a database: clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Warehouse {
-    parcels: Arc<Mutex<HashMap<Uuid, Parcel>>>,
-    /// Which invoices and payments were handled.
-    pub handled: Arc<MemoryIdempotencyStore>,
+/// Creates the table. The half that comes early is kept in it until the other one comes.
+pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS parcel (invoice_id UUID PRIMARY KEY, number TEXT, \
+                         paid BOOLEAN NOT NULL, paid_first BOOLEAN NOT NULL, shipped BOOLEAN NOT NULL)";
+
+/// Numbers of parcels by their state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// Shipments that were sent.
+    pub shipped: usize,
+    /// Invoices and payments that wait for their other half.
+    pub parked: usize,
+    /// Payments that came before their invoice.
+    pub paid_first: usize,
 }
 
-/// What is known of one invoice. The half that comes early is parked here until the other one comes.
-#[derive(Debug, Default)]
-struct Parcel {
-    number: Option<String>,
-    is_paid: bool,
-    shipped_by: Option<Half>,
-    paid_first: bool,
-}
+/// The table of parcels, by a connection to its database.
+///
+/// A half is noted by one statement, which locks the parcel until the commit: of two halves that
+/// come at once, the second one sees the first.
+pub trait Warehouse {
+    /// Notes an invoice.
+    fn note_invoice(&mut self, invoice: &InvoiceCreated)
+    -> impl Future<Output = Result<()>> + Send;
 
-/// The two events that a shipment needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    Invoice,
-    Payment,
-}
+    /// Notes a payment.
+    fn note_payment(
+        &mut self,
+        payment: &PaymentReceived,
+    ) -> impl Future<Output = Result<()>> + Send;
 
-impl Warehouse {
-    /// How many shipments were sent.
-    pub fn shipped(&self) -> usize {
-        self.count(|parcel| parcel.shipped_by.is_some())
-    }
-
-    /// How many invoices or payments wait for their other half.
-    pub fn parked(&self) -> usize {
-        self.count(|parcel| parcel.shipped_by.is_none())
-    }
-
-    /// How many payments came before their invoice.
-    pub fn paid_first(&self) -> usize {
-        self.count(|parcel| parcel.paid_first)
-    }
-
-    fn count(&self, which: impl Fn(&Parcel) -> bool) -> usize {
-        locked(&self.parcels)
-            .values()
-            .filter(|parcel| which(parcel))
-            .count()
-    }
-
-    /// Notes an invoice. Returns what is to be shipped, if its payment was there.
-    pub fn invoiced(&self, invoice: &InvoiceCreated) -> Option<ShipmentSent> {
-        self.note(invoice.invoice_id, Half::Invoice, |parcel| {
-            parcel.number = Some(invoice.number.clone());
-            parcel.is_paid |= invoice.prepaid;
-        })
-    }
-
-    /// Notes a payment. Returns what is to be shipped, if its invoice was there.
-    pub fn paid(&self, payment: &PaymentReceived) -> Option<ShipmentSent> {
-        self.note(payment.invoice_id, Half::Payment, |parcel| {
-            parcel.is_paid = true;
-            parcel.paid_first |= parcel.number.is_none();
-        })
-    }
-
-    /// Notes one half, and says what to ship if that completes the parcel.
-    ///
-    /// The half that completed it owns the shipment. Noted again, it says the same: what a failed attempt published was
-    /// held back, so the next attempt must publish it. The other half, noted again, must not ship a second time.
-    fn note(
-        &self,
+    /// Ships a parcel that is complete, once; `None` as long as a half is missing.
+    fn ship(
+        &mut self,
         invoice_id: Uuid,
-        half: Half,
-        change: impl FnOnce(&mut Parcel),
-    ) -> Option<ShipmentSent> {
-        let mut parcels = locked(&self.parcels);
-        let parcel = parcels.entry(invoice_id).or_default();
-        change(parcel);
-        let number = parcel.number.clone().filter(|_| parcel.is_paid)?;
-        let owner = *parcel.shipped_by.get_or_insert(half);
-        (owner == half).then_some(ShipmentSent { invoice_id, number })
-    }
+    ) -> impl Future<Output = Result<Option<ShipmentSent>>> + Send;
+
+    /// Counts the parcels.
+    fn stock(&mut self) -> impl Future<Output = Result<Stock>> + Send;
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn halves() -> (InvoiceCreated, PaymentReceived) {
-        let invoice_id = Uuid::now_v7();
-        let invoice = InvoiceCreated {
-            invoice_id,
-            number: "A-7".to_owned(),
-            amount_cents: 100,
-            prepaid: false,
-        };
-        let payment = PaymentReceived {
-            invoice_id,
-            amount_cents: 100,
-        };
-        (invoice, payment)
+on_either! { impl Warehouse for Connection {
+    async fn note_invoice(&mut self, invoice: &InvoiceCreated) -> Result<()> {
+        query(
+            "INSERT INTO parcel (invoice_id, number, paid, paid_first, shipped) VALUES ($1, $2, $3, false, false) \
+             ON CONFLICT (invoice_id) DO UPDATE SET number = excluded.number, paid = parcel.paid OR excluded.paid",
+        )
+        .bind(invoice.invoice_id)
+        .bind(&invoice.number)
+        .bind(invoice.prepaid)
+        .execute(self)
+        .await?;
+        Ok(())
     }
 
-    #[test]
-    fn an_attempt_that_failed_after_it_completed_the_parcel_ships_when_repeated() {
-        let (warehouse, (invoice, payment)) = (Warehouse::default(), halves());
-        assert_eq!(warehouse.invoiced(&invoice), None);
-        let shipment = warehouse.paid(&payment);
-        assert!(shipment.is_some());
-        assert_eq!(warehouse.paid(&payment), shipment);
+    async fn note_payment(&mut self, payment: &PaymentReceived) -> Result<()> {
+        query(
+            "INSERT INTO parcel (invoice_id, paid, paid_first, shipped) VALUES ($1, true, true, false) \
+             ON CONFLICT (invoice_id) DO UPDATE SET paid = true",
+        )
+        .bind(payment.invoice_id)
+        .execute(self)
+        .await?;
+        Ok(())
     }
 
-    #[test]
-    fn an_attempt_that_failed_before_the_other_half_came_does_not_ship_when_repeated() {
-        let (warehouse, (invoice, payment)) = (Warehouse::default(), halves());
-        assert_eq!(warehouse.invoiced(&invoice), None);
-        assert!(warehouse.paid(&payment).is_some());
-        assert_eq!(warehouse.invoiced(&invoice), None);
-        assert_eq!(warehouse.shipped(), 1);
+    async fn ship(&mut self, invoice_id: Uuid) -> Result<Option<ShipmentSent>> {
+        let number: Option<String> = query_scalar(
+            "UPDATE parcel SET shipped = true \
+             WHERE invoice_id = $1 AND number IS NOT NULL AND paid AND NOT shipped RETURNING number",
+        )
+        .bind(invoice_id)
+        .fetch_optional(self)
+        .await?;
+        Ok(number.map(|number| ShipmentSent { invoice_id, number }))
     }
-}
+
+    async fn stock(&mut self) -> Result<Stock> {
+        let (all, shipped, paid_first): (i64, i64, i64) = query_as(
+            "SELECT count(*), count(CASE WHEN shipped THEN 1 END), count(CASE WHEN paid_first THEN 1 END) FROM parcel",
+        )
+        .fetch_one(self)
+        .await?;
+        let [parked, shipped, paid_first] =
+            [all - shipped, shipped, paid_first].map(|count| usize::try_from(count).unwrap_or_default());
+        Ok(Stock { shipped, parked, paid_first })
+    }
+} }

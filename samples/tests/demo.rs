@@ -1,6 +1,7 @@
 //! The demo as people run it: its exit status and the figures of its table.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use bus_tests::Broker;
 
@@ -10,7 +11,7 @@ mod support;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_demo");
 
-/// The rows of a table: label and figure. The work of instances has several figures and is left out.
+/// The rows of a table: label and figure. The work of machines has several figures and is left out.
 fn figures(output: &str) -> HashMap<&str, usize> {
     let figure = |line: &'_ str| -> Option<(usize, usize)> {
         let (label, value) = line.rsplit_once("  ")?;
@@ -22,8 +23,8 @@ fn figures(output: &str) -> HashMap<&str, usize> {
         .collect()
 }
 
-/// How many deliveries each instance of a service handled.
-fn instances(output: &str, service: &str) -> Vec<usize> {
+/// How many deliveries of a service each machine handled.
+fn machines(output: &str, service: &str) -> Vec<usize> {
     let line = output
         .lines()
         .find_map(|line| line.trim_start().strip_prefix(service))
@@ -52,8 +53,10 @@ fn assert_figures(output: &str) {
     assert_eq!(of("of them prepaid"), 66);
     // One in five of 200, and nearly seven standard deviations on either side.
     assert!((5..=78).contains(&twice), "{twice}");
-    assert_eq!(of("duplicates ignored"), twice);
-    assert_eq!(of("copies tapped"), 200 + twice);
+    // What a machine had in hand when it died comes again.
+    assert!(of("duplicates ignored") >= twice);
+    assert!(of("copies tapped") >= 200 + twice);
+    assert_eq!(of("different messages"), 200);
     assert_eq!(of("invoices"), 200);
     assert_eq!(of("payments"), 134);
     assert_eq!(of("shipments"), 200);
@@ -64,13 +67,14 @@ fn assert_figures(output: &str) {
     assert_eq!(of("documents"), 200);
     assert!(of("shown, at most once") <= 200);
     assert!(of("attempts that failed") > 0);
+    assert!(of("deliveries that a death cut") > 0, "{output}");
     assert_eq!(of("deliveries that failed for good"), 0);
-    let invoicing = instances(output, "invoice-service");
+    let invoicing = machines(output, "invoice-service");
     assert_eq!(invoicing.len(), 3, "{output}");
-    assert_eq!(invoicing.iter().sum::<usize>(), 200 + twice);
+    assert!(invoicing.iter().sum::<usize>() >= 200 + twice, "{output}");
     assert!(
         invoicing.iter().all(|count| *count > 0),
-        "an instance got nothing to do: {invoicing:?}"
+        "a machine got nothing to do: {invoicing:?}"
     );
 }
 
@@ -86,8 +90,16 @@ const UNRELIABLE: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn the_numbers_agree_in_memory_where_messages_fail_or_come_twice() {
-    assert_figures(&run(&UNRELIABLE).await);
+async fn the_numbers_agree_in_memory_where_messages_fail_or_come_twice_and_a_machine_dies() {
+    let output = run(&UNRELIABLE).await;
+    assert_figures(&output);
+    assert!(
+        output.contains("machine 1 has died in the middle of"),
+        "{output}"
+    );
+    let (_, folder) = output.split_once("databases in ").expect("it says where");
+    let folder = folder.lines().next().expect("a line");
+    assert!(!Path::new(folder).exists(), "{folder} is left behind");
 }
 
 #[tokio::test]
@@ -114,7 +126,7 @@ async fn one_command_and_one_instance_are_enough() {
     .await;
     let figures = figures(&output);
     assert_eq!(figures["invoices"], 1);
-    assert_eq!(figures["duplicates ignored"], 1);
+    assert!(figures["duplicates ignored"] >= 1);
     assert_eq!(figures["shown, at most once"], 0);
 }
 

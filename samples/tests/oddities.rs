@@ -8,7 +8,7 @@ use samples::client::{self, Shipments};
 use samples::contracts::INVOICE_SERVICE;
 
 use crate::support::oddities::{self, Oddity};
-use crate::support::{Program, url_of, virtual_host};
+use crate::support::{Folder, Program, url_of, virtual_host};
 
 mod support;
 
@@ -22,6 +22,7 @@ struct Fixture {
     client: Bus,
     raw: RawAmqp,
     sent: u32,
+    _folder: Folder,
 }
 
 async fn raw(virtual_host: &str) -> RawAmqp {
@@ -32,7 +33,10 @@ impl Fixture {
     async fn start() -> Self {
         let virtual_host = virtual_host().await;
         let url = &url_of(&virtual_host).await;
-        let service = Program::start(INVOICE, &["--amqp", url, "--log", "json"]);
+        let folder = Folder::new();
+        let database = folder.database(INVOICE);
+        let arguments = ["--amqp", url, "--database", &database, "--log", "json"];
+        let service = Program::start(INVOICE, &arguments);
         service.says("\"message\":\"ready\"").await;
         let client = client::configure(Bus::builder(RabbitMq::new(url)), Shipments::default());
         Self {
@@ -42,6 +46,7 @@ impl Fixture {
             raw: raw(&virtual_host).await,
             virtual_host,
             sent: 0,
+            _folder: folder,
         }
     }
 

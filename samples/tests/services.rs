@@ -1,19 +1,31 @@
-//! The services on the in-memory harness: one at a time, and what they do with what comes twice, early or not at all.
+//! The services on the in-memory harness and SQLite in memory: one at a time, and what they do with
+//! what comes twice, early or not at all.
 
 use std::error::Error;
 
-use bus_core::BusBuilder;
+use bus_core::{BusBuilder, ConsumeContext, Next, Policy, middleware};
 use bus_inmemory::Harness;
-use samples::account::Account;
-use samples::audit::{self, Journal};
+use bus_sql::Sql;
+use bus_sql::sqlx::pool::PoolConnection;
+use bus_sql::sqlx::sqlite::SqlitePoolOptions;
+use bus_sql::sqlx::{self, Sqlite};
+use bus_tests::eventually;
+use samples::account::{Account as _, Balance};
+use samples::audit::{self, Journal as _};
 use samples::client::{self, Shipments};
 use samples::contracts::{
-    CreateInvoice, InvoiceCreated, PaymentReceived, ShipmentSent, TemperatureReading,
+    CreateInvoice, INVOICE_SERVICE, InvoiceCreated, PaymentReceived, ShipmentSent,
+    TemperatureReading,
 };
-use samples::ledger::Ledger;
+use samples::ledger::Ledger as _;
+use samples::service::{Service, of_service};
 use samples::thermometer::{self, Display};
-use samples::warehouse::Warehouse;
+use samples::warehouse::{Stock, Warehouse as _};
 use uuid::Uuid;
+
+use crate::invoice::InvoiceService;
+use crate::payment::PaymentService;
+use crate::shipping::ShippingService;
 
 #[path = "../src/bin/invoice-service.rs"]
 #[expect(dead_code, reason = "here it is a module, and has no `main`")]
@@ -31,12 +43,52 @@ fn order() -> CreateInvoice {
     client::orders(1).remove(0)
 }
 
-fn invoicing(ledger: &Ledger) -> impl FnOnce(BusBuilder) -> BusBuilder {
-    let ledger = ledger.clone();
-    move |bus| {
-        client::configure(bus, Shipments::default())
-            .endpoint(invoice::commands(ledger.clone()))
-            .endpoint(invoice::queries(ledger))
+/// A service on the harness, and its database.
+struct Shop {
+    harness: Harness,
+    sql: Sql<Sqlite>,
+}
+
+impl Shop {
+    async fn of<S: Service<Sqlite>>() -> Result<Self, Box<dyn Error>> {
+        Self::with::<S>(|bus| bus).await
+    }
+
+    async fn with<S: Service<Sqlite>>(
+        configure: impl FnOnce(BusBuilder) -> BusBuilder,
+    ) -> Result<Self, Box<dyn Error>> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect("sqlite::memory:")
+            .await?;
+        for table in S::TABLES {
+            sqlx::query(*table).execute(&pool).await?;
+        }
+        let sql = of_service::<S, _>(Sql::sqlite(pool));
+        let harness = Harness::start(|bus| {
+            let bus = client::configure(configure(bus), Shipments::default());
+            S::configure(bus, sql.clone())
+        });
+        let harness = harness.await?;
+        Ok(Self { harness, sql })
+    }
+
+    /// A connection to its database; keep it no longer than needed, as there is one.
+    async fn tables(&self) -> sqlx::Result<PoolConnection<Sqlite>> {
+        self.sql.pool().acquire().await
+    }
+
+    /// Waits until everything is consumed, and what was committed has left.
+    async fn settled(&self) {
+        self.harness.quiescent().await;
+        eventually("nothing waits to leave", async || {
+            let backlog = self.sql.backlog().await.expect("a database");
+            backlog.waiting == 0
+        })
+        .await;
+        self.harness.quiescent().await;
     }
 }
 
@@ -63,15 +115,14 @@ fn payment_of(command: &CreateInvoice) -> PaymentReceived {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_command_makes_an_invoice_and_says_so() -> Outcome {
-    let ledger = Ledger::default();
-    let harness = Harness::start(invoicing(&ledger)).await?;
+    let shop = Shop::of::<InvoiceService>().await?;
     let command = order();
-    harness.bus().send(&command).await?;
-    harness.quiescent().await;
-    assert_eq!(ledger.count(), 1);
-    let created = harness.published::<InvoiceCreated>().all();
+    shop.harness.bus().send(&command).await?;
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.invoices().await?, 1);
+    let created = shop.harness.published::<InvoiceCreated>().all();
     assert_eq!(created.len(), 1);
     assert_eq!(*created[0].message(), invoice_of(&command));
     assert_eq!(
@@ -81,76 +132,91 @@ async fn a_command_makes_an_invoice_and_says_so() -> Outcome {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_command_that_comes_twice_makes_one_invoice() -> Outcome {
-    let ledger = Ledger::default();
-    let harness = Harness::start(invoicing(&ledger)).await?;
+    let shop = Shop::of::<InvoiceService>().await?;
     let command = order();
     let id = Uuid::now_v7();
-    harness.bus().send(&command).message_id(id).await?;
-    harness.bus().send(&command).message_id(id).await?;
+    let bus = shop.harness.bus();
+    bus.send(&command).message_id(id).await?;
+    bus.send(&command).message_id(id).await?;
     // The same order with an id of its own is still the same order.
-    harness.bus().send(&command).await?;
-    harness.quiescent().await;
-    assert_eq!(ledger.count(), 1);
-    assert_eq!(harness.published::<InvoiceCreated>().count(), 1);
-    let consumed = harness.consumed::<CreateInvoice>().all();
-    assert_eq!(
-        consumed
-            .iter()
-            .filter(|record| record.is_duplicate())
-            .count(),
-        2
-    );
+    bus.send(&command).await?;
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.invoices().await?, 1);
+    assert_eq!(shop.harness.published::<InvoiceCreated>().count(), 1);
+    let consumed = shop.harness.consumed::<CreateInvoice>().on(INVOICE_SERVICE);
+    let duplicates = consumed.all().iter().filter(|it| it.is_duplicate()).count();
+    assert_eq!(duplicates, 2);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn instances_that_share_a_ledger_make_one_invoice_of_one_command() -> Outcome {
-    let ledger = Ledger::default();
-    let harness = Harness::start(invoicing(&ledger)).await?;
-    let second = harness.start_bus(invoicing(&ledger)).await?;
+#[tokio::test]
+async fn instances_that_share_a_database_make_one_invoice_of_one_command() -> Outcome {
+    let shop = Shop::of::<InvoiceService>().await?;
+    let again = |bus| InvoiceService::configure(bus, shop.sql.clone());
+    let second = shop.harness.start_bus(again).await?;
     let command = order();
     for _ in 0..6 {
-        harness.bus().send(&command).await?;
+        shop.harness.bus().send(&command).await?;
     }
-    harness.quiescent().await;
-    assert_eq!(ledger.count(), 1);
-    assert_eq!(harness.published::<InvoiceCreated>().count(), 1);
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.invoices().await?, 1);
+    assert_eq!(shop.harness.published::<InvoiceCreated>().count(), 1);
     second.shutdown().await?;
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_number_that_is_used_for_something_else_is_a_fault() -> Outcome {
-    let ledger = Ledger::default();
-    let harness = Harness::start(invoicing(&ledger)).await?;
+    let shop = Shop::of::<InvoiceService>().await?;
     let first = order();
     let second = CreateInvoice {
         number: first.number.clone(),
         ..order()
     };
-    harness.bus().send(&first).await?;
-    harness.quiescent().await;
-    harness.bus().send(&second).await?;
-    harness.quiescent().await;
-    assert_eq!(ledger.count(), 1);
-    assert_eq!(harness.faulted::<CreateInvoice>().count(), 1);
-    assert_eq!(
-        harness.transport().waiting("invoice-service_error"),
-        Some(1)
-    );
+    shop.harness.bus().send(&first).await?;
+    shop.settled().await;
+    shop.harness.bus().send(&second).await?;
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.invoices().await?, 1);
+    assert_eq!(shop.harness.faulted::<CreateInvoice>().count(), 1);
+    let set_aside = shop.harness.transport().waiting("invoice-service_error");
+    assert_eq!(set_aside, Some(1));
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+/// The work of the attempt is undone, and the event about it never leaves.
+#[tokio::test]
+async fn an_attempt_that_fails_after_its_work_leaves_nothing_behind() -> Outcome {
+    let late = middleware::from_fn(|ctx: ConsumeContext, next: Next| async move {
+        let is_first = ctx.attempt() == 1;
+        next.run(ctx).await?;
+        if is_first {
+            Err("too late".into())
+        } else {
+            Ok(())
+        }
+    });
+    let late = |bus: BusBuilder| bus.policy(Policy::new().around_attempt(late));
+    let shop = Shop::with::<InvoiceService>(late).await?;
+    shop.harness.bus().send(&order()).await?;
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.invoices().await?, 1);
+    assert_eq!(shop.harness.published::<InvoiceCreated>().count(), 1);
+    let consumed = shop.harness.consumed::<CreateInvoice>().on(INVOICE_SERVICE);
+    assert_eq!(consumed.all()[0].attempts(), 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_query_returns_the_document_or_says_that_there_is_none() -> Outcome {
-    let harness = Harness::start(invoicing(&Ledger::default())).await?;
-    let command = order();
-    assert_eq!(client::ask(harness.bus(), &command.number).await?, None);
-    harness.bus().send(&command).await?;
-    harness.quiescent().await;
-    let document = client::ask(harness.bus(), &command.number)
+    let shop = Shop::of::<InvoiceService>().await?;
+    let (bus, command) = (shop.harness.bus(), order());
+    assert_eq!(client::ask(bus, &command.number).await?, None);
+    bus.send(&command).await?;
+    shop.settled().await;
+    let document = client::ask(bus, &command.number)
         .await?
         .ok_or("no document")?;
     assert_eq!(document.invoice_id, command.invoice_id);
@@ -159,10 +225,9 @@ async fn a_query_returns_the_document_or_says_that_there_is_none() -> Outcome {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_invoice_is_paid_once_and_a_prepaid_one_not_again() -> Outcome {
-    let account = Account::default();
-    let harness = Harness::start(|bus| bus.endpoint(payment::endpoint(account.clone()))).await?;
+    let shop = Shop::of::<PaymentService>().await?;
     let unpaid = InvoiceCreated {
         prepaid: false,
         ..invoice_of(&order())
@@ -172,36 +237,44 @@ async fn an_invoice_is_paid_once_and_a_prepaid_one_not_again() -> Outcome {
         ..invoice_of(&order())
     };
     for invoice in [&unpaid, &prepaid, &unpaid] {
-        harness.publish(invoice).await?;
+        shop.harness.publish(invoice).await?;
     }
-    harness.quiescent().await;
-    assert_eq!(account.count(), 1);
-    assert_eq!(account.total_cents(), unpaid.amount_cents);
-    let payments = harness.published::<PaymentReceived>().all();
+    shop.settled().await;
+    let balance = Balance {
+        payments: 1,
+        cents: unpaid.amount_cents,
+    };
+    assert_eq!(shop.tables().await?.balance().await?, balance);
+    let payments = shop.harness.published::<PaymentReceived>().all();
     assert_eq!(payments.len(), 1);
     assert_eq!(payments[0].message().invoice_id, unpaid.invoice_id);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn goods_ship_when_invoice_and_payment_are_there_in_either_order() -> Outcome {
-    let warehouse = Warehouse::default();
-    let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
+    let shop = Shop::of::<ShippingService>().await?;
     let (first, second) = (order(), order());
 
-    harness.publish(&invoice_of(&first)).await?;
-    harness.publish(&payment_of(&second)).await?;
-    harness.quiescent().await;
-    assert_eq!((warehouse.shipped(), warehouse.parked()), (0, 2));
-    assert!(harness.published::<ShipmentSent>().none());
+    shop.harness.publish(&invoice_of(&first)).await?;
+    shop.harness.publish(&payment_of(&second)).await?;
+    shop.settled().await;
+    let mut stock = Stock {
+        shipped: 0,
+        parked: 2,
+        paid_first: 1,
+    };
+    assert_eq!(shop.tables().await?.stock().await?, stock);
+    assert!(shop.harness.published::<ShipmentSent>().none());
 
-    harness.publish(&payment_of(&first)).await?;
-    harness.publish(&invoice_of(&second)).await?;
-    harness.quiescent().await;
-    assert_eq!((warehouse.shipped(), warehouse.parked()), (2, 0));
-    assert_eq!(warehouse.paid_first(), 1);
+    shop.harness.publish(&payment_of(&first)).await?;
+    shop.harness.publish(&invoice_of(&second)).await?;
+    shop.settled().await;
+    (stock.shipped, stock.parked) = (2, 0);
+    assert_eq!(shop.tables().await?.stock().await?, stock);
     for command in [&first, &second] {
-        let shipments = harness
+        let shipments = shop
+            .harness
             .published::<ShipmentSent>()
             .matching(|sent| sent.number == command.number);
         assert_eq!(shipments.len(), 1, "{}", command.number);
@@ -209,61 +282,59 @@ async fn goods_ship_when_invoice_and_payment_are_there_in_either_order() -> Outc
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
-async fn prepaid_goods_ship_without_a_payment() -> Outcome {
-    let warehouse = Warehouse::default();
-    let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
+#[tokio::test]
+async fn prepaid_goods_ship_once_and_without_a_payment() -> Outcome {
+    let shop = Shop::of::<ShippingService>().await?;
+    let command = order();
     let invoice = InvoiceCreated {
         prepaid: true,
-        ..invoice_of(&order())
+        ..invoice_of(&command)
     };
-    harness.publish(&invoice).await?;
-    harness.quiescent().await;
-    assert_eq!(warehouse.shipped(), 1);
-    assert_eq!(harness.published::<ShipmentSent>().count(), 1);
+    shop.harness.publish(&invoice).await?;
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.stock().await?.shipped, 1);
+    // Paid a second time, it does not ship a second time.
+    shop.harness.publish(&payment_of(&command)).await?;
+    shop.settled().await;
+    assert_eq!(shop.harness.published::<ShipmentSent>().count(), 1);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn goods_ship_once_however_often_the_halves_come() -> Outcome {
-    let warehouse = Warehouse::default();
-    let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
+    let shop = Shop::of::<ShippingService>().await?;
     let command = order();
     for _ in 0..3 {
-        harness.publish(&invoice_of(&command)).await?;
-        harness.publish(&payment_of(&command)).await?;
+        shop.harness.publish(&invoice_of(&command)).await?;
+        shop.harness.publish(&payment_of(&command)).await?;
     }
-    harness.quiescent().await;
-    assert_eq!(warehouse.shipped(), 1);
-    assert_eq!(harness.published::<ShipmentSent>().count(), 1);
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.stock().await?.shipped, 1);
+    assert_eq!(shop.harness.published::<ShipmentSent>().count(), 1);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_audit_overhears_every_command_and_every_copy() -> Outcome {
-    let (ledger, journal) = (Ledger::default(), Journal::default());
-    let harness =
-        Harness::start(|bus| invoicing(&ledger)(bus).endpoint(audit::endpoint(journal.clone())))
-            .await?;
+    let shop = Shop::of::<InvoiceService>().await?;
     let command = order();
     let id = Uuid::now_v7();
-    harness.bus().send(&command).message_id(id).await?;
-    harness.bus().send(&command).message_id(id).await?;
-    harness.bus().send(&order()).await?;
-    harness.quiescent().await;
-    assert_eq!(
-        harness.consumed::<CreateInvoice>().on(audit::QUEUE).count(),
-        3
-    );
-    assert_eq!(journal.count(), 2);
-    assert_eq!(ledger.count(), 2);
+    let bus = shop.harness.bus();
+    bus.send(&command).message_id(id).await?;
+    bus.send(&command).message_id(id).await?;
+    bus.send(&order()).await?;
+    shop.settled().await;
+    let copies = shop.harness.consumed::<CreateInvoice>().on(audit::QUEUE);
+    assert_eq!(copies.count(), 3);
+    assert_eq!(shop.tables().await?.overheard().await?, 2);
+    assert_eq!(shop.tables().await?.invoices().await?, 2);
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_service_that_was_down_finds_its_messages() -> Outcome {
-    let warehouse = Warehouse::default();
-    let harness = Harness::start(|bus| bus.endpoint(shipping::endpoint(warehouse.clone()))).await?;
+    let shop = Shop::of::<ShippingService>().await?;
+    let harness = &shop.harness;
     let endpoint = harness
         .bus()
         .endpoint(shipping::QUEUE)
@@ -273,10 +344,10 @@ async fn a_service_that_was_down_finds_its_messages() -> Outcome {
     harness.publish(&invoice_of(&command)).await?;
     harness.publish(&payment_of(&command)).await?;
     assert_eq!(harness.transport().waiting(shipping::QUEUE), Some(2));
-    assert_eq!(warehouse.shipped(), 0);
+    assert_eq!(shop.tables().await?.stock().await?.shipped, 0);
     endpoint.resume().await?;
-    harness.quiescent().await;
-    assert_eq!(warehouse.shipped(), 1);
+    shop.settled().await;
+    assert_eq!(shop.tables().await?.stock().await?.shipped, 1);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `cargo run -p samples --bin client -- --amqp amqp://localhost --commands 10`
 //!
-//! Sends commands, waits for the shipments that come of them, and asks for each invoice. Services that are not up find
-//! the commands when they are.
+//! Sends commands, waits for the shipments that come of them, and asks for each invoice. Services
+//! that are not up find the commands when they are.
 #![allow(clippy::print_stdout)] // what came of the commands is the output of the program
 
 use std::error::Error;
@@ -15,6 +15,7 @@ use futures_util::TryStreamExt as _;
 use samples::client::{self, Shipments};
 use samples::contracts::{CreateInvoice, TemperatureReading};
 use samples::logging::LogOptions;
+use samples::share::Share;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -37,6 +38,9 @@ struct Options {
     /// How many invoices to order.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     commands: u32,
+    /// The share of commands that are sent twice, from 0 to 1.
+    #[arg(long, value_name = "P", default_value = "0")]
+    duplicates: Share,
     /// How many seconds to wait when nothing more is shipped.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     timeout: u32,
@@ -81,10 +85,9 @@ async fn order(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let commands = client::orders(options.commands.try_into()?);
     shipments.expect(&commands);
-    client::send_all(bus, &commands, || false)
-        .try_collect::<Vec<_>>()
-        .await?;
-    println!("sent {} commands", commands.len());
+    let copies = client::send_all(bus, &commands, || options.duplicates.draw());
+    let twice: usize = copies.try_collect::<Vec<_>>().await?.iter().sum();
+    println!("sent {} commands, {twice} of them twice", commands.len());
     for reading in 0..options.readings {
         let celsius = 4.0 + f64::from(reading) / 10.0;
         bus.publish(&TemperatureReading { reading, celsius })

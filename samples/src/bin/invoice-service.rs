@@ -1,51 +1,54 @@
 //! `cargo run -p samples --bin invoice-service -- --amqp amqp://localhost`
 //!
-//! Makes invoices of commands, answers queries about them, and audits the commands.
+//! Makes invoices of commands, answers queries about them, and audits the commands. An invoice and
+//! the event that it was made are one commit: whenever the process dies, there are both or none.
+//! Start it twice: the two share the work.
 
 use std::process::ExitCode;
 
-use bus_core::{ConsumeContext, Endpoint, Idempotency, SendError};
+use bus_core::{BusBuilder, ConsumeContext, ConsumeResult, Endpoint};
+use bus_sql::sqlx::Pool;
+use bus_sql::{Backend, Sql, Tx};
 use samples::audit::{self, Journal};
 use samples::contracts::{
     CreateInvoice, GetInvoice, INVOICE_QUERIES, INVOICE_SERVICE, InvoiceCreated, InvoiceDocument,
     InvoiceUnknown,
 };
-use samples::ledger::Ledger;
-use samples::{retry, service};
+use samples::database::consume_error;
+use samples::ledger::{self, Ledger};
+use samples::retry;
+use samples::service::{self, Service};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let ledger = Ledger::default();
-    service::run("invoice-service", |bus| {
-        bus.endpoint(commands(ledger.clone()))
-            .endpoint(queries(ledger))
-            .endpoint(audit::endpoint(Journal::default()))
-    })
-    .await
+    service::run::<InvoiceService>().await
 }
 
-/// The number of an invoice is the idempotency key: a command that comes twice makes one invoice and one event. The same
-/// number with other content is a mistake of the sender and ends in the error queue.
-pub(crate) fn commands(ledger: Ledger) -> Endpoint {
-    let once = Idempotency::shared(ledger.handled.clone())
-        .by(|command: &CreateInvoice| command.number.clone());
-    Endpoint::new(INVOICE_SERVICE)
-        .idempotency(once)
-        .retry(retry())
-        .consumer_with(ledger, create_invoice)
+pub(crate) struct InvoiceService;
+
+impl<DB: Backend<Connection: Ledger + Journal>> Service<DB> for InvoiceService {
+    const NAME: &'static str = INVOICE_SERVICE;
+    const TABLES: &'static [&'static str] = &[ledger::TABLE, audit::TABLE];
+
+    fn configure(bus: BusBuilder, sql: Sql<DB>) -> BusBuilder {
+        // A number makes one invoice, however often and with whichever ids its command comes. The
+        // same number with other content is a mistake of the sender and ends in the error queue.
+        let sql = sql.by(|command: &CreateInvoice| command.number.clone());
+        let commands = Endpoint::new(INVOICE_SERVICE).consumer(sql.consumer(create_invoice::<DB>));
+        // A queue of its own: a query never waits behind commands.
+        let queries =
+            Endpoint::new(INVOICE_QUERIES).consumer_with(sql.pool().clone(), get_invoice::<DB>);
+        bus.background(sql.relay())
+            .endpoint(commands.retry(retry()))
+            .endpoint(queries.retry(retry()))
+            .endpoint(audit::endpoint(sql.pool().clone()))
+    }
 }
 
-/// A queue of its own: a query never waits behind commands.
-pub(crate) fn queries(ledger: Ledger) -> Endpoint {
-    Endpoint::new(INVOICE_QUERIES)
-        .retry(retry())
-        .consumer_with(ledger, get_invoice)
-}
-
-async fn create_invoice(
-    ledger: Ledger,
+async fn create_invoice<DB: Backend<Connection: Ledger>>(
     ctx: ConsumeContext<CreateInvoice>,
-) -> Result<(), SendError> {
+    tx: &mut Tx<DB>,
+) -> ConsumeResult {
     let command = ctx.message().clone();
     let created = InvoiceCreated {
         invoice_id: command.invoice_id,
@@ -53,19 +56,26 @@ async fn create_invoice(
         amount_cents: command.amount_cents,
         prepaid: command.prepaid,
     };
-    ledger.insert(InvoiceDocument {
+    let invoice = InvoiceDocument {
         invoice_id: command.invoice_id,
         number: command.number,
         customer: command.customer,
         amount_cents: command.amount_cents,
-    });
-    ctx.publish(&created).await
+    };
+    tx.conn().enter(&invoice).await?;
+    ctx.publish(&created).await?; // a row of the same commit
+    Ok(())
 }
 
-async fn get_invoice(ledger: Ledger, ctx: ConsumeContext<GetInvoice>) -> Result<(), SendError> {
+async fn get_invoice<DB: Backend<Connection: Ledger>>(
+    pool: Pool<DB>,
+    ctx: ConsumeContext<GetInvoice>,
+) -> ConsumeResult {
     let number = ctx.message().number.clone();
-    match ledger.find(&number) {
-        Some(document) => ctx.respond(&document).await,
-        None => ctx.respond(&InvoiceUnknown { number }).await,
+    let mut ledger = pool.acquire().await.map_err(consume_error)?;
+    match ledger.find(&number).await.map_err(consume_error)? {
+        Some(document) => ctx.respond(&document).await?,
+        None => ctx.respond(&InvoiceUnknown { number }).await?,
     }
+    Ok(())
 }

@@ -4,14 +4,18 @@
 
 pub(crate) mod oddities;
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bus_tests::{Broker, until};
 use uuid::Uuid;
 
-/// A program that runs, and what it has written so far. It ends with the test, whatever becomes of it.
+/// A program that runs, and what it has written so far. It ends with the test, whatever becomes of
+/// it.
 pub(crate) struct Program {
     name: String,
     child: Child,
@@ -25,6 +29,7 @@ impl Program {
         let mut child = Command::new(path)
             .args(arguments)
             .env_remove("AMQP_URL")
+            .env_remove("DATABASE_URL")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -66,6 +71,18 @@ impl Program {
             "{} is gone already:\n{}",
             self.name,
             self.output()
+        );
+    }
+
+    /// Kills it (SIGKILL), which it cannot notice; it must have been alive.
+    pub(crate) async fn killed(mut self) {
+        self.child.kill().expect("alive until now");
+        let name = self.name.clone();
+        let (status, output) = self.end().await;
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "{name} has ended before:\n{output}"
         );
     }
 
@@ -119,6 +136,30 @@ fn read(
                 .push(line);
         }
     })
+}
+
+/// A folder for the databases of one test; it is removed with the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let name = format!("samples-{}", Uuid::new_v4().simple());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        Self(folder)
+    }
+
+    /// The SQLite of the instances of a service, as an argument.
+    pub(crate) fn database(&self, service: &str) -> String {
+        let name = Path::new(service).file_name().expect("a program");
+        format!("sqlite:{}.db", self.0.join(name).display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A virtual host of one test's own: the services' queues have fixed names.

@@ -1,111 +1,139 @@
-//! The services, several instances of each. Every instance has a bus and a connection of its own, as a process would;
-//! the instances of one service share a state handle, which stands for their database.
+//! The services on several machines: each has one instance of every service, on a bus and a
+//! connection of its own, as processes would have. What the instances of one service share is in
+//! its database, and nowhere else.
 
-use bus_core::error::StopTimeout;
-use bus_core::{Bus, Endpoint, Policy, StartError};
+use std::time::Duration;
+
+use bus_core::error::BoxError;
+use bus_core::{Bus, Policy, StartError};
+use bus_sql::sqlx::{Postgres, Sqlite};
 use futures_util::future::join_all;
-use samples::account::Account;
-use samples::audit::{self, Journal};
-use samples::ledger::Ledger;
+use samples::service::{self, Service};
 use samples::thermometer::{self, Display};
-use samples::warehouse::Warehouse;
+use samples::unreliable::Unreliable;
 
+use crate::databases::Databases;
 use crate::medium::Medium;
 use crate::options::Options;
+use crate::services::{InvoiceService, PaymentService, Shipping};
+use crate::shipping;
 use crate::tally::Tally;
-use crate::unreliable::Unreliable;
-use crate::{invoice, payment, shipping};
+use crate::waiting::{Look, wait_until};
 
-/// All services, and what they know.
+/// The machine that dies.
+const UNLUCKY: u32 = 1;
+
+/// How long the demo waits until that machine has work which its death can interrupt.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All services, and what is known of their work.
 #[derive(Debug)]
 pub(crate) struct Business<'a> {
     medium: &'a Medium,
-    instances: u32,
-    buses: Vec<Bus>,
+    /// The buses of each machine, from machine 1.
+    machines: Vec<Vec<Bus>>,
+    thermometer: Option<Bus>,
+    pub(crate) databases: Databases,
     pub(crate) tally: Tally,
     pub(crate) failing: Unreliable,
     pub(crate) losing: Unreliable,
-    pub(crate) ledger: Ledger,
-    pub(crate) account: Account,
-    pub(crate) warehouse: Warehouse,
-    pub(crate) journal: Journal,
     pub(crate) display: Display,
 }
 
 impl<'a> Business<'a> {
-    pub(crate) fn new(medium: &'a Medium, options: &Options) -> Self {
-        Self {
+    pub(crate) async fn new(medium: &'a Medium, options: &Options) -> Result<Self, BoxError> {
+        Ok(Self {
             medium,
-            instances: options.instances,
-            buses: Vec::new(),
+            machines: (0..options.instances).map(|_| Vec::new()).collect(),
+            thermometer: None,
+            databases: Databases::create().await?,
             tally: Tally::default(),
             failing: Unreliable::retried(options.fail_rate),
             losing: Unreliable::lossy(options.fail_rate),
-            ledger: Ledger::default(),
-            account: Account::default(),
-            warehouse: Warehouse::default(),
-            journal: Journal::default(),
             display: Display::default(),
-        }
+        })
     }
 
-    /// Starts everything but shipping. That service is down, yet known: its queue is there, and takes what it missed.
-    pub(crate) async fn open(&mut self) -> Result<(), StartError> {
+    /// Starts everything but shipping. That service is down, yet known: its queue is there, and
+    /// takes what it missed.
+    pub(crate) async fn open(&mut self) -> Result<(), BoxError> {
+        let shipping = shipping::endpoint(self.databases.shipping());
         self.medium
             .bus()
-            .endpoint(shipping::endpoint(self.warehouse.clone()))
+            .endpoint(shipping)
             .deploy_topology()
             .await?;
-        for instance in 1..=self.instances {
-            let invoices = invoice::commands(self.ledger.clone());
-            self.start(instance, [invoices, invoice::queries(self.ledger.clone())])
-                .await?;
-            self.start(instance, [payment::endpoint(self.account.clone())])
-                .await?;
+        for machine in self.machines() {
+            self.start::<InvoiceService>(machine).await?;
+            self.start::<PaymentService>(machine).await?;
         }
-        self.start(1, [audit::endpoint(self.journal.clone())])
-            .await?;
-        let thermometer = thermometer::endpoint(self.display.clone());
-        let bus = self
-            .medium
-            .bus()
-            .policy(Policy::new().around_attempt(self.losing.clone()))
-            .endpoint(thermometer);
-        self.buses.push(bus.start().await?);
+        self.thermometer = Some(self.read_temperatures().await?);
         Ok(())
     }
 
     /// Starts shipping.
-    pub(crate) async fn open_shipping(&mut self) -> Result<(), StartError> {
-        for instance in 1..=self.instances {
-            self.start(instance, [shipping::endpoint(self.warehouse.clone())])
-                .await?;
+    pub(crate) async fn open_shipping(&mut self) -> Result<(), BoxError> {
+        for machine in self.machines() {
+            self.start::<Shipping>(machine).await?;
         }
         Ok(())
     }
 
-    async fn start<const N: usize>(
-        &mut self,
-        instance: u32,
-        endpoints: [Endpoint; N],
-    ) -> Result<(), StartError> {
-        let bus = self
-            .medium
-            .bus()
-            .observe(self.tally.of_instance(instance))
-            .policy(Policy::new().around_attempt(self.failing.clone()));
-        let bus = endpoints
-            .into_iter()
-            .fold(bus, bus_core::BusBuilder::endpoint);
-        self.buses.push(bus.start().await?);
-        Ok(())
+    /// Lets a machine die while it works, and starts it again on the same databases.
+    ///
+    /// Its buses are dropped: each delivery, transaction and relay ends at the await at which it
+    /// is, and nothing is said to the broker or to the database.
+    pub(crate) async fn crash(&mut self) -> Result<(), BoxError> {
+        let tally = self.tally.clone();
+        let works = |expected: bool| {
+            let progress = tally.machine(UNLUCKY).under_way;
+            let done = (progress > 0) == expected;
+            Ok(Look { done, progress })
+        };
+        wait_until(async || works(true), PATIENCE).await?;
+        drop(std::mem::take(&mut self.machines[UNLUCKY as usize - 1]));
+        wait_until(async || works(false), PATIENCE).await?;
+        eprintln!(
+            "machine {UNLUCKY} has died in the middle of {} deliveries, and starts again; what it had committed and not sent \
+             waits for another relay, for ten seconds at most",
+            tally.machine(UNLUCKY).cut
+        );
+        self.start::<InvoiceService>(UNLUCKY).await?;
+        self.start::<PaymentService>(UNLUCKY).await?;
+        self.start::<Shipping>(UNLUCKY).await
     }
 
     /// Stops everything.
-    pub(crate) async fn close(&self) -> Result<(), StopTimeout> {
-        join_all(self.buses.iter().map(Bus::shutdown))
+    pub(crate) async fn close(&self) -> Result<(), BoxError> {
+        let buses = self.machines.iter().flatten().chain(&self.thermometer);
+        let stopped = join_all(buses.map(Bus::shutdown)).await;
+        Ok(stopped.into_iter().collect::<Result<(), _>>()?)
+    }
+
+    fn machines(&self) -> impl Iterator<Item = u32> + use<> {
+        (1..).take(self.machines.len())
+    }
+
+    async fn start<S>(&mut self, machine: u32) -> Result<(), BoxError>
+    where
+        S: Service<Postgres> + Service<Sqlite>,
+    {
+        let bus = self
+            .medium
+            .bus()
+            .observe(self.tally.of_machine(machine))
+            .policy(Policy::new().around_attempt(self.failing.clone()));
+        let bus = service::start::<S>(bus, &self.databases.of::<S>()).await?;
+        self.machines[machine as usize - 1].push(bus);
+        Ok(())
+    }
+
+    async fn read_temperatures(&self) -> Result<Bus, StartError> {
+        self.medium
+            .bus()
+            .policy(Policy::new().around_attempt(self.losing.clone()))
+            .endpoint(thermometer::endpoint(self.display.clone()))
+            .start()
             .await
-            .into_iter()
-            .collect()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bus_core::error::StopTimeout;
-use bus_core::{Bus, SendError, StartError};
+use bus_core::error::BoxError;
+use bus_core::{Bus, SendError};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use samples::client::{self, Shipments};
 use samples::contracts::{CreateInvoice, TemperatureReading};
-use tokio::time::{Instant, sleep};
+use samples::share::Share;
 
 use crate::business::Business;
 use crate::medium::Medium;
@@ -15,10 +15,11 @@ use crate::options::Options;
 use crate::payment;
 use crate::progress::Progress;
 use crate::report::{Report, Sent};
-use crate::share::Share;
+use crate::waiting::{Look, wait_until};
 
-/// How long nothing may happen before the demo takes what has not come for lost.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long nothing may happen before the demo takes what has not come for lost. What a relay has
+/// left that died waits for ten seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same for readings: a few may be lost, and nothing depends on them.
 const READING_PATIENCE: Duration = Duration::from_secs(2);
@@ -29,31 +30,20 @@ const BUFFERED: usize = 1000;
 /// How many temperatures are read at most.
 const READINGS: u32 = 200;
 
-/// Why the demo could not run to its end. Numbers that do not agree are no error: the report shows them.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DemoError {
-    /// A bus did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// A command or a reading could not be sent.
-    #[error("a message could not be sent: {0}")]
-    Send(#[from] SendError),
-    /// The services did not stop in time.
-    #[error(transparent)]
-    Stop(#[from] StopTimeout),
-}
-
-/// Runs the demo.
+/// Runs the demo. Numbers that do not agree are no error: the report shows them.
 ///
 /// # Errors
-/// [`DemoError`]; a broker that cannot be reached is one of them, after ten seconds.
-pub(crate) async fn run(options: &Options) -> Result<Report, DemoError> {
+/// A service that does not start, a message that cannot be sent, a database that cannot be read. A
+/// broker that cannot be reached is one of them, after ten seconds.
+pub(crate) async fn run(options: &Options) -> Result<Report, BoxError> {
     let medium = Medium::new(options.amqp.as_deref());
+    let mut business = Business::new(&medium, options).await?;
     eprintln!(
-        "{} commands, {} instances of each service, {medium}",
-        options.commands, options.instances
+        "{} commands to {} machines with an instance of each service, {medium}, databases in {}",
+        options.commands,
+        options.instances,
+        business.databases.folder().display()
     );
-    let mut business = Business::new(&medium, options);
     business.open().await?;
     let shipments = Shipments::default();
     let bus = client::configure(medium.bus(), shipments.clone())
@@ -78,7 +68,7 @@ struct Customer {
 }
 
 impl Customer {
-    async fn trade(&self, business: &mut Business<'_>, count: u32) -> Result<Report, DemoError> {
+    async fn trade(&self, business: &mut Business<'_>, count: u32) -> Result<Report, BoxError> {
         let readings = count.min(READINGS);
         let count = count as usize;
         let commands = client::orders(count);
@@ -89,13 +79,21 @@ impl Customer {
         let (early, late) = commands.split_at(count.div_ceil(2).min(BUFFERED));
         let mut progress = Progress::new("commands sent", count);
         sent.twice += self.send(early, 0, &mut progress).await?;
-        let paid = || business.tally.of(payment::QUEUE).done();
-        wait_until(|| paid() == early.len(), paid, PATIENCE).await;
+        let paid = || {
+            let progress = business.tally.of(payment::QUEUE).done();
+            let done = progress == early.len();
+            Ok(Look { done, progress })
+        };
+        wait_until(async || paid(), PATIENCE).await?;
         sent.while_closed = early.len();
         sent.shipped_while_closed = self.shipments.count();
 
         business.open_shipping().await?;
-        sent.twice += self.send(late, early.len(), &mut progress).await?;
+        let (before, after) = late.split_at(late.len().div_ceil(2));
+        sent.twice += self.send(before, early.len(), &mut progress).await?;
+        business.crash().await?;
+        let done = early.len() + before.len();
+        sent.twice += self.send(after, done, &mut progress).await?;
         drop(progress);
         let mut progress = Progress::new("invoices shipped", count);
         self.shipments
@@ -105,7 +103,7 @@ impl Customer {
         let shipped = |command: &&CreateInvoice| self.shipments.includes(command.invoice_id);
         sent.shipped_after_opening = early.iter().filter(shipped).count();
         sent.documents = self.ask(&commands).await;
-        Ok(self.settled(business, sent).await)
+        self.settled(business, sent).await
     }
 
     async fn measure(&self, count: u32) -> Result<usize, SendError> {
@@ -139,7 +137,8 @@ impl Customer {
             .await
     }
 
-    /// Says how many queries were answered with the right document. One that was not shows in the report.
+    /// Says how many queries were answered with the right document. One that was not shows in the
+    /// report.
     async fn ask(&self, commands: &[CreateInvoice]) -> usize {
         let mut progress = Progress::new("invoices queried", commands.len());
         let mut right = 0;
@@ -154,24 +153,24 @@ impl Customer {
         right
     }
 
-    /// The report, once what nobody waits for is done too: taps, duplicates, readings.
-    async fn settled(&self, business: &Business<'_>, sent: Sent) -> Report {
-        let report = || Report::of(&sent, business, &self.shipments);
-        wait_until(|| report().agrees(), || report().progress(), PATIENCE).await;
-        let read = || business.display.shown() + business.losing.failed();
-        wait_until(|| read() == sent.readings, read, READING_PATIENCE).await;
-        report()
-    }
-}
-
-/// Waits until a condition holds, or nothing has changed for as long as `patience`: what is lost never comes.
-async fn wait_until(holds: impl Fn() -> bool, measure: impl Fn() -> usize, patience: Duration) {
-    let (mut last, mut since) = (measure(), Instant::now());
-    while !holds() && since.elapsed() < patience {
-        sleep(Duration::from_millis(10)).await;
-        let now = measure();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
+    /// The report, once what is not awaited above is done too: taps, duplicates, readings.
+    async fn settled(&self, business: &Business<'_>, sent: Sent) -> Result<Report, BoxError> {
+        let report = async || {
+            let books = business.databases.read().await?;
+            Ok::<_, BoxError>(Report::of(&sent, &books, business, &self.shipments))
+        };
+        let reported = async || {
+            let report = report().await?;
+            let (done, progress) = (report.agrees(), report.progress());
+            Ok(Look { done, progress })
+        };
+        wait_until(reported, PATIENCE).await?;
+        let read = || {
+            let progress = business.display.shown() + business.losing.failed();
+            let done = progress == sent.readings;
+            Ok(Look { done, progress })
+        };
+        wait_until(async || read(), READING_PATIENCE).await?;
+        report().await
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Labelled figures, and the work of each instance of each endpoint.
+/// Labelled figures, and the work of each endpoint on each machine.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     rows: Vec<(&'static str, usize)>,
@@ -15,15 +15,15 @@ impl Table {
         self.rows.push((label, value));
     }
 
-    /// What each instance handled. One that got nothing shows as 0.
-    pub(crate) fn instances<'a>(
+    /// What each machine handled. One that got nothing shows as 0.
+    pub(crate) fn machines<'a>(
         &mut self,
         work: impl Iterator<Item = (&'a str, &'a BTreeMap<u32, usize>)>,
     ) {
-        let work = work.map(|(endpoint, by_instance)| {
-            let last = by_instance.keys().next_back().copied().unwrap_or_default();
+        let work = work.map(|(endpoint, by_machine)| {
+            let last = by_machine.keys().next_back().copied().unwrap_or_default();
             let counts =
-                (1..=last).map(|instance| by_instance.get(&instance).copied().unwrap_or_default());
+                (1..=last).map(|machine| by_machine.get(&machine).copied().unwrap_or_default());
             (endpoint.to_owned(), counts.collect())
         });
         self.work.extend(work);
@@ -35,15 +35,15 @@ impl fmt::Display for Table {
         for (label, value) in &self.rows {
             writeln!(f, "{label:<36}{value:>10}")?;
         }
-        let instances = self
+        let machines = self
             .work
             .iter()
             .map(|(_, counts)| counts.len())
             .max()
             .unwrap_or_default();
-        write!(f, "\n{:<36}", "deliveries by instance")?;
-        for instance in 1..=instances {
-            write!(f, "{:>10}", format!("#{instance}"))?;
+        write!(f, "\n{:<36}", "deliveries by machine")?;
+        for machine in 1..=machines {
+            write!(f, "{:>10}", format!("#{machine}"))?;
         }
         for (endpoint, counts) in &self.work {
             write!(f, "\n  {endpoint:<34}")?;

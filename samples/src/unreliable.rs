@@ -7,11 +7,13 @@ use bus_core::{ConsumeContext, ConsumeResult, Middleware, Next, async_trait};
 
 use crate::share::Share;
 
-/// Lets a share of attempts fail: half of them before the consumer ran, half of them after it has done its work.
+/// Lets a share of attempts fail: half of them before the consumer ran, half of them after it has
+/// done its work.
 ///
-/// Spares the last attempt that the services' retries allow, so that nothing ends in an error queue.
+/// Spares the last attempt that the services' retries allow, so that nothing ends in an error
+/// queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Unreliable {
+pub struct Unreliable {
     share: Share,
     retries: u32,
     failed: Arc<AtomicUsize>,
@@ -19,16 +21,16 @@ pub(crate) struct Unreliable {
 
 impl Unreliable {
     /// For endpoints that try again.
-    pub(crate) fn retried(share: Share) -> Self {
+    pub fn retried(share: Share) -> Self {
         Self {
             share,
-            retries: samples::RETRIES,
+            retries: crate::RETRIES,
             failed: Arc::default(),
         }
     }
 
     /// For endpoints that never do, where what fails is lost.
-    pub(crate) fn lossy(share: Share) -> Self {
+    pub fn lossy(share: Share) -> Self {
         Self {
             share,
             retries: 0,
@@ -37,7 +39,7 @@ impl Unreliable {
     }
 
     /// How many attempts failed. Clones count together.
-    pub(crate) fn failed(&self) -> usize {
+    pub fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
 
@@ -53,8 +55,8 @@ impl Middleware for Unreliable {
         if !self.strikes(ctx.attempt()) {
             return next.run(ctx).await;
         }
-        // A consumer that worked and failed nevertheless is the harder case. Where nobody tries again it would look like
-        // success, so there only the other one.
+        // A consumer that worked and failed nevertheless is the harder case. Where nobody tries
+        // again it would look like success, so there only the other one.
         if self.retries > 0 && Share::HALF.draw() {
             next.run(ctx).await?;
         }

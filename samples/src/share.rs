@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 /// How many of all cases: from 0, none, to 1, all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Share(f64);
+pub struct Share(f64);
 
 impl Share {
     /// One in two.
-    pub(crate) const HALF: Self = Self(0.5);
+    pub const HALF: Self = Self(0.5);
 
     /// Whether the next case is one of them, at random.
-    pub(crate) fn draw(self) -> bool {
+    pub fn draw(self) -> bool {
         // The random bits of a version 4 UUID, of which these four bytes hold no version.
         let [.., a, b, c, d] = Uuid::new_v4().into_bytes();
         f64::from(u32::from_be_bytes([a, b, c, d])) < self.0 * (f64::from(u32::MAX) + 1.0)
