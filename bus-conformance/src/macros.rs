@@ -14,7 +14,7 @@ macro_rules! conformance {
             background bad_input blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
             limits names observing outbox outbox_order panics partitions pauses propagation
-            publishing queues refusals repeats request_faults requests retry_waits retrying routing
+            publishing queues redelivery refusals repeats request_faults requests retry_waits retrying routing
             scheduling senders sending sent_ids settling shutdown skipping stopping taps times
             unanswered units_of_work
         }

@@ -27,6 +27,7 @@ pub mod pauses;
 pub mod propagation;
 pub mod publishing;
 pub mod queues;
+pub mod redelivery;
 pub mod refusals;
 pub mod repeats;
 pub mod request_faults;

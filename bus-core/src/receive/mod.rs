@@ -11,6 +11,7 @@ pub(crate) mod moving;
 mod pausing;
 mod pulled;
 pub(crate) mod receiver;
+mod redelivering;
 pub(crate) mod runner;
 mod status;
 mod watched;

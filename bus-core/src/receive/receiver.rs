@@ -23,7 +23,7 @@ use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
 use crate::error::{ConsumeError, FailureKind, Shown};
 use crate::message::Envelope;
-use crate::middleware::{Chain, Next};
+use crate::middleware::{Chain, Next, Redelivery};
 use crate::observe::ReceiveOutcome;
 use crate::observe::propagator::extract;
 use crate::topology::{error_queue_name, skipped_queue_name};
@@ -38,6 +38,7 @@ pub(crate) struct Receiver {
     pub(crate) consumers: Consumers,
     pub(crate) topology: EndpointTopology,
     pub(crate) guarantee: Guarantee,
+    pub(crate) redeliveries: Vec<Redelivery>,
     /// Keys of messages, of which the first that a message has counts.
     pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) dead_lettering: DeadLettering,
@@ -98,15 +99,42 @@ impl Outcome {
         }
     }
 
-    fn observed(&self, settled: bool, is_duplicate: bool) -> ReceiveOutcome<'_> {
-        match self {
-            Self::Failed { error, .. } if settled => ReceiveOutcome::Faulted(error),
-            Self::Failed { error, .. } => ReceiveOutcome::Requeued(Some(error)),
-            Self::Done { .. } if is_duplicate => ReceiveOutcome::Duplicate,
-            Self::Done { .. } => ReceiveOutcome::Handled,
-            Self::Skipped if settled => ReceiveOutcome::Skipped,
-            Self::Skipped => ReceiveOutcome::Requeued(None),
+    fn observed(&self, end: End, is_duplicate: bool) -> ReceiveOutcome<'_> {
+        match (self, end) {
+            (Self::Failed { error, .. }, End::Settled) => ReceiveOutcome::Faulted(error),
+            (Self::Failed { error, .. }, End::Later(wait)) => {
+                ReceiveOutcome::Redelivered(error, wait)
+            }
+            (Self::Failed { error, .. }, End::GoesBack) => ReceiveOutcome::Requeued(Some(error)),
+            (Self::Done { .. }, _) if is_duplicate => ReceiveOutcome::Duplicate,
+            (Self::Done { .. }, _) => ReceiveOutcome::Handled,
+            (Self::Skipped, End::GoesBack) => ReceiveOutcome::Requeued(None),
+            (Self::Skipped, _) => ReceiveOutcome::Skipped,
         }
+    }
+}
+
+/// End of a delivery.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// Handled, or kept in another queue.
+    Settled,
+    /// A copy comes after this time.
+    Later(Duration),
+    GoesBack,
+}
+
+impl End {
+    fn of(settled: bool) -> Self {
+        if settled {
+            Self::Settled
+        } else {
+            Self::GoesBack
+        }
+    }
+
+    fn is_settled(self) -> bool {
+        !matches!(self, Self::GoesBack)
     }
 }
 
@@ -179,27 +207,27 @@ impl Receiver {
                 // The process has survived it, and what comes now may take long.
                 *admission = Admission::Free;
             }
-            let settled = self.end(&received, &outcome).await;
+            let end = self.end(&received, &outcome).await;
             if let Some(watch) = watch {
                 let is_duplicate = received.progress.is_duplicate();
-                watch.end(outcome.observed(settled, is_duplicate), outcome.message());
+                watch.end(outcome.observed(end, is_duplicate), outcome.message());
             }
-            settled
+            end.is_settled()
         };
         handled.instrument(span).await
     }
 
-    async fn end(&self, received: &ReceiveContext, outcome: &Outcome) -> bool {
+    async fn end(&self, received: &ReceiveContext, outcome: &Outcome) -> End {
         match outcome {
-            Outcome::Done { .. } => true,
+            Outcome::Done { .. } => End::Settled,
             // In a future of its own: that of a message which is consumed is moved several times,
             // and stays small so.
             _ => Box::pin(self.end_without_success(received, outcome)).await,
         }
     }
 
-    async fn end_without_success(&self, received: &ReceiveContext, outcome: &Outcome) -> bool {
-        match outcome {
+    async fn end_without_success(&self, received: &ReceiveContext, outcome: &Outcome) -> End {
+        let settled = match outcome {
             Outcome::Done { .. } => true,
             Outcome::Skipped => self.skip(received).await,
             Outcome::Failed { error, .. } if self.is_cut_short(error) => false,
@@ -211,8 +239,12 @@ impl Receiver {
             {
                 self.give_back(received, error).await
             }
-            Outcome::Failed { error, by, .. } => self.fail(received, error, by.as_ref()).await,
-        }
+            Outcome::Failed { error, by, .. } => match self.redeliver(received, error).await {
+                Some(end) => return end,
+                None => self.fail(received, error, by.as_ref()).await,
+            },
+        };
+        End::of(settled)
     }
 
     /// Gives back a delivery whose handling panicked, but not in a hot loop.
@@ -339,7 +371,10 @@ impl Receiver {
             | FailureKind::TimedOut
             | FailureKind::Unavailable
             | FailureKind::Conflict => *self.endpoint.cancelled.borrow(),
-            FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
+            FailureKind::Permanent
+            | FailureKind::Panicked
+            | FailureKind::ClaimLost
+            | FailureKind::Deferred => false,
         }
     }
 

@@ -192,7 +192,7 @@ pub(crate) fn check(outgoing: &Outgoing) -> Result<Destination, TransportError> 
         return refuse("the wait is longer than 268,435,455 seconds");
     }
     let destination = match &outgoing.target {
-        Target::Queue(_) => Destination::Queue(name),
+        Target::Queue(_) | Target::Inbox(_) => Destination::Queue(name),
         Target::Exchange { topology, .. } => {
             if reads_keys(&name, topology.as_ref()) {
                 return refuse("its exchange routes by key; a store in SQL delays such messages");
@@ -202,7 +202,6 @@ pub(crate) fn check(outgoing: &Outgoing) -> Result<Destination, TransportError> 
             }
             Destination::Exchange(name)
         }
-        Target::Inbox(_) => return refuse("replies go to their queue at once"),
     };
     let length = 2 * LEVELS as usize + destination.key().len();
     if length > 255 {
