@@ -50,7 +50,7 @@ impl Delays {
 
     /// Makes the message that enters the ladder, once its destination is bound to the end of it.
     ///
-    /// A message that is due is returned as it came. A destination is bound again after a while, as
+    /// A message without an instant is returned as it came. A destination is bound again after a while, as
     /// nothing reports that an operator deleted it.
     ///
     /// # Errors
@@ -74,35 +74,27 @@ impl Delays {
                 Err(TransportError::new(TransportErrorKind::Unreachable, text))
             })?,
         }
-        // By now it may be due.
         let wait = due.saturating_duration_since(Instant::now());
-        Ok(match wait.as_nanos().div_ceil(1_000_000_000) {
-            0 => Outgoing {
-                deliver_at: None,
-                ..outgoing
-            },
-            seconds => {
-                let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-                self.entering(outgoing, seconds, &destination)
-            }
-        })
+        // One that is due by now takes the shortest way, and so the order of those like it.
+        let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        Ok(self.entering(outgoing, seconds, &destination))
     }
 
-    fn entering(
-        &self,
-        mut outgoing: Outgoing,
-        seconds: u64,
-        destination: &Destination,
-    ) -> Outgoing {
+    fn entering(&self, outgoing: Outgoing, seconds: u64, destination: &Destination) -> Outgoing {
         let (target, key) = self.ladder.entry(seconds, destination);
-        let name = outgoing.target.name().to_owned();
-        outgoing.headers.insert(DELAYED_EXCHANGE, name);
-        outgoing
-            .headers
-            .insert(DELAYED_KEY, outgoing.routing_key.into_owned());
+        let Outgoing {
+            target: meant,
+            routing_key,
+            mut headers,
+            ..
+        } = outgoing;
+        headers.insert(DELAYED_EXCHANGE, meant.name());
+        headers.insert(DELAYED_KEY, routing_key.into_owned());
         Outgoing {
             target,
             routing_key: key.into(),
+            headers,
             deliver_at: None,
             // It would end the wait, and the message with it.
             ttl: None,
