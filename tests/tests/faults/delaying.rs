@@ -129,7 +129,8 @@ async fn a_delayed_message_survives_the_death_of_the_broker() {
     let (began, wait) = (Instant::now(), Duration::from_secs(15));
     let sent = (0..100).map(|number| {
         let sending = bus.send_to(address(&queue), &Place { number });
-        sending.deliver_in(wait + Duration::from_millis(10) * number)
+        let sending = sending.deliver_in(wait + Duration::from_millis(10) * number);
+        sending.into_future()
     });
     for sent in join_all(sent).await {
         sent.unwrap();
