@@ -55,8 +55,17 @@
 //! - Messages of several publishing tasks have no order among each other.
 //! - A transient message or queue is gone when the broker restarts.
 //! - A classic queue is not replicated: it confirms and delivers nothing while its node is away.
-//! - Delayed delivery is refused: RabbitMQ has none without a plugin. An outbox of `bus-sql` keeps
-//!   such messages until they are due.
+//!
+//! # Delayed delivery
+//!
+//! A message with a delay waits in quorum queues `bus.delay.v1.level-…`, one for each binary digit
+//! of its wait: no plugin, waits of 1 s to 8 years in whole seconds, late but never early or lost
+//! after an outage. RabbitMQ 3.10 or later is needed. A command goes into its queue directly then,
+//! an event to the exchange of its type. A queue that is gone by then leaves its messages in
+//! `bus.delay.v1.undeliverable`; one that refuses messages
+//! ([`Overflow::RejectPublish`](bus_core::topology::Overflow::RejectPublish)) holds up the delayed
+//! messages of others. A message to an exchange that reads routing keys is refused, and one that
+//! waits cannot be cancelled.
 //!
 //! # Permissions
 //!
@@ -72,6 +81,7 @@ mod config;
 mod connection;
 mod consume;
 mod convert;
+mod delay;
 mod error;
 mod publish;
 mod running;

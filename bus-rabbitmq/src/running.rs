@@ -17,7 +17,9 @@ use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::connection::{Link, Patience, Siblings};
+use crate::delay::Delays;
 use crate::publish::Publisher;
+use crate::topology::KnownQueues;
 
 /// Time for which `close` waits for messages that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -34,6 +36,7 @@ pub(crate) struct Running {
     pub(crate) publisher: Publisher,
     /// Publisher of replies, so that they do not wait behind other messages.
     pub(crate) replies: Publisher,
+    pub(crate) delays: Delays,
 }
 
 impl Running {
@@ -60,10 +63,15 @@ impl Running {
         );
         publishing.up().await?;
         let window = config.confirm_window;
-        let solitude = Arc::default();
+        let (solitude, queues) = (Arc::default(), KnownQueues::default());
+        let publisher = || {
+            let link = Arc::clone(&publishing);
+            Publisher::start(link, window, Arc::clone(&solitude), queues.clone())
+        };
         Ok(Self {
-            publisher: Publisher::start(Arc::clone(&publishing), window, Arc::clone(&solitude)),
-            replies: Publisher::start(Arc::clone(&publishing), window, solitude),
+            publisher: publisher(),
+            replies: publisher(),
+            delays: Delays::new(&config.delay_prefix, queues.clone()),
             config,
             siblings,
             publishing,
@@ -84,6 +92,13 @@ impl Running {
             )
         };
         self.consuming.get_or_init(start).await
+    }
+
+    /// Returns the link on which the destinations of delayed messages are bound.
+    ///
+    /// The consuming one, if there is one: exclusive queues belong to it.
+    pub(crate) fn declaring(&self) -> &Link {
+        self.consuming.get().unwrap_or(&self.publishing)
     }
 
     /// Reports the worse state of the two links.

@@ -272,6 +272,14 @@ pub trait OperatorTables: Database {
     async fn discard(pool: &Pool<Self>, names: &Names, ids: &[i64]) -> Result<u64>;
 }
 
+/// Times as microseconds since 1970.
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// The time of so many microseconds since 1970.
 pub(crate) fn time(micros: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros.try_into().unwrap_or_default())

@@ -28,6 +28,7 @@ pub mod preparing;
 pub mod propagation;
 pub mod publishing;
 pub mod queues;
+pub mod redelivery;
 pub mod refusals;
 pub mod repeats;
 pub mod request_faults;

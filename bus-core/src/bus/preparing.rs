@@ -22,7 +22,7 @@ impl BusBuilder {
     async fn prepare_stores_of(&self, endpoint: &Endpoint) -> Result<(), BoxError> {
         let policy = endpoint.policy.clone().over(&self.policy);
         let once = endpoint.guarantee == Guarantee::AtMostOnce;
-        if let Some(idempotency) = policy.idempotency.as_ref().filter(|_| !once) {
+        if let Some(idempotency) = policy.deduplicates().filter(|_| !once) {
             idempotency.prepare().await?;
         }
         let concurrency = policy.limits().concurrency;

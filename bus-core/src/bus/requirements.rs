@@ -1,12 +1,13 @@
 //! Capabilities that a configuration needs, beside those that its transport claims.
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Policy};
 use crate::topology::{Exchange, ExchangeKind, Queue, QueueKind};
 use crate::transport::{Capabilities, Capability};
 
 /// Returns the mistake of an endpoint that needs what the transport does not claim.
 pub(super) fn of_endpoint(
     endpoint: &Endpoint,
+    bus: &Policy,
     bus_kind: QueueKind,
     claimed: Capabilities,
 ) -> Option<String> {
@@ -16,6 +17,15 @@ pub(super) fn of_endpoint(
     }
     if endpoint.consumer_priority.is_some() {
         needs.push(Capability::ConsumerPriorities);
+    }
+    let own = &endpoint.policy.redeliveries;
+    let redeliveries = if own.is_empty() {
+        &bus.redeliveries
+    } else {
+        own
+    };
+    if redeliveries.iter().any(|redelivery| redelivery.limit() > 0) {
+        needs.push(Capability::DelayedDelivery);
     }
     mistake(&format!("endpoint `{}`", endpoint.name), &needs, claimed)
 }

@@ -85,11 +85,9 @@ impl BusBuilder {
         ));
         let claimed = self.transport.capabilities();
         let endpoints = self.endpoints.iter();
-        mistakes.extend(
-            endpoints.filter_map(|endpoint| {
-                requirements::of_endpoint(endpoint, self.queue_kind, claimed)
-            }),
-        );
+        mistakes.extend(endpoints.filter_map(|endpoint| {
+            requirements::of_endpoint(endpoint, &self.policy, self.queue_kind, claimed)
+        }));
         let published = self.topologies.exchanges();
         mistakes.extend(
             published.filter_map(|exchange| requirements::of_published(&exchange, claimed)),
@@ -239,6 +237,10 @@ impl BusBuilder {
         let receiver = Receiver {
             crash_guard: CrashGuard::new(max_deliveries),
             endpoint: context,
+            redeliveries: match endpoint.guarantee {
+                Guarantee::AtLeastOnce => policy.redeliveries.clone(),
+                Guarantee::AtMostOnce => Vec::new(),
+            },
             chain: chain(policy, endpoint.guarantee, &endpoint.registrations),
             consumers: Consumers::new(&endpoint.registrations),
             topology,

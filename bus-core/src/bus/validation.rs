@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::background::BackgroundService;
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
-use crate::middleware::{Idempotency, Retry};
-use crate::topology::QueueKind;
+use crate::middleware::{Idempotency, Redelivery, Retry};
+use crate::topology::{Overflow, QueueKind};
 
 /// Returns all mistakes in the endpoints of a bus.
 pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
@@ -24,7 +24,7 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
             |mistake: &str| mistakes.push(format!("endpoint `{}`: {mistake}", endpoint.name));
         check_consumers(endpoint, &mut say);
         check_numbers(endpoint, bus, &mut say);
-        check_queue(endpoint, &mut say);
+        check_queue(endpoint, bus, &mut say);
     }
     mistakes
 }
@@ -129,7 +129,16 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     retry
         .and_then(Retry::mistake)
         .into_iter()
-        .for_each(&mut *say);
+        .for_each(|mistake| say(&mistake));
+    let redeliveries = [&policy.redeliveries, &bus.redeliveries];
+    let redeliveries = redeliveries.into_iter().find(|list| !list.is_empty());
+    for mistake in redeliveries
+        .into_iter()
+        .flatten()
+        .filter_map(Redelivery::mistake)
+    {
+        say(&mistake);
+    }
     if policy
         .timeout
         .or(bus.timeout)
@@ -143,10 +152,12 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
         say(mistake);
     }
     if endpoint.guarantee == Guarantee::AtMostOnce
-        && (policy.retry.is_some() || policy.deduplicates().is_some())
+        && (policy.retry.is_some()
+            || policy.deduplicates().is_some()
+            || !policy.redeliveries.is_empty())
     {
         say(
-            "at_most_once excludes retry and idempotency: the message is acknowledged before its consumer runs",
+            "at_most_once excludes retry, redelivery and idempotency: the message is acknowledged before its consumer runs",
         );
     }
     if endpoint.guarantee == Guarantee::AtMostOnce && !policy.partition_keys.is_empty() {
@@ -156,7 +167,7 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     }
 }
 
-fn check_queue(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
+fn check_queue(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     let queue = &endpoint.queue;
     if queue.kind == QueueKind::Quorum && queue.max_priority.is_some() {
         say("quorum queues have no max_priority; use a classic queue, or leave it out");
@@ -177,6 +188,24 @@ fn check_queue(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
     }
     if endpoint.taps.contains(&endpoint.name) {
         say("it taps itself");
+    }
+    let own = &endpoint.policy.redeliveries;
+    let redelivers = !if own.is_empty() {
+        &bus.redeliveries
+    } else {
+        own
+    }
+    .is_empty();
+    if redelivers && queue.kind == QueueKind::Stream {
+        say(
+            "a stream keeps its messages, so that a redelivery would come to all its readers; leave redelivery out",
+        );
+    }
+    if redelivers && queue.overflow == Some(Overflow::RejectPublish) {
+        say(
+            "it refuses messages when it is full, and those that are redelivered would hold up all delayed ones; use \
+             Overflow::DropHead, or leave redelivery out",
+        );
     }
     if queue.message_ttl.is_some_and(|ttl| ttl.is_zero()) {
         say("message_ttl is zero, so every message would expire at once");

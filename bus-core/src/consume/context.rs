@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::control::EndpointControl;
 use super::extensions::Extensions;
 use super::receive_context::ReceiveContext;
-use crate::error::{SendError, SendErrorKind};
+use super::redeliveries;
+use crate::error::{ConsumeError, ConsumeResult, SendError, SendErrorKind};
 use crate::message::{Envelope, HeaderValue, Headers, Intent, Message, TraceContext};
 use crate::request::{Asked, Reply, Requesting};
 use crate::send::reply::address_reply;
@@ -199,6 +201,41 @@ impl<M: ?Sized> ConsumeContext<M> {
     /// The earlier delivery may have been handled already.
     pub fn redelivered(&self) -> bool {
         self.incoming().redelivered
+    }
+
+    /// Returns the number of times that the message came again later.
+    ///
+    /// By a [`Redelivery`](crate::Redelivery) policy, by [`defer`](Self::defer), or by a
+    /// MassTransit service. What the broker redelivers is not counted.
+    pub fn redelivery_count(&self) -> u32 {
+        redeliveries::total(self.envelope(), self.incoming())
+    }
+
+    /// Defers the message: it comes again after this time, and has not failed.
+    ///
+    /// To be returned by the consumer. Its attempt ends without a retry and without a fault; what
+    /// it has sent is thrown away, and other messages are consumed meanwhile. A message may be
+    /// deferred any number of times: [`redelivery_count`](Self::redelivery_count) tells how often it
+    /// came again. On a transport without
+    /// [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery) it fails.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use bus_core::{ConsumeContext, ConsumeResult, Message};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Invoicing:CollectPayment")]
+    /// # struct CollectPayment { bank_is_open: bool }
+    /// async fn collect(ctx: ConsumeContext<CollectPayment>) -> ConsumeResult {
+    ///     if !ctx.message().bank_is_open {
+    ///         return ctx.defer(Duration::from_secs(3600));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = collect;
+    /// ```
+    pub fn defer(&self, wait: Duration) -> ConsumeResult {
+        Err(ConsumeError::deferred(wait))
     }
 
     /// Returns the trace in which the message is consumed.

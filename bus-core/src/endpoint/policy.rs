@@ -11,7 +11,7 @@ use super::partition::PartitionKey;
 use crate::codec::Codec;
 use crate::consume::{ConsumeContext, Limits};
 use crate::message::{HeaderValue, Message};
-use crate::middleware::{Idempotency, Middleware, Retry};
+use crate::middleware::{Idempotency, Middleware, Redelivery, Retry};
 
 /// Number of messages that an endpoint handles at once by default.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
@@ -39,6 +39,7 @@ pub struct Policy {
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch: Option<u16>,
     pub(crate) retry: Option<Retry>,
+    pub(crate) redeliveries: Vec<Redelivery>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_deliveries: Option<u32>,
     deduplication: Option<Deduplication>,
@@ -137,6 +138,17 @@ impl Policy {
     /// retried.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// Adds a policy by which messages come again later, after their retries.
+    ///
+    /// Default: none, and the first failure after all retries is final. May be called several
+    /// times, for errors of several kinds: the first policy that an error is meant for decides.
+    /// Those of an endpoint replace those of the bus. An endpoint that handles messages at most
+    /// once has none: that is a configuration mistake.
+    pub fn redelivery(mut self, redelivery: Redelivery) -> Self {
+        self.redeliveries.push(redelivery);
         self
     }
 
@@ -246,6 +258,11 @@ impl Policy {
             concurrency: self.concurrency.or(outer.concurrency),
             prefetch: self.prefetch.or(outer.prefetch),
             retry: self.retry.or_else(|| outer.retry.clone()),
+            redeliveries: if self.redeliveries.is_empty() {
+                outer.redeliveries.clone()
+            } else {
+                self.redeliveries
+            },
             timeout: self.timeout.or(outer.timeout),
             max_deliveries: self.max_deliveries.or(outer.max_deliveries),
             deduplication: self.deduplication.or_else(|| outer.deduplication.clone()),

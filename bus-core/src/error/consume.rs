@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use super::panics::{Shown, caught};
 use super::send::{SendError, SendErrorKind};
@@ -49,6 +50,7 @@ pub struct ConsumeError {
 /// | [`Permanent`](Self::Permanent), [`Panicked`](Self::Panicked) | no | error queue, fault |
 /// | [`Unavailable`](Self::Unavailable) | with growing waits, not counted | back to its queue |
 /// | [`Conflict`](Self::Conflict) | soon, ten times, not counted | as [`Failed`](Self::Failed) |
+/// | [`Deferred`](Self::Deferred) | no | comes again later |
 /// | [`ClaimLost`](Self::ClaimLost), [`Cancelled`](Self::Cancelled) | no | back to its queue |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -71,6 +73,10 @@ pub enum FailureKind {
     ///
     /// It does so soon, up to ten times. Then it has failed; retries may help.
     Conflict,
+    /// The consumer defers the message: no attempt failed.
+    ///
+    /// See [`ConsumeContext::defer`](crate::ConsumeContext::defer).
+    Deferred,
     /// The claim on the idempotency key was lost: another consumer may handle the key.
     ///
     /// Nothing was sent; the message goes back to its queue.
@@ -80,6 +86,11 @@ pub enum FailureKind {
     /// The message goes back to its queue.
     Cancelled,
 }
+
+/// Cause of an error that defers a message.
+#[derive(Debug, thiserror::Error)]
+#[error("the consumer defers the message for {0:?}")]
+struct Deferral(Duration);
 
 impl ConsumeError {
     /// Creates an error that no retry can cure: the message goes to the error queue.
@@ -101,6 +112,19 @@ impl ConsumeError {
     /// It runs again soon; see [`FailureKind::Conflict`].
     pub fn conflict<E: Into<BoxError>>(error: E) -> Self {
         Self::of_kind(FailureKind::Conflict, error)
+    }
+
+    /// Creates the error of a consumer that defers its message.
+    ///
+    /// The message comes again after this time; see [`FailureKind::Deferred`].
+    pub fn deferred(wait: Duration) -> Self {
+        Self::of_kind(FailureKind::Deferred, Deferral(wait))
+    }
+
+    /// Returns the time after which the message is to come again, if it is deferred.
+    pub fn deferral(&self) -> Option<Duration> {
+        let deferral = self.cause.downcast_ref::<Deferral>()?;
+        (self.kind == FailureKind::Deferred).then_some(deferral.0)
     }
 
     pub(crate) fn of_kind<E: Into<BoxError>>(kind: FailureKind, error: E) -> Self {

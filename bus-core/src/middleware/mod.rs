@@ -3,9 +3,12 @@
 mod attempt;
 mod claims;
 pub(crate) mod deduplicate;
+mod delays;
+mod filters;
 mod flush;
 pub(crate) mod next;
 mod once;
+pub(crate) mod redelivery;
 mod repeats;
 mod replies;
 pub(crate) mod retry;
@@ -14,11 +17,12 @@ mod timeout;
 mod watched;
 
 pub(crate) use deduplicate::Idempotency;
+pub use delays::Jitter;
 pub(crate) use flush::Flush;
 pub use next::from_fn;
 pub(crate) use next::{Chain, Middleware, Next};
 pub(crate) use once::{ConfirmClaim, IdempotencyStep};
-pub use retry::Jitter;
+pub(crate) use redelivery::Redelivery;
 pub(crate) use retry::Retry;
 pub(crate) use retry_step::RetryStep;
 pub(crate) use timeout::TimeoutStep;

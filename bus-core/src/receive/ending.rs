@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error_queue;
 use super::failure::Failure;
 use super::fault_publisher::raise;
-use super::outcome::Undone;
+use super::outcome::{End, Undone};
 use super::receiver::Receiver;
 use crate::consume::{ReceiveContext, Registration, Waits};
 use crate::endpoint::Guarantee;
@@ -21,16 +21,19 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Receiver {
-    /// Ends a delivery; returns `true` if it is settled, `false` if it goes back.
-    pub(super) async fn end_undone(&self, received: &ReceiveContext, undone: &Undone<'_>) -> bool {
-        match undone {
+    /// Ends a delivery: it goes back, is moved, or comes again later.
+    pub(super) async fn end_undone(&self, received: &ReceiveContext, undone: &Undone<'_>) -> End {
+        End::of(match undone {
             Undone::Skipped => self.skip(received).await,
             Undone::Failed { error, .. } if self.is_cut_short(error) => false,
             Undone::Failed { error, .. } if self.is_not_its_fault(error) => {
                 self.give_back(received, error).await
             }
-            Undone::Failed { error, by, .. } => self.fail(received, error, *by).await,
-        }
+            Undone::Failed { error, by, .. } => match self.redeliver(received, error).await {
+                Some(end) => return end,
+                None => self.fail(received, error, *by).await,
+            },
+        })
     }
 
     /// Returns `true` if another delivery may succeed, and nothing else is to be done.
@@ -49,7 +52,10 @@ impl Receiver {
             | FailureKind::TimedOut
             | FailureKind::Unavailable
             | FailureKind::Conflict => *self.endpoint.cancelled.borrow(),
-            FailureKind::Permanent | FailureKind::Panicked | FailureKind::ClaimLost => false,
+            FailureKind::Permanent
+            | FailureKind::Panicked
+            | FailureKind::ClaimLost
+            | FailureKind::Deferred => false,
         }
     }
 

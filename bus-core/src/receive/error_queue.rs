@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::cutting::is_reason;
 use super::failure::{Failure, TIMESTAMP};
+use super::moving::forwarded;
 use crate::codec::{HostInfo, is_noise};
 use crate::consume::ReceiveContext;
 use crate::error::ExceptionInfo;
@@ -44,6 +45,10 @@ pub(crate) fn error_headers(failure: &Failure<'_>) -> Headers {
     }
     if failure.retries > 0 {
         headers.insert("MT-Fault-RetryCount", failure.retries);
+    }
+    let redeliveries = failure.redeliveries();
+    if redeliveries > 0 {
+        headers.insert("MT-Fault-RedeliveryCount", redeliveries);
     }
     headers
 }
@@ -105,17 +110,7 @@ pub(crate) fn moved(
         name: Cow::Owned(queue),
         topology: Some(Arc::clone(topology)),
     };
-    Outgoing {
-        routing_key: Cow::Owned(incoming.routing_key.clone()),
-        content_type: incoming.content_type.clone().map(Cow::Owned),
-        message_id: incoming.message_id.clone(),
-        correlation_id: incoming.correlation_id.clone(),
-        headers,
-        priority: incoming.priority,
-        mandatory: true,
-        original: incoming.original.clone(),
-        ..Outgoing::new(target, incoming.body.clone())
-    }
+    forwarded(incoming, target, headers)
 }
 
 fn now() -> String {

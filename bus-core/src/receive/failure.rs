@@ -1,6 +1,6 @@
 //! A failed delivery.
 
-use crate::consume::ReceiveContext;
+use crate::consume::{ReceiveContext, redeliveries};
 use crate::error::ConsumeError;
 use crate::message::MessageType;
 
@@ -15,4 +15,11 @@ pub(crate) struct Failure<'a> {
     pub(crate) fault_types: &'a [MessageType],
     pub(crate) consumer_type: Option<&'a str>,
     pub(crate) retries: u32,
+}
+
+impl Failure<'_> {
+    /// The number of times that the message came again later.
+    pub(crate) fn redeliveries(&self) -> u32 {
+        redeliveries::total(&self.received.envelope, &self.received.incoming)
+    }
 }

@@ -134,6 +134,11 @@ fn fault_context(failure: &Failure<'_>) -> Result<SendContext, SendError> {
             .headers
             .insert("MT-Fault-RetryCount", failure.retries);
     }
+    let redeliveries = failure.redeliveries();
+    if redeliveries > 0 {
+        let headers = &mut context.envelope.headers;
+        headers.insert("MT-Fault-RedeliveryCount", redeliveries);
+    }
     match envelope
         .fault_address
         .as_ref()

@@ -15,6 +15,7 @@ mod phase;
 mod pulled;
 mod reading;
 pub(crate) mod receiver;
+mod redelivering;
 pub(crate) mod runner;
 mod status;
 mod watched;

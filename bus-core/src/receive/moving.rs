@@ -1,12 +1,29 @@
 //! Moves a delivery that failed, or that no consumer accepts, to its queue.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::cutting;
 use super::receiver::Receiver;
 use crate::consume::{ReceiveContext, Waits};
+use crate::message::Headers;
 use crate::transport::backoff::from_now;
-use crate::transport::{Outgoing, TransportError, TransportErrorKind};
+use crate::transport::{Incoming, Outgoing, Target, TransportError, TransportErrorKind};
+
+/// Builds the message that takes a delivery, as it came, to another place.
+pub(super) fn forwarded(incoming: &Incoming, target: Target, headers: Headers) -> Outgoing {
+    Outgoing {
+        routing_key: Cow::Owned(incoming.routing_key.clone()),
+        content_type: incoming.content_type.clone().map(Cow::Owned),
+        message_id: incoming.message_id.clone(),
+        correlation_id: incoming.correlation_id.clone(),
+        headers,
+        priority: incoming.priority,
+        mandatory: true,
+        original: incoming.original.clone(),
+        ..Outgoing::new(target, incoming.body.clone())
+    }
+}
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! Outcomes of deliveries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::consume::{AnyMessage, Registration};
 use crate::error::ConsumeError;
@@ -40,15 +41,42 @@ impl Outcome<'_> {
         }
     }
 
-    pub(super) fn observed(&self, settled: bool, is_duplicate: bool) -> ReceiveOutcome<'_> {
-        match self {
-            Self::Done { .. } if is_duplicate => ReceiveOutcome::Duplicate,
-            Self::Done { .. } => ReceiveOutcome::Handled,
-            Self::Undone(Undone::Failed { error, .. }) if settled => ReceiveOutcome::Faulted(error),
-            Self::Undone(Undone::Failed { error, .. }) => ReceiveOutcome::Requeued(Some(error)),
-            Self::Undone(Undone::Skipped) if settled => ReceiveOutcome::Skipped,
-            Self::Undone(Undone::Skipped) => ReceiveOutcome::Requeued(None),
+    pub(super) fn observed(&self, end: End, is_duplicate: bool) -> ReceiveOutcome<'_> {
+        match (self, end) {
+            (Self::Done { .. }, _) if is_duplicate => ReceiveOutcome::Duplicate,
+            (Self::Done { .. }, _) => ReceiveOutcome::Handled,
+            (Self::Undone(Undone::Failed { error, .. }), end) => match end {
+                End::Settled => ReceiveOutcome::Faulted(error),
+                End::Later(wait) => ReceiveOutcome::Redelivered(error, wait),
+                End::GoesBack => ReceiveOutcome::Requeued(Some(error)),
+            },
+            (Self::Undone(Undone::Skipped), End::GoesBack) => ReceiveOutcome::Requeued(None),
+            (Self::Undone(Undone::Skipped), _) => ReceiveOutcome::Skipped,
         }
+    }
+}
+
+/// End of a delivery.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// Handled, or kept in another queue.
+    Settled,
+    /// A copy comes after this time; the delivery is settled.
+    Later(Duration),
+    GoesBack,
+}
+
+impl End {
+    pub(super) fn of(settled: bool) -> Self {
+        if settled {
+            Self::Settled
+        } else {
+            Self::GoesBack
+        }
+    }
+
+    pub(super) fn is_settled(self) -> bool {
+        !matches!(self, Self::GoesBack)
     }
 }
 

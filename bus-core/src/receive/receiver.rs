@@ -9,14 +9,14 @@ use tracing::Instrument;
 
 use super::consumers::Consumers;
 use super::crash_guard::{Admission, CrashGuard};
-use super::outcome::{Outcome, Undone};
+use super::outcome::{End, Outcome, Undone};
 use super::pulled::Pulled;
 use super::watched::ReceiveWatch;
 use crate::codec::{Codec, DecodeError};
 use crate::consume::{ConsumeContext, EndpointContext, Place, ReceiveContext, Slot, Slots};
 use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
-use crate::middleware::{Chain, Next};
+use crate::middleware::{Chain, Next, Redelivery};
 use crate::transport::{Delivery, Incoming, Listener, Settlement};
 
 /// State that the deliveries of one endpoint share.
@@ -28,6 +28,7 @@ pub(crate) struct Receiver {
     pub(crate) consumers: Consumers,
     pub(crate) topology: EndpointTopology,
     pub(crate) guarantee: Guarantee,
+    pub(crate) redeliveries: Vec<Redelivery>,
     /// Keys of messages, of which the first that a message has counts.
     pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) dead_lettering: DeadLettering,
@@ -115,19 +116,19 @@ impl Receiver {
                 // The process has survived it, and what comes now may take long.
                 *admission = Admission::Free;
             }
-            let settled = self.end(&received, &outcome).await;
+            let end = self.end(&received, &outcome).await;
             if let Some(watch) = watch {
                 let is_duplicate = received.progress.is_duplicate();
-                watch.end(outcome.observed(settled, is_duplicate), outcome.message());
+                watch.end(outcome.observed(end, is_duplicate), outcome.message());
             }
-            settled
+            end.is_settled()
         };
         handled.instrument(span).await
     }
 
-    async fn end(&self, received: &ReceiveContext, outcome: &Outcome<'_>) -> bool {
+    async fn end(&self, received: &ReceiveContext, outcome: &Outcome<'_>) -> End {
         match outcome {
-            Outcome::Done { .. } => true,
+            Outcome::Done { .. } => End::Settled,
             // In a future of its own: that of a message which is consumed is moved several times,
             // and stays small so.
             Outcome::Undone(undone) => Box::pin(self.end_undone(received, undone)).await,

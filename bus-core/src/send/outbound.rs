@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::context::SendContext;
 use super::dispatch::{Direct, Dispatch};
+use super::due::Due;
 use super::filter::SendFilter;
 use super::published::{PublishTarget, Published};
 use super::sealed::SealedMessage;
@@ -275,6 +276,8 @@ impl Outbound {
                 .sent_time
                 .and_then(|sent| sent.checked_add(ttl));
         }
+        // For the transport's check; counted anew when the message is handed over.
+        let due_here = context.due.filter(|_| !dispatch.keeps_until_due());
         let encoded = context.codec.encode(&context.envelope);
         check_headers(&context, &encoded.headers)?;
         let outgoing = Outgoing {
@@ -287,6 +290,7 @@ impl Outbound {
             priority: context.priority,
             durable: context.durable,
             mandatory: context.mandatory,
+            deliver_at: due_here.and_then(Due::instant),
             schedule_token: context.schedule_token,
             ordering_key: context.ordering_key,
             ..Outgoing::new(context.target, encoded.body)

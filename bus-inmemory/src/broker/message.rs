@@ -20,6 +20,8 @@ pub(crate) struct Message {
     pub(crate) content: Incoming,
     /// Queues that gave it up, so that dead-lettering in a circle ends.
     pub(crate) given_up_by: Vec<Name>,
+    /// Queue that it was sent to, past every exchange.
+    pub(crate) inbox: Option<Name>,
 }
 
 impl Message {
@@ -46,6 +48,15 @@ impl Message {
         Self {
             content,
             given_up_by: Vec::new(),
+            inbox: None,
+        }
+    }
+
+    /// Creates the message that goes to a queue, past every exchange.
+    pub(crate) fn to_inbox(queue: &str, routing_key: String, outgoing: Outgoing) -> Self {
+        Self {
+            inbox: Some(queue.into()),
+            ..Self::new(String::new(), routing_key, outgoing)
         }
     }
 
@@ -57,6 +68,7 @@ impl Message {
         exchange.clone_into(&mut message.content.exchange);
         routing_key.clone_into(&mut message.content.routing_key);
         message.content.ttl = None;
+        message.inbox = None;
         message.given_up_by.push(Arc::clone(by));
         message
     }

@@ -12,6 +12,7 @@ use super::disorder::Held;
 use super::errors::{self, check_length};
 use super::flow::GivenUp;
 use super::message::{Message, Name, Turn};
+use super::routes::Route;
 use super::state::State;
 
 /// Message that is ready to be published, and the topology that it needs.
@@ -42,21 +43,23 @@ impl Publication {
         check(&outgoing)?;
         let target = std::mem::replace(&mut outgoing.target, Target::Inbox(Cow::Borrowed("")));
         let key = std::mem::take(&mut outgoing.routing_key);
-        let (needs, exchange, key) = match target {
-            Target::Exchange { name, topology } => {
-                (topology.map_or(Needs::Nothing, Needs::Topology), name, key)
-            }
-            Target::Queue(name) => (Needs::Queue, name, key),
-            Target::Inbox(queue) => (Needs::Nothing, Cow::Borrowed(""), queue),
-        };
+        let key = key.into_owned();
         let (mandatory, token) = (outgoing.mandatory, outgoing.schedule_token);
         let deliver_at = outgoing.deliver_at.filter(|at| *at > Instant::now());
+        let (needs, message) = match target {
+            Target::Exchange { name, topology } => (
+                topology.map_or(Needs::Nothing, Needs::Topology),
+                Message::new(name.into_owned(), key, outgoing),
+            ),
+            Target::Queue(name) => (Needs::Queue, Message::new(name.into_owned(), key, outgoing)),
+            Target::Inbox(queue) => {
+                // As RabbitMQ routes it, but for one that waits: that keeps its own.
+                let key = deliver_at.map_or_else(|| queue.clone().into_owned(), |_| key);
+                (Needs::Nothing, Message::to_inbox(&queue, key, outgoing))
+            }
+        };
         Ok(Self {
-            message: Arc::new(Message::new(
-                exchange.into_owned(),
-                key.into_owned(),
-                outgoing,
-            )),
+            message: Arc::new(message),
             needs,
             mandatory,
             deliver_at,
@@ -96,14 +99,13 @@ impl State {
         let Incoming {
             exchange,
             routing_key,
-            headers,
             ..
         } = &message.content;
         self.provide(connection, exchange, needs)?;
         if !exchange.is_empty() && !self.exchanges.contains_key(exchange.as_str()) {
             return Err(errors::no_exchange(exchange));
         }
-        let route = self.route(exchange, routing_key, headers);
+        let route = self.route_of(&message);
         // The default exchange is only used to reach one queue, by its name: its absence is always
         // an error.
         if route.is_empty() && (mandatory || exchange.is_empty()) {
@@ -120,10 +122,9 @@ impl State {
         let Incoming {
             exchange,
             routing_key,
-            headers,
             ..
         } = &message.content;
-        let route = self.route(exchange, routing_key, headers);
+        let route = self.route_of(message);
         if route.is_empty() {
             tracing::warn!(
                 exchange,
@@ -133,6 +134,15 @@ impl State {
         }
         if let Err(error) = self.put(&route, message) {
             tracing::warn!(%error, "a delayed message is refused and dropped");
+        }
+    }
+
+    /// Returns the queues that take a message.
+    fn route_of(&mut self, message: &Message) -> Route {
+        let content = &message.content;
+        match &message.inbox {
+            Some(queue) => self.route("", queue, &content.headers),
+            None => self.route(&content.exchange, &content.routing_key, &content.headers),
         }
     }
 

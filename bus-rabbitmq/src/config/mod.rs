@@ -21,6 +21,7 @@ use lapin::uri::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::delay;
 use crate::tls::Tls;
 use address::{Parts, decoded, default_port, parts};
 
@@ -34,6 +35,9 @@ const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
+
+/// Number of bytes that leave room for the ends of the names in 255.
+const LONGEST_PREFIX: usize = 200;
 
 /// Settings of the connections; their `Debug` form holds no secret.
 #[derive(Clone)]
@@ -55,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) reconnect: (Duration, Duration),
     /// Interval at which an endpoint declares its exchanges and bindings again.
     pub(crate) rebind: Duration,
+    /// Beginning of the names of the queues in which delayed messages wait.
+    pub(crate) delay_prefix: String,
     pub(crate) mistakes: Vec<String>,
 }
 
@@ -78,6 +84,7 @@ impl Config {
             confirm_window: 1000,
             reconnect: (Duration::from_millis(200), Duration::from_secs(2)),
             rebind: Duration::from_secs(5),
+            delay_prefix: delay::PREFIX.to_owned(),
             mistakes: Vec::new(),
         };
         if let Err(reason) = config.read(address) {
@@ -213,6 +220,12 @@ impl Config {
         }
         if self.rebind.is_zero() {
             mistakes.push("rebind_interval is zero, so endpoints would declare without end".into());
+        }
+        if self.delay_prefix.is_empty() || self.delay_prefix.len() > LONGEST_PREFIX {
+            mistakes.push(format!(
+                "delay_prefix has {} bytes; use 1 to {LONGEST_PREFIX}",
+                self.delay_prefix.len()
+            ));
         }
         if self.connect_timeout.is_zero() {
             mistakes.push("connect_timeout is zero, so no connection could be made".into());

@@ -10,6 +10,7 @@
 //! | mandatory | flag of `basic.publish`, and a private header that marks the message |
 //! | redelivered | flag of `basic.deliver` |
 //! | delivery count | headers `x-delivery-count` and `x-acquired-count` of quorum queues |
+//! | routing key, exchange of a delayed message | two private headers |
 //!
 //! A short string holds 255 bytes; a longer one is refused, never cut. What AMQP has beyond that is
 //! kept aside, for a move to another queue.
@@ -22,7 +23,7 @@ mod values;
 use std::time::Duration;
 
 use bus_core::Headers;
-use bus_core::message::HeaderName;
+use bus_core::message::{HeaderName, HeaderValue};
 use bus_core::transport::{Incoming, Original, Outgoing, TransportError};
 use bytes::Bytes;
 use lapin::BasicProperties;
@@ -34,7 +35,7 @@ use values::{SEQUENCE, from_value, is_private, table};
 
 pub(crate) use confirmation::{Confirmed, Returned, confirmed};
 pub(crate) use size::{fits_frame, most_headers};
-pub(crate) use values::{MAX_DEPTH, short, to_value};
+pub(crate) use values::{DELAYED_EXCHANGE, DELAYED_KEY, MAX_DEPTH, short, to_value};
 
 /// Header of quorum queues with the number of earlier deliveries.
 ///
@@ -49,6 +50,9 @@ const ACQUIRED_COUNT: &str = "x-acquired-count";
 ///
 /// It closes the channel of a message with a longer one.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Beginnings of the headers in which RabbitMQ notes that a message was dead-lettered.
+const DEATHS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
 
 /// Delivery mode of a message that is lost when the broker restarts.
 const TRANSIENT: u8 = 1;
@@ -133,6 +137,7 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
         headers,
         count,
         delivery_count,
+        delayed,
     } = ReadHeaders::of(&properties);
     // Of names that differ only in case, one is left.
     let says_more = headers.len() < count || original::says_more(&properties);
@@ -156,10 +161,33 @@ pub(crate) fn incoming(delivery: Delivery) -> Incoming {
         body: Bytes::from(data),
         original: None,
     };
+    if let Some(came) = delayed {
+        came.restore(&mut incoming);
+    }
     if says_more {
         incoming.original = Some(Original::new(properties));
     }
     incoming
+}
+
+/// Route of a message before it was delayed.
+struct Delayed {
+    exchange: String,
+    routing_key: String,
+}
+
+impl Delayed {
+    /// Gives a delivery the route that its sender has named, and no trace of its wait.
+    fn restore(self, incoming: &mut Incoming) {
+        incoming.exchange = self.exchange;
+        incoming.routing_key = self.routing_key;
+        incoming.headers.retain(|name, _| {
+            !DEATHS.iter().any(|death| {
+                name.get(..death.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(death))
+            })
+        });
+    }
 }
 
 /// Headers of a delivery, without those that are not the sender's.
@@ -169,6 +197,8 @@ struct ReadHeaders {
     count: usize,
     /// Number of earlier deliveries, as counted by the queue.
     delivery_count: Option<u32>,
+    /// Route of a message that was delayed.
+    delayed: Option<Delayed>,
 }
 
 impl ReadHeaders {
@@ -193,10 +223,22 @@ impl ReadHeaders {
                 }
             })
             .collect();
+        let text = |name: &str| {
+            let table = properties.headers().as_ref()?;
+            match from_value(table.inner().get(name)?, 0) {
+                HeaderValue::Text(text) => Some(text),
+                _ => None,
+            }
+        };
+        let delayed = text(DELAYED_EXCHANGE).map(|exchange| Delayed {
+            exchange,
+            routing_key: text(DELAYED_KEY).unwrap_or_default(),
+        });
         Self {
             headers,
             count,
             delivery_count,
+            delayed,
         }
     }
 }

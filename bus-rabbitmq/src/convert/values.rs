@@ -24,6 +24,16 @@ pub(super) const SEQUENCE: &str = "x-bus-pub-seq-no";
 /// It is removed on receipt as well.
 const DOTNET_SEQUENCE: &str = "x-dotnet-pub-seq-no";
 
+/// Header with the exchange to which a delayed message was sent.
+///
+/// It becomes the exchange of the delivery, and is removed on receipt.
+pub(crate) const DELAYED_EXCHANGE: &str = "x-bus-delayed-exchange";
+
+/// Header with the routing key of a delayed message.
+///
+/// It becomes the routing key of the delivery, and is removed on receipt.
+pub(crate) const DELAYED_KEY: &str = "x-bus-delayed-routing-key";
+
 /// Converts a name or key; refuses one above the 255 bytes that AMQP carries.
 pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportError> {
     ShortString::try_new(text).map_err(|_| {
@@ -40,7 +50,10 @@ pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, TransportErro
 
 /// Returns `true` if a header belongs to one publisher's own bookkeeping.
 pub(crate) fn is_private(name: &str) -> bool {
-    matches!(name, SEQUENCE | DOTNET_SEQUENCE)
+    matches!(
+        name,
+        SEQUENCE | DOTNET_SEQUENCE | DELAYED_EXCHANGE | DELAYED_KEY
+    )
 }
 
 /// Converts headers to a table; fails for a name above 255 bytes.

@@ -4,9 +4,7 @@
 //! only. Those of a connection end with it: the schedule forgets that it asked for them, and asks
 //! again on the next one.
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bus_core::transport::{Backoff, Target, TransportError};
 use futures_util::StreamExt;
@@ -18,22 +16,13 @@ use super::pending::RouteId;
 use super::schedule::BackgroundTask;
 use crate::connection::Live;
 use crate::error::no_exchange;
-use crate::topology;
+use crate::topology::{self, KnownQueues};
 
 /// Number of targets that are declared at once, each on its own channel.
 ///
 /// After a reconnect every target is declared again; without a bound, a process with thousands of
 /// them would open as many channels.
 const DECLARING: usize = 16;
-
-/// Time for which a deleted queue is left to its owner, who knows its kind.
-///
-/// It is a little longer than an endpoint takes to declare its queue again without a report of the
-/// loss.
-const OWNER: Duration = Duration::from_secs(6);
-
-/// Interval at which the queue is looked for meanwhile.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Background tasks of one connection.
 pub(crate) struct Background {
@@ -43,9 +32,6 @@ pub(crate) struct Background {
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     queues: KnownQueues,
 }
-
-/// Names of the queues that were declared or found before, on any connection.
-pub(crate) type KnownQueues = Arc<std::sync::Mutex<HashSet<String>>>;
 
 /// Outcome of a background task.
 pub(crate) enum Done {
@@ -78,26 +64,27 @@ impl Background {
 
     /// Starts a task; its outcome comes from [`next`](Self::next).
     pub(crate) fn begin(&self, background_task: BackgroundTask) {
-        let queues = Arc::clone(&self.queues);
+        let queues = self.queues.clone();
         let (live, declaring) = (Arc::clone(&self.live), Arc::clone(&self.declaring));
         let solitude = Arc::clone(&self.solitude);
         self.running.push(Box::pin(async move {
             match background_task {
                 BackgroundTask::Declare(route, target) => {
-                    let known = || queues.lock().unwrap_or_else(PoisonError::into_inner);
-                    let is_queue = matches!(target, Target::Queue(_));
-                    let is_lost = is_queue && known().contains(target.name());
+                    let queue = match &target {
+                        Target::Queue(name) => Some(&**name),
+                        Target::Exchange { .. } | Target::Inbox(_) => None,
+                    };
                     let declared = async {
-                        if is_lost {
-                            leave_to_owner(&live, target.name()).await?;
+                        if let Some(queue) = queue {
+                            queues.leave_to_owner(&live, queue).await?;
                         }
                         // The semaphore is never closed.
                         let _turn = declaring.acquire().await;
                         declare(&live, &target).await
                     };
                     let outcome = live.ask(declared).await;
-                    if is_queue && outcome.is_ok() {
-                        known().insert(target.name().to_owned());
+                    if let (Some(queue), Ok(())) = (queue, &outcome) {
+                        queues.note(queue);
                     }
                     Done::Declared(route, outcome)
                 }
@@ -129,20 +116,6 @@ impl Background {
     pub(crate) async fn next(&mut self) -> Option<Done> {
         self.running.next().await
     }
-}
-
-/// Waits until the owner of a queue has declared it again, at most for [`OWNER`].
-///
-/// A sender declares a classic queue. In place of a quorum queue, it would keep the endpoint from
-/// its messages.
-async fn leave_to_owner(live: &Live, name: &str) -> Result<(), TransportError> {
-    let appears = async {
-        while !topology::queue_exists(live, name).await? {
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(OWNER, appears).await.unwrap_or(Ok(()))
 }
 
 /// Declares the target of a message, or checks that it exists.

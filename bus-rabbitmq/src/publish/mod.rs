@@ -51,6 +51,7 @@ use tokio::time::Instant;
 
 use crate::connection::Link;
 use crate::error::closed;
+use crate::topology::KnownQueues;
 use pending::PendingPublish;
 use task::{Closing, Command, PublishTask};
 
@@ -78,9 +79,14 @@ impl Publisher {
     /// `window` bounds the number of messages without a confirm. Publishers that share a connection
     /// share `solitude`: while one of them sends a message that may make the broker close the whole
     /// connection, the others send no such message.
-    pub(crate) fn start(link: Arc<Link>, window: usize, solitude: Arc<Mutex<()>>) -> Self {
+    pub(crate) fn start(
+        link: Arc<Link>,
+        window: usize,
+        solitude: Arc<Mutex<()>>,
+        queues: KnownQueues,
+    ) -> Self {
         let (inbox, orders) = mpsc::unbounded_channel();
-        tokio::spawn(PublishTask::new(link, window, orders, solitude).run());
+        tokio::spawn(PublishTask::new(link, window, orders, solitude, queues).run());
         Self {
             inbox,
             marks: AtomicU64::new(1),

@@ -26,7 +26,7 @@ use lapin::{Channel, Confirmation, Error};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::background::{Background, Done, KnownQueues};
+use super::background::{Background, Done};
 use super::confirm_channel::{open, watched};
 use super::future_pool::FuturePool;
 use super::pending::{Parts, PendingPublish, Standing};
@@ -34,6 +34,7 @@ use super::refusal::Refusal;
 use super::schedule::Schedule;
 use crate::connection::{Link, Live};
 use crate::convert::{confirmed, fits_frame};
+use crate::topology::KnownQueues;
 
 /// Precision with which deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
@@ -76,6 +77,7 @@ impl PublishTask {
         window: usize,
         orders: mpsc::UnboundedReceiver<Command>,
         solitude: Arc<Mutex<()>>,
+        queues: KnownQueues,
     ) -> Self {
         Self {
             link,
@@ -83,7 +85,7 @@ impl PublishTask {
             schedule: Schedule::new(window),
             solitude,
             alone: None,
-            queues: KnownQueues::default(),
+            queues,
             closing: None,
         }
     }
@@ -124,7 +126,7 @@ impl PublishTask {
     /// once. Else the next ones come with growing waits, from 20 ms to 2 s, as the cause may last.
     async fn serve(&mut self, live: &Arc<Live>) -> Option<()> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
-        let (solitude, queues) = (Arc::clone(&self.solitude), Arc::clone(&self.queues));
+        let (solitude, queues) = (Arc::clone(&self.solitude), self.queues.clone());
         let mut background = Background::new(Arc::clone(live), solitude, queues);
         while live.lost().now_or_never().is_none() {
             let opened = self.meanwhile(Some(live), live.ask(open(live))).await?;

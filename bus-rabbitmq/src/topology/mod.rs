@@ -15,6 +15,7 @@
 
 mod arguments;
 mod declarer;
+mod known_queues;
 
 use bus_core::topology::{Binding, Exchange, Node, Presence, Queue, Topology};
 use bus_core::transport::TransportError;
@@ -23,6 +24,7 @@ use crate::connection::Live;
 use crate::error::is_refused;
 
 pub(crate) use declarer::Declarer;
+pub(crate) use known_queues::KnownQueues;
 
 /// Declares everything, in order, on a channel of its own.
 ///

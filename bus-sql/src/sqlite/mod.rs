@@ -13,6 +13,8 @@ use std::time::SystemTime;
 
 use sqlx::{Connection, Result, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
+use crate::store::micros;
+
 /// Begins a transaction that may write.
 ///
 /// One that begins to read and then writes fails at once when another has written meanwhile.
@@ -31,14 +33,6 @@ async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>> {
 /// The time: all processes of a database file have the clock of one machine.
 fn now() -> i64 {
     micros(SystemTime::now())
-}
-
-/// Times as microseconds since 1970.
-fn micros(time: SystemTime) -> i64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A list as one parameter, for `json_each`.

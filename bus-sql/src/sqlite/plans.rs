@@ -37,7 +37,9 @@ async fn run_all(sql: &Sql<Sqlite>) -> sqlx::Result<()> {
     Sqlite::complete(pool, names, "7", id, None, lease).await?;
     Sqlite::give_up(pool, names, "7", id).await?;
     Sqlite::prune_keys(pool, names).await?;
-    Sqlite::waiting(pool, names, 0, 0, &Without::default(), 500).await?;
+    Sqlite::waiting(pool, names, 0, 0, &Without::default(), 500)
+        .await
+        .expect("it can be read");
     Sqlite::delete(pool, names, 0, &[1]).await?;
     Sqlite::count_attempt(pool, names, 0, &[1]).await?;
     Sqlite::park(pool, names, 0, 1, "refused").await?;

@@ -3,6 +3,7 @@
 mod consuming;
 mod crashing;
 mod dead_broker;
+mod delaying;
 mod deleting;
 mod foreign_bytes;
 mod lost_connections;
