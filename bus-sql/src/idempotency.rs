@@ -16,8 +16,8 @@ impl<DB: Backend> Sql<DB> {
     /// Makes an idempotency store, for consumers whose effect is not in this database.
     ///
     /// The clock is that of the database. Keys whose time is over are deleted by the
-    /// [relay](Self::relay), or by [`prune`](Self::prune): a service without a relay calls that from
-    /// time to time.
+    /// [relay](Self::relay), or by [`prune`](Self::prune): a service without a relay calls that
+    /// from time to time.
     ///
     /// A consumer in a [transaction](Self::consumer) has the
     /// inbox and needs no store.
