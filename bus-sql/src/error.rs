@@ -6,9 +6,9 @@ use std::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SqlErrorKind {
-    /// A setting is wrong: the address, user or password, the prefix, the number of partitions.
+    /// A setting is wrong: the address, the user, the prefix, the number of partitions.
     Configuration,
-    /// The tables are missing, of another version, not those of this crate, or not accessible.
+    /// The tables are missing, foreign, of another version, or may not be used.
     Schema,
     /// The database could not be reached, or has no room, connection or lock now.
     ///

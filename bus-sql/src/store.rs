@@ -39,7 +39,7 @@ pub trait Schema: Database {
     /// Returns the columns of a table; none without the table.
     async fn columns(pool: &Pool<Self>, names: &Names, table: &str) -> Result<Vec<String>>;
 
-    /// Returns those of these tables and privileges that the user of the database lacks.
+    /// Returns those of these privileges on tables that the user lacks.
     async fn missing_rights(
         pool: &Pool<Self>,
         names: &Names,
@@ -71,14 +71,14 @@ pub enum Claim {
         fingerprint: Uuid,
         replies: Option<Vec<u8>>,
     },
-    /// Another transaction has claimed the key, and has not ended soon; this one is aborted.
+    /// Another transaction has claimed the key and has not ended; this one is aborted.
     InProgress,
 }
 
 /// Messages that were handled.
 #[async_trait]
 pub trait InboxTable: Database {
-    /// Claims a key in a transaction; waits a moment for another one that has claimed it.
+    /// Claims a key in a transaction; waits a moment for another one that has it.
     async fn claim(
         conn: &mut Self::Connection,
         names: &Names,

@@ -1,4 +1,4 @@
-//! Units of work that recognize duplicates: of what was handled, and of what is being handled.
+//! Units of work that recognize duplicates of handled and running messages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -75,7 +75,7 @@ async fn a_duplicate_is_answered_and_not_consumed(broker: &dyn TestBroker) -> Ou
     Ok(())
 }
 
-/// A delivery whose message is being handled elsewhere begins again, and holds no slot until then.
+/// A duplicate of a message that is being handled waits without a slot.
 async fn a_duplicate_in_progress_waits_without_a_slot(broker: &dyn TestBroker) -> Outcome {
     let is_over = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&is_over);

@@ -98,7 +98,7 @@ pub enum Begun {
     ///
     /// A request is answered with these replies, at its own address.
     Duplicate(Vec<StoredReply>),
-    /// Another delivery of the message is being handled: this one waits, and begins again.
+    /// The message is being handled: this delivery of it waits, and begins again.
     ///
     /// It takes none of the endpoint's concurrency meanwhile. After ten minutes the attempt ends as
     /// [`Unavailable`](crate::error::FailureKind::Unavailable).

@@ -18,7 +18,7 @@ use crate::send::{Dispatch, Outbox, SealedMessage};
 /// Waits of a duplicate before it begins again.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// Time for which it waits: brokers end consumers that hold a delivery for too long.
+/// Time for which it waits: brokers end consumers that hold a delivery for long.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Runs one attempt, in the unit of work that its consumer brings.
@@ -62,7 +62,7 @@ pub(super) async fn attempt(
     result
 }
 
-/// Begins the work. A duplicate waits until the delivery that is being handled has ended.
+/// Begins the work; a duplicate waits for the delivery that is being handled.
 async fn begin(unit: &dyn UnitOfWork, ctx: &ConsumeContext) -> ConsumeResult<Begun> {
     match caught(unit.begin(ctx)).await {
         // In a future of its own, so that the way of a message that is no duplicate stays small.

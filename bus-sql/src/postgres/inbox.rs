@@ -22,8 +22,8 @@ impl InboxTable for Postgres {
             return Ok(Claim::Fresh { mark });
         };
         loop {
-            // One that is being handled is waited for without a connection. The limit of other locks
-            // comes back with the claim.
+            // One that is being handled is waited for without a connection. The limit of other
+            // locks comes back with the claim.
             let claim = "WITH brief AS MATERIALIZED (SELECT set_config('lock_timeout', '50ms', true)) \
                          INSERT INTO {t}inbox (endpoint, key, fingerprint) \
                          SELECT $1::text, $2::text, $3::uuid FROM brief ON CONFLICT DO NOTHING \

@@ -25,8 +25,8 @@ impl Schema for Postgres {
     }
 
     async fn abandon(tx: Transaction<'static, Self>) {
-        // The pool rolls it back. A statement that its user was dropped in may still run, and is not
-        // waited for here.
+        // The pool rolls it back. A statement that its user was dropped in may still run, and is
+        // not waited for here.
         drop(tx);
     }
 

@@ -72,8 +72,8 @@ impl<DB: Backend> Sql<DB> {
 /// deleted once the broker has confirmed its message. With an ordering key, a message is handed
 /// over when the one before it is confirmed. A message that comes after one that cannot be sent now
 /// waits if it has its key or its destination; one that was refused three times, or whose row was
-/// edited so that it cannot be read, is parked, with an error in the log. Each try to send a message
-/// takes 30 s at most, whatever the deadline of its sender was.
+/// edited so that it cannot be read, is parked, with an error in the log. Each try to send a
+/// message takes 30 s at most; the deadline of its sender ends with the sender's call.
 #[derive(Debug)]
 pub struct Relay<DB: Backend> {
     name: String,

@@ -18,7 +18,7 @@ impl Troubles {
         troubles.insert(part, trouble).is_none()
     }
 
-    /// Notes that the database is away, or refuses; returns `true` if there was no trouble.
+    /// Notes an error of the database; returns `true` if there was no trouble.
     pub(crate) fn note_away(&self, part: i16, error: &SqlError) -> bool {
         self.note(part, format!("the outbox cannot be read: {error}"))
     }

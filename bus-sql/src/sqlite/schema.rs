@@ -23,7 +23,8 @@ impl Schema for Sqlite {
 
     async fn abandon(mut tx: Transaction<'static, Self>) {
         // It is over where the disk was full, or where its user has ended it: the client would fail
-        // to roll it back, and would count it from then on. Where it is not over, this has no effect.
+        // to roll it back, and would count it from then on. Where it is not over, this has no
+        // effect.
         let _ = sqlx::raw_sql("BEGIN").execute(&mut *tx).await;
         drop(tx);
     }

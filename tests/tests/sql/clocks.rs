@@ -48,13 +48,14 @@ async fn a_lease_from_before_the_clock_was_set_back_is_taken<DB: TestDatabase>()
 /// A server whose clock is ahead of this process, or behind it.
 async fn skewed(minutes: i32) -> (Fixture<Postgres>, Sql<Postgres>) {
     let db = Postgres::open().await;
-    let mut clocks = "CREATE SCHEMA skewed; ".to_owned();
-    for name in ["now", "clock_timestamp"] {
-        clocks += &format!(
+    let function = |name| {
+        format!(
             "CREATE FUNCTION skewed.{name}() RETURNS timestamptz LANGUAGE sql AS \
-             $$ SELECT pg_catalog.{name}() + interval '{minutes} min' $$; "
-        );
-    }
+             $$ SELECT pg_catalog.{name}() + interval '{minutes} min' $$"
+        )
+    };
+    let [now, clock] = ["now", "clock_timestamp"].map(function);
+    let clocks = format!("CREATE SCHEMA skewed; {now}; {clock}");
     Postgres::run(db.sql.pool(), &clocks).await.unwrap();
     let options: PgConnectOptions = db.address.parse().unwrap();
     let options = options.options([("search_path", "public,skewed,pg_catalog")]);

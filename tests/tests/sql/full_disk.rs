@@ -109,8 +109,8 @@ async fn postgres_messages_wait_for_room() {
     let row = "INSERT INTO bus_outbox (part, destination, metadata, body) VALUES (0, '', '', '')";
     eventually("the disk is full", async || {
         let error = Postgres::run(&pool, row).await.unwrap_err();
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.as_deref() == Some("53100")
+        let answer = error.as_database_error().expect("an answer of the server");
+        answer.code().as_deref() == Some("53100")
     })
     .await;
     waits_for_room(&sql, "No space left on device", async || {
