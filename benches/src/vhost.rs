@@ -17,10 +17,7 @@ impl VirtualHost {
         let broker = Broker::controlled().await;
         // Short, as it is in the addresses of every body. The broker is ours, so a number is enough.
         let name = format!("bench-{}", OPENED.fetch_add(1, Ordering::Relaxed));
-        broker.control(&["add_vhost", &name]).await;
-        broker
-            .control(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])
-            .await;
+        broker.add_virtual_host(&name).await;
         let url = broker.url_as("guest", "guest", &name);
         Self { name, url }
     }

@@ -7,16 +7,16 @@ use bus_tests::{Broker, RabbitMqTestBroker, TestBroker as _, eventually};
 use samples::client::{self, Shipments};
 use samples::contracts::INVOICE_SERVICE;
 
-use crate::support::Program;
 use crate::support::oddities::{self, Oddity};
+use crate::support::{Program, url_of, virtual_host};
 
 mod support;
 
 const INVOICE: &str = env!("CARGO_BIN_EXE_invoice-service");
 
-/// The service, its broker, and a client that sends good commands.
+/// The service in a virtual host of its own, and a client that sends good commands.
 struct Fixture {
-    broker: Broker,
+    virtual_host: String,
     service: Program,
     watcher: RabbitMqTestBroker,
     client: Bus,
@@ -24,10 +24,14 @@ struct Fixture {
     sent: u32,
 }
 
+async fn raw(virtual_host: &str) -> RawAmqp {
+    RawAmqp::connect_to(Broker::controlled().await.host(), virtual_host).await
+}
+
 impl Fixture {
     async fn start() -> Self {
-        let broker = Broker::private().await;
-        let url = broker.url();
+        let virtual_host = virtual_host().await;
+        let url = &url_of(&virtual_host).await;
         let service = Program::start(INVOICE, &["--amqp", url, "--log", "json"]);
         service.says("\"message\":\"ready\"").await;
         let client = client::configure(Bus::builder(RabbitMq::new(url)), Shipments::default());
@@ -35,8 +39,8 @@ impl Fixture {
             service,
             watcher: RabbitMqTestBroker::at(url).await,
             client: client.start().await.expect("the broker is up"),
-            raw: RawAmqp::connect(broker.host()).await,
-            broker,
+            raw: raw(&virtual_host).await,
+            virtual_host,
             sent: 0,
         }
     }
@@ -76,7 +80,7 @@ impl Fixture {
                 "{}: {words}",
                 odd.name
             );
-            self.raw = RawAmqp::connect(self.broker.host()).await;
+            self.raw = raw(&self.virtual_host).await;
             return;
         }
         self.works(&odd.name).await;
@@ -117,7 +121,7 @@ async fn the_service_survives(oddities: Vec<Oddity>) {
         match taken.await {
             Ok(()) if fixture.has_invoice(&odd.name).await => {}
             Ok(()) => offered += 1,
-            Err(_) => fixture.raw = RawAmqp::connect(fixture.broker.host()).await,
+            Err(_) => fixture.raw = raw(&fixture.virtual_host).await,
         }
     }
     fixture.sent += offered;

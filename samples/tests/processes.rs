@@ -2,7 +2,7 @@
 
 use bus_tests::{RabbitMqTestBroker, TestBroker as _, eventually};
 
-use crate::support::{Program, virtual_host};
+use crate::support::{Program, url_of, virtual_host};
 
 mod support;
 
@@ -19,7 +19,7 @@ async fn service(path: &str, url: &str) -> Program {
 
 #[tokio::test]
 async fn services_and_client_work_together_and_stop_cleanly() {
-    let url = virtual_host().await;
+    let url = url_of(&virtual_host().await).await;
     let (invoice, payment, shipping) = tokio::join!(
         service(INVOICE, &url),
         service(PAYMENT, &url),
@@ -40,7 +40,7 @@ async fn services_and_client_work_together_and_stop_cleanly() {
 
 #[tokio::test]
 async fn a_service_that_was_down_finds_its_messages() {
-    let url = virtual_host().await;
+    let url = url_of(&virtual_host().await).await;
     // Known to the broker once, it need not be up.
     service(SHIPPING, &url).await.ends_well().await;
     let (invoice, payment) = tokio::join!(service(INVOICE, &url), service(PAYMENT, &url));
@@ -67,7 +67,7 @@ async fn a_service_that_was_down_finds_its_messages() {
 
 #[tokio::test]
 async fn two_instances_of_a_service_compete_for_its_messages() {
-    let url = virtual_host().await;
+    let url = url_of(&virtual_host().await).await;
     let debug = |path| Program::start(path, &["--amqp", &url, "--log-level", "info,samples=debug"]);
     let (first, second) = (debug(PAYMENT), debug(PAYMENT));
     tokio::join!(first.says("ready"), second.says("ready"));
@@ -85,7 +85,7 @@ async fn two_instances_of_a_service_compete_for_its_messages() {
 
 #[tokio::test]
 async fn a_client_whose_goods_do_not_come_says_so_and_fails() {
-    let url = virtual_host().await;
+    let url = url_of(&virtual_host().await).await;
     let invoice = service(INVOICE, &url).await;
     let arguments = ["--amqp", &url, "--commands", "3", "--timeout", "1"];
     let (status, output) = Program::start(CLIENT, &arguments).end().await;

@@ -60,13 +60,21 @@ impl Broker {
             .await
     }
 
-    /// A node of the process's own that tests may reconfigure, but not stop: for users, virtual hosts and alarms.
+    /// A broker for users, virtual hosts and permissions of a test's own: the shared one, unless `AMQP_URL` names it.
+    ///
+    /// What reaches the other tests, such as an alarm, needs a [`private`](Self::private) one.
     ///
     /// # Panics
     /// As [`shared`](Self::shared).
     pub async fn controlled() -> &'static Self {
         static CONTROLLED: OnceCell<Broker> = OnceCell::const_new();
-        CONTROLLED.get_or_init(Self::private).await
+        match Self::shared().await {
+            Self {
+                source: Source::Given,
+                ..
+            } => CONTROLLED.get_or_init(Self::private).await,
+            ours => ours,
+        }
     }
 
     /// A broker of the caller's own, to be killed and started again.
@@ -130,6 +138,16 @@ impl Broker {
             .or_else(|| self.url.split_once("://"))
             .expect("an address has a scheme");
         rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// Makes a virtual host that is open to guest.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn add_virtual_host(&self, name: &str) {
+        self.control(&["add_vhost", name]).await;
+        let permit = ["set_permissions", "-p", name, "guest", ".*", ".*", ".*"];
+        self.control(&permit).await;
     }
 
     /// Runs `rabbitmqctl` and gives its output.

@@ -13,7 +13,7 @@ const START: Duration = Duration::from_secs(180);
 ///
 /// Not with the client library: each of its attempts that is refused leaves tasks behind, for as long as the process lives.
 pub(crate) async fn probe(host: &str) -> Result<(), String> {
-    match timeout(Duration::from_secs(3), RawAmqp::try_connect(host)).await {
+    match timeout(Duration::from_secs(3), RawAmqp::try_connect(host, "/")).await {
         Ok(outcome) => outcome.map(drop).map_err(|error| error.to_string()),
         Err(_) => Err("no answer within 3 s".to_owned()),
     }

@@ -186,12 +186,20 @@ impl RawAmqp {
     /// # Panics
     /// If the broker does not play along.
     pub async fn connect(host: &str) -> Self {
-        let connected = Self::try_connect(host).await;
+        Self::connect_to(host, "/").await
+    }
+
+    /// Connects to a virtual host of `host:port` as guest.
+    ///
+    /// # Panics
+    /// If the broker does not play along.
+    pub async fn connect_to(host: &str, virtual_host: &str) -> Self {
+        let connected = Self::try_connect(host, virtual_host).await;
         connected.expect("the broker plays along")
     }
 
     /// Connects, if there is a broker that is ready. Nothing is left of an attempt that fails.
-    pub(crate) async fn try_connect(host: &str) -> io::Result<Self> {
+    pub(crate) async fn try_connect(host: &str, virtual_host: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         let mut raw = Self { stream };
         raw.stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
@@ -207,7 +215,12 @@ impl RawAmqp {
         let limits = tune.get(4..10).ok_or(io::ErrorKind::InvalidData)?;
         let tune_ok = [&[0, 10, 0, 31], limits, &[0, 0]].concat();
         raw.send(METHOD, 0, &tune_ok).await?;
-        let open = [vec![0, 10, 0, 40], short(b"/"), vec![0, 0]].concat();
+        let open = [
+            vec![0, 10, 0, 40],
+            short(virtual_host.as_bytes()),
+            vec![0, 0],
+        ]
+        .concat();
         raw.send(METHOD, 0, &open).await?;
         let opened = raw.frame().await?;
         if !opened.starts_with(&CONNECTION_OPEN_OK) {

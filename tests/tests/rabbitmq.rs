@@ -124,9 +124,7 @@ async fn the_reply_queue_belongs_to_its_connection_and_expires() {
     let broker = Broker::controlled().await;
     // Nobody else's reply queues.
     let vhost = unique("replies");
-    broker.control(&["add_vhost", &vhost]).await;
-    let permit = ["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"];
-    broker.control(&permit).await;
+    broker.add_virtual_host(&vhost).await;
     let bus = Bus::builder(RabbitMq::new(broker.url_as("guest", "guest", &vhost)))
         .start()
         .await

@@ -123,11 +123,12 @@ fn read(
 
 /// A virtual host of one test's own: the services' queues have fixed names.
 pub(crate) async fn virtual_host() -> String {
-    let broker = Broker::controlled().await;
     let name = Uuid::new_v4().simple().to_string();
-    broker.control(&["add_vhost", &name]).await;
-    broker
-        .control(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])
-        .await;
-    broker.url_as("guest", "guest", &name)
+    Broker::controlled().await.add_virtual_host(&name).await;
+    name
+}
+
+pub(crate) async fn url_of(virtual_host: &str) -> String {
+    let broker = Broker::controlled().await;
+    broker.url_as("guest", "guest", virtual_host)
 }

@@ -194,14 +194,25 @@ async fn at_most_once_is_never_twice() {
     assert_eq!(twice, [], "handled twice");
 }
 
+/// A broker that gives up on a delivery after two seconds, by closing its channel.
+async fn impatient() -> &'static Broker {
+    static IMPATIENT: OnceCell<Broker> = OnceCell::const_new();
+    let setup = Setup {
+        config: "consumer_timeout = 2000\n".to_owned(),
+        ..Setup::default()
+    };
+    let start = async || {
+        let broker = Broker::configured(&setup).await;
+        let often = "application:set_env(rabbit, channel_tick_interval, 500).";
+        broker.control(&["eval", often]).await;
+        broker
+    };
+    IMPATIENT.get_or_init(start).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_the_broker_closes_is_opened_again() {
-    // The broker gives up on a delivery after two seconds, by closing its channel.
-    let broker = Broker::private().await;
-    for setting in ["consumer_timeout, 2000", "channel_tick_interval, 1000"] {
-        let set = format!("application:set_env(rabbit, {setting}).");
-        broker.control(&["eval", &set]).await;
-    }
+    let broker = impatient().await;
     let (queue, gate, ledger) = (unique("overdue"), Gate::closed(), Ledger::default());
     let other = Ledger::default();
     let bus = Bus::builder(quick(broker.url()))
@@ -234,22 +245,21 @@ async fn a_channel_that_the_broker_closes_is_opened_again() {
     bus.shutdown().await.unwrap();
 }
 
-/// The broker's name for the channel of its only consumer.
-async fn subscribed_channel(broker: &Broker) -> Option<String> {
-    let listing = ["-q", "--no-table-headers", "list_consumers", "channel_pid"];
-    let listed = broker.control(&listing).await;
-    listed.lines().next().map(str::to_owned)
+/// The broker's name for the channel of the queue's consumer.
+async fn subscribed_channel(broker: &Broker, queue: &str) -> Option<String> {
+    let columns = ["queue_name", "channel_pid"];
+    let listing = ["-q", "--no-table-headers", "list_consumers"];
+    let listed = broker.control(&[&listing[..], &columns].concat()).await;
+    let of_queue = |line: &str| {
+        let (name, channel) = line.split_once('\t')?;
+        (name == queue).then(|| channel.to_owned())
+    };
+    listed.lines().find_map(of_queue)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_the_broker_closes_is_replaced_while_all_consumers_are_busy() {
-    let setup = Setup {
-        config: "consumer_timeout = 2000\n".to_owned(),
-        ..Setup::default()
-    };
-    let broker = Broker::configured(&setup).await;
-    let often = "application:set_env(rabbit, channel_tick_interval, 500).";
-    broker.control(&["eval", often]).await;
+    let broker = impatient().await;
     let (queue, gate) = (unique("busy"), Gate::closed());
     let bus = Bus::builder(quick(broker.url()))
         .endpoint(
@@ -270,9 +280,9 @@ async fn a_channel_that_the_broker_closes_is_replaced_while_all_consumers_are_bu
     send_all(&bus, &queue, 0..4).await;
     gate.holds(2).await;
     // Between two channels there is none.
-    let first = until("it is consumed", || subscribed_channel(&broker)).await;
+    let first = until("it is consumed", || subscribed_channel(broker, &queue)).await;
     eventually("it is consumed again, on another channel", async || {
-        let now = subscribed_channel(&broker).await;
+        let now = subscribed_channel(broker, &queue).await;
         now.is_some_and(|now| now != first)
     })
     .await;

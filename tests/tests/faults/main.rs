@@ -32,6 +32,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -105,6 +106,18 @@ fn address(queue: &str) -> String {
 /// Comes back quickly, so that tests do.
 fn quick(url: &str) -> RabbitMq {
     RabbitMq::new(url).reconnect_backoff(Duration::from_millis(50), Duration::from_millis(500))
+}
+
+/// The broker of the tests that need small limits: 16 KiB for a frame, 100 kB for a message.
+async fn narrow() -> &'static Broker {
+    static NARROW: OnceCell<Broker> = OnceCell::const_new();
+    let setup = Setup {
+        config: "frame_max = 16384\nmax_message_size = 100000\n".to_owned(),
+        ..Setup::default()
+    };
+    NARROW
+        .get_or_init(async || Broker::configured(&setup).await)
+        .await
 }
 
 async fn proxy() -> Proxy {

@@ -90,11 +90,7 @@ async fn every_property_of_a_foreign_message_is_in_the_error_queue() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_that_fill_a_small_frame_are_cut_so_that_the_message_is_kept() {
-    let setup = Setup {
-        config: "frame_max = 16384\n".to_owned(),
-        ..Setup::default()
-    };
-    let broker = Broker::configured(&setup).await;
+    let broker = narrow().await;
     let queue = unique("small-frame");
     let bus = Bus::builder(quick(broker.url())).endpoint(
         Endpoint::new(&queue).without_subscriptions().consumer(

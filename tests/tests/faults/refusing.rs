@@ -108,18 +108,9 @@ async fn connected(url: &str, queue: &str) -> RabbitMq {
     owner
 }
 
-/// A broker that takes messages up to a size. From 4.0 on it reads that only when it starts.
-async fn limited(bytes: u32) -> Broker {
-    let setup = Setup {
-        config: format!("max_message_size = {bytes}\n"),
-        ..Setup::default()
-    };
-    Broker::configured(&setup).await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_too_large_fail_alone_at_any_size() {
-    let broker = limited(100_000).await;
+    let broker = narrow().await;
     let queue = unique("sized");
     let transport = connected(broker.url(), &queue).await;
     let outcomes = send_all(&transport, &queue, |number, outgoing| {
@@ -174,11 +165,7 @@ async fn messages_that_the_broker_refuses_without_naming_them_fail_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_above_the_frame_size_of_the_broker_fail_alone() {
-    let setup = Setup {
-        config: "frame_max = 16384\n".to_owned(),
-        ..Setup::default()
-    };
-    let broker = Broker::configured(&setup).await;
+    let broker = narrow().await;
     let queue = unique("framed");
     let transport = connected(broker.url(), &queue).await;
     let outcomes = send_all(&transport, &queue, |_, outgoing| {
@@ -194,7 +181,11 @@ async fn headers_above_the_frame_size_of_the_broker_fail_alone() {
 /// is no more; the broker closes the connection over it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_in_front_of_much_that_is_unwritten_costs_its_own_message_only() {
-    let broker = limited(1_000_000).await;
+    let setup = Setup {
+        config: "max_message_size = 1000000\n".to_owned(),
+        ..Setup::default()
+    };
+    let broker = Broker::configured(&setup).await;
     let queue = unique("heavy");
     let transport = connected(broker.url(), &queue).await;
     let sends = (0..ALL).map(|number| {

@@ -33,10 +33,7 @@ impl Host {
         // A slash, as teams use it: it is escaped in addresses.
         let (name, escaped) = (format!("interop/{number}"), format!("interop%2F{number}"));
         let broker = Broker::controlled().await;
-        broker.control(&["add_vhost", &name]).await;
-        broker
-            .control(&["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])
-            .await;
+        broker.add_virtual_host(&name).await;
         Self {
             url: broker.url_as("guest", "guest", &escaped),
             base: format!("rabbitmq://{}/{escaped}/", broker.host()),
