@@ -285,7 +285,7 @@ async fn subscribers_that_come_and_go_lose_nothing(broker: &dyn TestBroker) -> O
 /// A consumer that stops in the middle of its queue, again and again, handles
 /// everything in the end.
 async fn a_queue_is_worked_off_over_several_lives(broker: &dyn TestBroker) -> Outcome {
-    const COUNT: u32 = 200;
+    const COUNT: u32 = 50;
     let queue = broker.name("lives");
     let sender = broker.bus().start().await?;
     places(&sender, &queue, 0..COUNT).await?;
