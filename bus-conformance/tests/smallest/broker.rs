@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::declare::behind_its_exchange;
 
-/// What all connections share.
+/// State that all connections share, and its changes.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     state: Mutex<State>,
@@ -131,8 +131,8 @@ impl State {
         let takes = |one: &&QueueSubscription| {
             one.source == exchange && one.filter.matches(&incoming.routing_key, &incoming.headers)
         };
-        let takers = self.subscriptions.iter().filter(takes);
-        let queues: Vec<_> = takers.map(|one| one.queue.clone()).collect();
+        let chosen = self.subscriptions.iter().filter(takes);
+        let queues: Vec<_> = chosen.map(|one| one.queue.clone()).collect();
         for queue in queues {
             self.store(&queue, incoming.clone());
         }
@@ -170,7 +170,7 @@ impl State {
         Ok(id)
     }
 
-    /// The next delivery for a listener, with its tag; an error after its end.
+    /// Takes the next delivery for a listener, with its tag; an error after its end.
     pub(crate) fn pull(&mut self, id: u64) -> Result<Option<(u64, Incoming)>, ()> {
         let listener = self
             .listeners

@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-/// Whether an entity is to be made; `existing` says if the one that is there is the same.
+/// Returns `true` if an entity is to be made; `existing` says if the one there is the same.
 fn is_missing(
     what: &str,
     name: &str,

@@ -1,5 +1,6 @@
-//! The smallest transport: plain queues in memory, and nothing beyond the common contract. A behaviour that needs more
-//! says so in the list of its theme, or fails here.
+//! The smallest transport: plain queues in memory, and nothing beyond the common contract.
+//!
+//! A behaviour that needs more says so in the list of its theme, or fails here.
 
 mod broker;
 mod declare;

@@ -1,4 +1,4 @@
-//! Who goes next, on a channel of which a test says what it confirms.
+//! Order of the messages on a channel of which a test says what it confirms.
 
 mod declarations;
 mod refusals;
