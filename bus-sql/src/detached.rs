@@ -81,14 +81,11 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "of the call")]
     async fn a_panic_of_the_call_is_one_of_the_caller() {
-        let call = async {
+        async fn call() -> Result<(), SqlError> {
             tokio::task::yield_now().await;
-            if true {
-                panic!("of the call");
-            }
-            Ok::<_, SqlError>(())
-        };
-        let _ = to_the_end(call).await;
+            panic!("of the call")
+        }
+        let _ = to_the_end(call()).await;
     }
 
     #[tokio::test]

@@ -180,43 +180,52 @@ async fn forward(client: TcpStream, state: Arc<State>) {
     let (client_read, client_write) = client.into_split();
     let (broker_read, broker_write) = broker.into_split();
     let sprung = Mutex::new(None);
-    let requests = |bytes: &[u8]| match state.spring(bytes) {
-        Some(trap) => {
-            *sprung.lock().unwrap_or_else(PoisonError::into_inner) = Some(trap);
-            trap.cut == Cut::BeforeAnswer
+    // Counted before the connection closes: its client may look at once.
+    let count = || {
+        state.cut.fetch_add(1, Ordering::SeqCst);
+    };
+    let requests = |bytes: &[u8]| {
+        let Some(trap) = state.spring(bytes) else {
+            return true;
+        };
+        *sprung.lock().unwrap_or_else(PoisonError::into_inner) = Some(trap);
+        if trap.cut == Cut::BeforeRequest {
+            count();
         }
-        None => true,
+        trap.cut == Cut::BeforeAnswer
     };
     let answers = |bytes: &[u8]| {
         let sprung = *sprung.lock().unwrap_or_else(PoisonError::into_inner);
-        !sprung.is_some_and(|trap: Trap| holds(bytes, trap.text))
+        let is_cut = sprung.is_some_and(|trap: Trap| holds(bytes, trap.text));
+        if is_cut {
+            count();
+        }
+        !is_cut
     };
-    let is_cut = tokio::select! {
-        cut = copy(client_read, broker_write, state.silent.subscribe(), requests) => cut,
-        cut = copy(broker_read, client_write, state.deaf.subscribe(), answers) => cut,
-        _ = generation.wait_for(|now| *now > mine) => true,
-    };
-    state.cut.fetch_add(usize::from(is_cut), Ordering::SeqCst);
+    tokio::select! {
+        () = copy(client_read, broker_write, state.silent.subscribe(), requests) => {}
+        () = copy(broker_read, client_write, state.deaf.subscribe(), answers) => {}
+        _ = generation.wait_for(|now| *now > mine) => count(),
+    }
 }
 
-/// Passes on what comes, up to what `passes` refuses; `true` if that was the end.
+/// Passes on what comes, up to what `passes` refuses.
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut stopped: watch::Receiver<bool>,
     passes: impl Fn(&[u8]) -> bool,
-) -> bool {
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         if stopped.wait_for(|stopped| !*stopped).await.is_err() {
-            return false;
+            return;
         }
         if !passes(&buffer[..count]) {
-            return true;
+            return;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
-            return false;
+            return;
         }
     }
-    false
 }

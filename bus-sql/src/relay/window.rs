@@ -145,8 +145,9 @@ impl Window {
         self.next().now_or_never()
     }
 
-    /// Lets the row of an outcome go, and either hands over the next of its key or lets go of all
-    /// behind it.
+    /// Lets the row of an outcome go, and hands over the next of its key.
+    ///
+    /// If it does not go on, it lets go of all rows behind this one.
     pub(super) async fn settle(&mut self, place: &RowPlace, goes_on: bool) {
         self.ids.remove(&place.id);
         let Some(key) = &place.key else { return };

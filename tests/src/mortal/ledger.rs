@@ -120,10 +120,10 @@ mod tests {
     use super::*;
 
     fn ledger(attempted: &[u32], confirmed: &[u32]) -> Ledger {
-        let mut ledger = Ledger::default();
-        attempted.iter().for_each(|number| ledger.attempt(*number));
-        confirmed.iter().for_each(|number| ledger.confirm(*number));
-        ledger
+        Ledger {
+            attempted: attempted.iter().copied().collect(),
+            confirmed: confirmed.iter().copied().collect(),
+        }
     }
 
     fn arrivals(numbers: &[u32]) -> Vec<Arrival> {

@@ -87,7 +87,7 @@ async fn a_unit_says_that_the_outcome_of_its_commit_is_unknown() {
     let broker = RabbitMqTestBroker::at(Broker::shared().await.url()).await;
     let bus = (&broker as &dyn TestBroker).bus().start().await;
     let bus = bus.expect("the broker is up");
-    for (cut, committed) in [(Cut::BeforeRequest, 0), (Cut::BeforeAnswer, 1)] {
+    for (cut, committed) in [(Cut::BeforeRequest, false), (Cut::BeforeAnswer, true)] {
         let wired = Wired::open().await;
         let mut unit = wired.sql.begin(&bus.sender()).await.expect("begun");
         Postgres::effect(unit.conn(), "7").await.expect("an effect");
@@ -96,8 +96,8 @@ async fn a_unit_says_that_the_outcome_of_its_commit_is_unknown() {
         let error = unit.commit().await.expect_err("cut");
         assert_eq!(error.kind(), SqlErrorKind::Unavailable, "{error}");
         assert_eq!(wired.wire.cuts(), 1);
-        assert_eq!(wired.db.committed().await.len(), committed);
-        assert_eq!(wired.db.rows("outbox").await, committed as i64);
+        assert_eq!(wired.db.committed().await.len(), usize::from(committed));
+        assert_eq!(wired.db.rows("outbox").await, i64::from(committed));
     }
     bus.shutdown().await.expect("stopped");
 }

@@ -1,6 +1,6 @@
 //! Brokers and databases that go away while a service works: all waits without spinning, and happens once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bus_sql::sqlx::{Postgres, Sqlite};
 use bus_tests::contracts::Ordered;
@@ -30,7 +30,7 @@ struct Away<'a> {
     wire: &'a Proxy,
     begun: Instant,
     attempts: usize,
-    processor_time: Duration,
+    processor_time: f64,
 }
 
 impl<'a> Away<'a> {
@@ -45,17 +45,18 @@ impl<'a> Away<'a> {
     }
 
     /// Waits until it has tried several times, and says so; it may not have spun meanwhile.
-    async fn is_waited_for(self) {
+    async fn is_waited_for(&self) {
         eventually("it tries several times", async || {
             self.wire.attempts() >= self.attempts + ATTEMPTS
         })
         .await;
         eventually("it says so", async || !is_well(self.life)).await;
         let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = (self.wire.attempts() - self.attempts) as f64 / seconds;
+        let tried = u32::try_from(self.wire.attempts() - self.attempts);
+        let rate = f64::from(tried.expect("a small number")) / seconds;
         assert!(rate < PER_SECOND, "{rate} attempts a second: it spins");
         let time = self.life.processor_time() - self.processor_time;
-        let busy = time.as_secs_f64() / seconds;
+        let busy = time / seconds;
         assert!(busy < BUSY, "busy for {busy} of {seconds} s: it spins");
     }
 }
@@ -120,7 +121,7 @@ async fn an_sqlite_that_is_locked_is_waited_for() {
     let begun = Instant::now();
     service.send(20..40).await;
     life.writes("unwell").await;
-    let busy = (life.processor_time() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let busy = (life.processor_time() - before) / begun.elapsed().as_secs_f64();
     assert!(busy < BUSY, "busy for {busy}: it spins");
     assert!(service.audit.times(39) == 0, "it works without a database");
     lock.expect("a lock").rollback().await.expect("released");

@@ -12,16 +12,16 @@ use uuid::Uuid;
 
 use crate::store::Store;
 
-/// Points at which the service kills itself, and the one at which it is killed from outside.
-const POINTS: [&str; 5] = ["received", "working", "committed", "sent", "done"];
+/// Points at which the service kills itself, or is killed from outside.
+const POINTS: [&str; 6] = ["received", "working", "committed", "sent", "done", ANY];
 const ANY: &str = "any moment";
 
 /// Messages of each life, of which it dies at one of the first.
 const MESSAGES: u32 = 10;
-const LATEST: u32 = 6;
+const LATEST: usize = 6;
 
 /// Longest time after its start at which a service is killed from outside.
-const MOMENTS: u32 = 800;
+const MOMENTS: Duration = Duration::from_millis(800);
 
 /// Kills between two lines about them.
 const LINE: usize = 5;
@@ -56,9 +56,14 @@ pub(crate) struct Figures {
     pub(crate) violations: Vec<String>,
 }
 
+/// A part of a whole, by chance.
+fn part() -> f64 {
+    f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
 /// A number below a limit, by chance.
-fn below(limit: u32) -> u32 {
-    Uuid::new_v4().as_fields().0 % limit
+fn below(limit: usize) -> usize {
+    usize::from(Uuid::new_v4().as_fields().1) % limit
 }
 
 impl Lane {
@@ -106,27 +111,26 @@ impl Lane {
 
     async fn kill_once(&mut self) {
         self.store.end_lease().await;
-        let at = below(POINTS.len() as u32 + 1) as usize;
-        let point = POINTS.get(at).copied();
+        let point = POINTS[below(POINTS.len())];
         let mut life = match point {
-            Some(point) => self.life(&format!("{point}@{}", 1 + below(LATEST))),
-            None => self.life("never"),
+            ANY => self.life("never"),
+            point => self.life(&format!("{point}@{}", 1 + below(LATEST))),
         };
         self.send(MESSAGES).await;
-        if point.is_none() {
-            tokio::time::sleep(Duration::from_millis(below(MOMENTS).into())).await;
+        if point == ANY {
+            tokio::time::sleep(MOMENTS.mul_f64(part())).await;
             life.kill().await;
         } else {
             life.death().await;
         }
-        *self.kills.entry(point.unwrap_or(ANY)).or_default() += 1;
+        *self.kills.entry(point).or_default() += 1;
         // What can be said while messages are under way.
         let effects = self.store.effects().await;
         let mut once = effects.clone();
         once.sort_unstable();
         once.dedup();
         if once.len() != effects.len() {
-            let violation = format!("{point:?}: {} effects of {}", effects.len(), once.len());
+            let violation = format!("{point}: {} effects of {}", effects.len(), once.len());
             eprintln!("{}: {violation}", self.store.name());
             self.violations.push(violation);
         }
@@ -151,8 +155,9 @@ impl Lane {
     /// Waits until all that was sent has been handled.
     pub(crate) async fn is_even(&mut self) {
         let next = self.next;
+        let all = usize::try_from(next).expect("a small number");
         let found = tokio::time::timeout(DEADLINE, async {
-            while (self.store.effects().await.len() as u32) < next {
+            while self.store.effects().await.len() < all {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });

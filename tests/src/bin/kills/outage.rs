@@ -11,14 +11,13 @@ use crate::lane::Lane;
 const MESSAGES: u32 = 100;
 
 /// The broker is killed among deliveries, and comes back after a while.
-pub(crate) async fn of_the_broker(broker: &Broker, lanes: [&mut Lane; 2], away: Duration) {
+pub(crate) async fn of_the_broker(broker: &Broker, mut lanes: [&mut Lane; 2], away: Duration) {
     eprintln!("the broker is away for {} s", away.as_secs());
     let mut lives = Vec::new();
-    for lane in lanes.iter() {
+    for lane in &lanes {
         lane.store.end_lease().await;
         lives.push(lane.life("never"));
     }
-    let mut lanes = lanes;
     for lane in &mut lanes {
         lane.send(MESSAGES).await;
     }
