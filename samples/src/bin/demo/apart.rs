@@ -14,7 +14,7 @@ use bus_core::transport::{
 use tokio::sync::watch;
 
 /// How long a queue lives that nobody consumes. The exchanges go with the queues that they are bound to.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 
 /// Keeps one run apart from everybody else on the broker: from the services that run there under the same names, from
 /// other runs at the same time, and from what an earlier one left behind.
