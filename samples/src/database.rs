@@ -20,7 +20,7 @@ const CONNECTIONS: u32 = 8;
 const BUSY: Duration = Duration::from_secs(30);
 
 /// Locked while tables are created: PostgreSQL refuses to create one twice at the same moment.
-const CREATING: &str = "SELECT pg_advisory_xact_lock(7_310_589)";
+const CREATING: &str = "SELECT pg_advisory_xact_lock(7310589)";
 
 /// Place of the tables of a service. Never shows a password.
 #[derive(Clone)]

@@ -128,7 +128,9 @@ impl<DB: Backend<Connection: Ledger + Journal + Account + Warehouse>> Services<D
 /// Which shipments were announced: by the invoice, and by the message, which may come again with
 /// its id.
 #[derive(Clone, Default)]
-struct Announced(Arc<Mutex<BTreeSet<(Uuid, Option<Uuid>)>>>);
+struct Announced(Arc<Mutex<BTreeSet<Announcement>>>);
+
+type Announcement = (Uuid, Option<Uuid>);
 
 impl Announced {
     async fn listen(&self, url: &str) -> Bus {

@@ -111,7 +111,8 @@ async fn a_client_whose_goods_do_not_come_says_so_and_fails() {
 async fn a_service_without_a_broker_waits_and_stops_when_asked() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("amqp://{}", port.local_addr().expect("bound"));
-    let database = Folder::new().database(INVOICE);
+    let files = Folder::new();
+    let database = files.database(INVOICE);
     let service = Program::start(INVOICE, &["--amqp", &url, "--database", &database]);
     service.says("is awaited").await;
     service.ends_well().await;
