@@ -147,12 +147,9 @@ async fn while_redis_is_away_nothing_is_consumed_and_the_message_goes_back() {
     service.place(Uuid::now_v7()).await;
     let broker: &dyn TestBroker = &service.broker;
     broker.until_depth(&service.queue, 0).await;
-    // It was handed out, waits for the store, and goes back when its service stops.
-    service
-        .bus
-        .shutdown()
-        .await
-        .expect_err("a delivery was cut off");
+    // It was handed out, and goes back when its service stops: cut off as it waits for the store,
+    // or, on a busy machine, before it has begun.
+    let _ = service.bus.shutdown().await;
     broker.until_depth(&service.queue, 1).await;
     assert_eq!(service.seen.calls(), 0);
     server.start_again().await;
