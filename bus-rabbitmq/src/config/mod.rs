@@ -21,7 +21,6 @@ use lapin::uri::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::delay;
 use crate::tls::Tls;
 use address::{Parts, decoded, default_port, parts};
 
@@ -35,6 +34,11 @@ const VHOST_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
+
+/// Beginning of the names of the exchanges and queues of delayed messages.
+///
+/// The number is raised with any change of their arguments, as a queue that exists keeps its own.
+const DELAY_PREFIX: &str = "bus.delay.v1";
 
 /// Number of bytes that leave room for the ends of the names in 255.
 const LONGEST_PREFIX: usize = 200;
@@ -84,7 +88,7 @@ impl Config {
             confirm_window: 1000,
             reconnect: (Duration::from_millis(200), Duration::from_secs(2)),
             rebind: Duration::from_secs(5),
-            delay_prefix: delay::PREFIX.to_owned(),
+            delay_prefix: DELAY_PREFIX.to_owned(),
             mistakes: Vec::new(),
         };
         if let Err(reason) = config.read(address) {

@@ -21,11 +21,6 @@ use crate::convert::{DELAYED_EXCHANGE, DELAYED_KEY};
 use crate::topology::{self, KnownQueues};
 use ladder::{Destination, LEVELS, LONGEST, Ladder};
 
-/// Beginning of the names of the ladder's exchanges and queues.
-///
-/// The number is raised with any change of their arguments, as a queue that exists keeps its own.
-pub(crate) const PREFIX: &str = "bus.delay.v1";
-
 /// Number of destinations above which those declared long ago are forgotten.
 const MANY: usize = 1000;
 
