@@ -74,8 +74,8 @@ impl Consumer<OrderPaid> for Shipping {
 async fn one_instance_consumes_several_messages() -> Outcome {
     let shipping = Arc::new(Shipping::default());
     let endpoint = Endpoint::new("shipping")
-        .consumer_of::<OrderPlaced>(Arc::clone(&shipping))
-        .consumer_of::<OrderPaid>(Arc::clone(&shipping));
+        .consumer::<OrderPlaced, _>(Arc::clone(&shipping))
+        .consumer::<OrderPaid, _>(Arc::clone(&shipping));
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
     harness.publish(&OrderPlaced { number: 1 }).await?;
     harness.publish(&OrderPaid { number: 1 }).await?;
@@ -121,7 +121,7 @@ async fn each_method_consumes_its_message() -> Outcome {
 
 #[tokio::test(start_paused = true)]
 async fn a_method_is_one_consumer_too() -> Outcome {
-    let endpoint = Endpoint::new("payments").consumer_of::<OrderPaid>(Accounts::default());
+    let endpoint = Endpoint::new("payments").consumer::<OrderPaid, _>(Accounts::default());
     let harness = Harness::start(|bus| bus.endpoint(endpoint)).await?;
     harness.publish(&OrderPlaced { number: 1 }).await?;
     harness.publish(&OrderPaid { number: 1 }).await?;

@@ -13,7 +13,7 @@ use std::{env, fs};
 const LINES: usize = 50;
 
 /// Each example with a part of its output.
-const EXAMPLES: [(&str, &str); 18] = [
+const EXAMPLES: [(&str, &str); 19] = [
     ("at_most_once", "kilometre 1 is lost"),
     ("buffering", "1 command waits, as the endpoint is paused"),
     ("command", "10 commands created 10 invoices"),
@@ -23,6 +23,7 @@ const EXAMPLES: [(&str, &str); 18] = [
     ("middleware", "a tenant is required"),
     ("partition", "A-9: [1, 2, 3, 4, 5]"),
     ("publish_subscribe", "one event, 2 copies"),
+    ("redelivery", "all are taken after 3 hours"),
     ("request_reply", "A-7: total 120"),
     ("retry", "120 cents: attempt 3"),
     ("shutdown", "1 command waits for the next start"),

@@ -52,6 +52,8 @@ mod documents {
     mod interop {}
     #[doc = include_str!("../../docs/logging.md")]
     mod logging {}
+    #[doc = include_str!("../../docs/retries.md")]
+    mod retries {}
     #[doc = include_str!("../../docs/transactions.md")]
     mod transactions {}
 }

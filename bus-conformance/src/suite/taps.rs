@@ -70,7 +70,7 @@ fn answering_tap(
     Endpoint::new(broker.name("tap"))
         .tap(queue)
         .without_subscriptions()
-        .consumer_of::<Ask>(answering)
+        .consumer::<Ask, _>(answering)
 }
 
 /// A tap that fails or responds changes nothing: no reply, no fault.

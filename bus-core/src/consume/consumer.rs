@@ -52,7 +52,7 @@ use crate::message::{Contract, Envelope, Message, MessageType};
     message = "`{Self}` is not a consumer of `{M}`",
     label = "not a consumer",
     note = "a function is one if it is `async`, takes `ConsumeContext<Message>` by value and returns `ConsumeResult`",
-    note = "a type is one if it implements `Consumer<Message>`; of several messages, name one with `consumer_of::<Message>`, or put `#[consumers]` on its methods"
+    note = "a type is one if it implements `Consumer<Message>`; of several messages, name one with `consumer::<Message, _>`, or put `#[consumers]` on its methods"
 )]
 pub trait Consumer<M>: Send + Sync + 'static {
     /// Handles one message.

@@ -132,6 +132,9 @@ impl Endpoint {
 
     /// Adds a consumer; its type says which message it consumes.
     ///
+    /// A type that consumes several messages is added with `consumer::<OrderPaid, _>(…)` for one of
+    /// them, or with [`consumers`](Self::consumers) for all.
+    ///
     /// Two consumers of one wire name on one endpoint are a configuration mistake.
     pub fn consumer<M: Message, C: Consumer<M>>(mut self, consumer: C) -> Self {
         self.registrations.push(Registration::of::<M, C>(consumer));
@@ -169,11 +172,6 @@ impl Endpoint {
         E: Into<ConsumeError> + 'static,
     {
         self.consumer(move |ctx: ConsumeContext<M>| consume(state.clone(), ctx))
-    }
-
-    /// Adds a consumer of `M`, for a type that consumes several messages.
-    pub fn consumer_of<M: Message>(self, consumer: impl Consumer<M>) -> Self {
-        self.consumer::<M, _>(consumer)
     }
 
     /// Adds one instance as the consumer of each message that a method of it takes.
