@@ -1,4 +1,4 @@
-//! Failed and deferred messages come again later: how often, with what, and past which others.
+//! Failed and deferred messages come again later, past others.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,8 +27,8 @@ fn patient() -> Policy {
         .redelivery(Redelivery::interval(2, SOON))
 }
 
-/// Three processes make (1 + retries) · (1 + redeliveries) attempts of a message, all in all.
-async fn attempts_are_exact_whatever_the_number_of_instances(broker: &dyn TestBroker) -> Outcome {
+/// Three instances make the attempts of a message that one would make.
+async fn attempts_are_exact_among_several_instances(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("instances");
     let seen = Recorder::<Place>::failing();
     let mut buses = Vec::new();
@@ -114,7 +114,7 @@ async fn only_the_last_attempt_has_a_fault(broker: &dyn TestBroker) -> Outcome {
 #[error("the partner is closed")]
 struct PartnerClosed;
 
-/// Each policy has a budget of its own; the first that is meant for the error decides.
+/// Each policy has a budget of its own; the first one for the error decides.
 async fn errors_have_budgets_of_their_own(broker: &dyn TestBroker) -> Outcome {
     let policy = Policy::new()
         .redelivery(Redelivery::interval(2, SOON).only::<PartnerClosed>())
@@ -151,7 +151,7 @@ async fn what_cannot_pass_is_not_redelivered(broker: &dyn TestBroker) -> Outcome
     fixture.stop().await
 }
 
-/// One that waits holds up none behind it, even where messages are handled one by one.
+/// A message that waits holds up none behind it, even at a concurrency of 1.
 async fn a_message_that_waits_holds_no_slot(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("slot");
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number {
@@ -194,7 +194,7 @@ async fn a_redelivered_message_is_no_duplicate(broker: &dyn TestBroker) -> Outco
     Ok(())
 }
 
-/// What a failed attempt has sent leaves with none of the copies.
+/// Messages of a failed attempt leave with none of the copies.
 async fn a_failed_attempt_has_sent_nothing(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("sender");
     let ordered = Recorder::<Ordered>::new();
@@ -259,7 +259,7 @@ async fn a_tap_gets_a_redelivered_message_once(broker: &dyn TestBroker) -> Outco
     Ok(())
 }
 
-/// A deferred message comes again: no retry, no fault, nothing sent by the first call.
+/// A deferred message comes again, without a retry or a fault.
 async fn a_deferred_message_comes_again(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("deferring");
     let (seen, ordered) = (Recorder::<Place>::new(), Recorder::<Ordered>::new());
@@ -346,7 +346,7 @@ async fn observers_hear_of_redeliveries(broker: &dyn TestBroker) -> Outcome {
 }
 
 behaviours! { redelivery:
-    attempts_are_exact_whatever_the_number_of_instances needs DelayedDelivery,
+    attempts_are_exact_among_several_instances needs DelayedDelivery,
     a_redelivered_message_is_the_same_but_for_its_count needs DelayedDelivery,
     only_the_last_attempt_has_a_fault needs DelayedDelivery,
     errors_have_budgets_of_their_own needs DelayedDelivery,

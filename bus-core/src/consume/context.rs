@@ -215,9 +215,9 @@ impl<M: ?Sized> ConsumeContext<M> {
     ///
     /// To be returned by the consumer. Its attempt ends without a retry and without a fault; what
     /// it has sent is thrown away, and other messages are consumed meanwhile. A message may be
-    /// deferred any number of times: [`redelivery_count`](Self::redelivery_count) tells how often it
-    /// came again. On a transport without
-    /// [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery) it fails.
+    /// deferred any number of times, which [`redelivery_count`](Self::redelivery_count) includes.
+    /// On a transport without [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery) it
+    /// fails.
     ///
     /// ```
     /// use std::time::Duration;

@@ -37,7 +37,7 @@ pub(crate) fn total(envelope: &Envelope, incoming: &Incoming) -> u32 {
 impl Redeliveries {
     /// Reads the counts of a message, for an endpoint with so many policies.
     ///
-    /// What a peer has counted, which knows none of the policies, counts for the first one.
+    /// Redeliveries by a peer, which knows none of the policies, count for the first one.
     pub(crate) fn read(envelope: &Envelope, incoming: &Incoming, policies: usize) -> Self {
         let text = envelope.headers.text(COUNTS);
         let mut counts = text

@@ -1,4 +1,4 @@
-//! Redeliveries of failed messages: waits outside of the process, limits and filters.
+//! Redeliveries of failed messages: waits at the broker, limits and filters.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::error::{ConsumeError, FailureKind};
 /// The message waits at the broker, and holds neither a concurrency slot nor the messages behind
 /// it: those overtake it. It comes as a copy with the same id to the same queue, with the number of
 /// its redeliveries in the header `MT-Redelivery-Count`, as with MassTransit. That number is the
-/// message's own, so that a limit holds whatever the number of instances: a message has at most
+/// message's own, so that a limit holds for all instances together: a message has at most
 /// (1 + retries) · (1 + redeliveries) attempts. No fault is published before the last of them.
 ///
 /// The same errors are eligible as for a [`Retry`](crate::Retry): not permanent ones, nor panics.
@@ -62,9 +62,10 @@ impl Redelivery {
         Self::of(Delays::incremental(limit, first, step))
     }
 
-    /// Redelivers `limit` times: after about `first`, then after twice as long each time.
+    /// Redelivers `limit` times, each time after about twice as long a wait.
     ///
-    /// No wait is longer than `cap`. A `first` longer than `cap` is a configuration mistake.
+    /// The first one is about `first`. No wait is longer than `cap`. A `first` longer than `cap` is
+    /// a configuration mistake.
     pub fn exponential(limit: u32, first: Duration, cap: Duration) -> Self {
         Self::of(Delays::exponential(limit, first, cap))
     }
@@ -106,7 +107,7 @@ impl Redelivery {
         self.delays.limit()
     }
 
-    /// Returns `true` if this policy decides about a message that failed with this error.
+    /// Returns `true` if this policy is for a message that failed with this error.
     pub(crate) fn decides(&self, error: &ConsumeError) -> bool {
         let eligible = matches!(
             error.kind(),

@@ -54,9 +54,10 @@ pub enum ReceiveOutcome<'a> {
     Skipped,
     /// The delivery has failed for good: moved to the error queue, where that is kept.
     Faulted(&'a ConsumeError),
-    /// The message comes again after this time: it has failed, or its consumer defers it.
+    /// The message comes again after this time.
     ///
-    /// A copy waits at the broker; the delivery is acknowledged.
+    /// It has failed, or its consumer defers it. A copy waits at the broker; the delivery is
+    /// acknowledged.
     Redelivered(&'a ConsumeError, Duration),
     /// The delivery goes back to its queue.
     ///

@@ -1,4 +1,4 @@
-//! A message that failed, or that its consumer defers, comes again later: as a copy that waits.
+//! Copies of messages that failed or are deferred, which come again later.
 
 use std::time::Duration;
 
@@ -38,10 +38,10 @@ impl Receiver {
         })
     }
 
-    /// Hands over the copy of a message that is to come again, and tries until that has worked.
+    /// Hands over the copy of a message that is to come again.
     ///
-    /// The delivery is acknowledged then. Returns `None` if the message has failed: it is not to
-    /// come again, or no try could work.
+    /// It tries until that has worked. The delivery is acknowledged then. Returns `None` if the
+    /// message has failed: it is not to come again, or no try could work.
     pub(super) async fn redeliver(
         &self,
         received: &ReceiveContext,
@@ -86,7 +86,7 @@ impl Receiver {
     }
 }
 
-/// Builds the copy of a delivery that waits; it passes every exchange, so that taps get it once.
+/// Builds the copy that waits; it passes every exchange, so that taps get it once.
 fn copy(received: &ReceiveContext, wait: Duration, counts: &Redeliveries) -> Outgoing {
     let incoming = &received.incoming;
     let mut headers = incoming.headers.clone();
@@ -105,7 +105,7 @@ fn copy(received: &ReceiveContext, wait: Duration, counts: &Redeliveries) -> Out
     copy
 }
 
-/// Returns `true` if MassTransit reads the headers of the body before those of the transport.
+/// Returns `true` if the headers in the body count, as they do for MassTransit.
 fn is_enveloped(received: &ReceiveContext) -> bool {
     let codec = Codec::for_incoming(&received.incoming, received.endpoint.codec);
     // A body that could not be read stands for the whole message.

@@ -51,7 +51,7 @@ const ACQUIRED_COUNT: &str = "x-acquired-count";
 /// It closes the channel of a message with a longer one.
 const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// Beginnings of the headers in which RabbitMQ notes that a message was dead-lettered.
+/// Beginnings of the headers that RabbitMQ writes when it dead-letters a message.
 const DEATHS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
 
 /// Delivery mode of a message that is lost when the broker restarts.

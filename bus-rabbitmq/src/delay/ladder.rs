@@ -141,7 +141,7 @@ fn topology(prefix: &str) -> Topology {
     all
 }
 
-/// Builds the exchange at the end, and the queues for what has no other destination.
+/// Builds the end of the ladder, and the queues for what has no other destination.
 fn ends(prefix: &str) -> Topology {
     let (deliver, undeliverable) = (deliver_name(prefix), format!("{prefix}.undeliverable"));
     let unsubscribed = format!("{prefix}.unsubscribed");
@@ -206,7 +206,7 @@ fn one_level(prefix: &str, level: u32) -> Topology {
 mod tests {
     use super::*;
 
-    /// Follows a message through the bindings; returns how long it waits, and where it ends.
+    /// Follows a message through the bindings; returns its wait and its destinations.
     fn fall(seconds: u64, destination: &Destination) -> (u64, Vec<Node>) {
         let ladder = Ladder::new("d");
         let mut topology = ladder.topology().clone();

@@ -43,10 +43,10 @@ impl Delays {
         }
     }
 
-    /// Makes the message that enters the ladder, once its destination is bound to the end of it.
+    /// Makes the message that enters the ladder, whose end its destination is bound to.
     ///
-    /// A message without an instant is returned as it came. A destination is bound again after a while, as
-    /// nothing reports that an operator deleted it.
+    /// A message without an instant is returned as it came. A destination is bound again after a
+    /// while, as nothing reports that an operator deleted it.
     ///
     /// # Errors
     /// Those of [`check`], of a declaration, and of a deadline that is over first.
@@ -158,7 +158,7 @@ impl Delays {
     }
 }
 
-/// Returns where a delayed message goes in the end; refuses one that cannot be delayed.
+/// Returns the destination of a message; refuses one that cannot be delayed.
 ///
 /// At the end of the ladder a message has another routing key, so that an exchange that reads it
 /// cannot route the message.

@@ -29,10 +29,10 @@ impl KnownQueues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the owner of a queue that was there before and is gone, for [`OWNER`] at most.
+    /// Waits for the owner of a queue that is gone, for [`OWNER`] at most.
     ///
-    /// A sender declares a classic queue. In place of a quorum queue, it would keep the endpoint
-    /// from its messages.
+    /// Only of one that was there before. A sender declares a classic queue. In place of a quorum
+    /// queue, it would keep the endpoint from its messages.
     pub(crate) async fn leave_to_owner(
         &self,
         live: &Live,
