@@ -101,14 +101,19 @@ impl Observer for MachineTally {
         counts.machines.entry(self.machine).or_default().under_way += 1;
     }
 
-    /// Reported also where a delivery is dropped in the middle: it goes back to its queue.
+    /// Called also where a delivery is cut, in an attempt or in the wait for the next one: it goes
+    /// back to its queue.
     fn post_receive(&self, received: &PostReceive<'_>) {
         let mut counts = locked(&self.tally.0);
         let work = counts
             .endpoints
             .entry(received.endpoint.to_owned())
             .or_default();
-        work.retries += received.attempts.saturating_sub(1) as usize;
+        // The attempt that finds a duplicate counts as none: all those before it have failed.
+        work.retries += match received.outcome {
+            ReceiveOutcome::Duplicate => received.attempts,
+            _ => received.attempts.saturating_sub(1),
+        } as usize;
         let mut is_cut = false;
         match received.outcome {
             ReceiveOutcome::Handled => *work.by_machine.entry(self.machine).or_default() += 1,
@@ -120,7 +125,7 @@ impl Observer for MachineTally {
                 work.faults += 1;
                 work.first_fault.get_or_insert_with(|| error.to_string());
             }
-            ReceiveOutcome::Requeued(None) => is_cut = true,
+            ReceiveOutcome::Requeued(_) => is_cut = true,
             _ => {}
         }
         let machine = counts.machines.entry(self.machine).or_default();
