@@ -99,7 +99,9 @@ impl Schema for Postgres {
 }
 
 async fn installed(conn: &mut PgConnection, names: &Names) -> Result<Option<Installed>, SqlError> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+    // From the catalog: the function alone is answered from what the connection found before.
+    let exists = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1))";
+    let exists: bool = sqlx::query_scalar(exists)
         .bind(names.fill("{t}schema"))
         .fetch_one(&mut *conn)
         .await?;
@@ -127,7 +129,8 @@ async fn create_schema(conn: &mut PgConnection, names: &Names) -> Result<()> {
         return Ok(());
     };
     // Also `IF NOT EXISTS` needs the right to create one.
-    let exists: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+    let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+    let exists: bool = sqlx::query_scalar(exists)
         .bind(schema)
         .fetch_one(&mut *conn)
         .await?;
