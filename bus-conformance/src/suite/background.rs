@@ -1,6 +1,7 @@
 //! Background services: prepared first, supervised, stopped last.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bus_core::observe::BackgroundState;
@@ -134,6 +135,20 @@ async fn a_start_that_fails_stops_its_services(broker: &dyn TestBroker) -> Outco
     Ok(())
 }
 
+/// Returns a service that sends a message to `end` once it is to stop.
+fn saying_goodbye(name: &'static str, log: &Log, end: &str) -> Scripted {
+    let (log, end) = (log.clone(), end.to_owned());
+    Scripted::new(name).running(move |sender, stop| {
+        let (log, end) = (log.clone(), end.clone());
+        async move {
+            stop.requested().await;
+            log.note(format!("{name} ends"));
+            let address = format!("queue:{end}");
+            Ok(sender.send_to(address, &Cancelled { number: 1 }).await?)
+        }
+    })
+}
+
 /// Services end after the consumers, the last one first, and may send until then.
 async fn services_stop_after_consumers_and_in_reverse(broker: &dyn TestBroker) -> Outcome {
     let (queue, end) = (broker.name("busy"), broker.name("end"));
@@ -146,23 +161,11 @@ async fn services_stop_after_consumers_and_in_reverse(broker: &dyn TestBroker) -
             Ok(())
         },
     );
-    let service = |name: &'static str| {
-        let (log, end) = (log.clone(), end.clone());
-        Scripted::new(name).running(move |sender, stop| {
-            let (log, end) = (log.clone(), end.clone());
-            async move {
-                stop.requested().await;
-                log.note(format!("{name} ends"));
-                let address = format!("queue:{end}");
-                Ok(sender.send_to(address, &Cancelled { number: 1 }).await?)
-            }
-        })
-    };
     let bus = broker
         .bus()
         .endpoint(serial(&queue).consumer(consumer))
-        .background(service("first"))
-        .background(service("last"));
+        .background(saying_goodbye("first", &log, &end))
+        .background(saying_goodbye("last", &log, &end));
     let bus = bus.start().await?;
     place(&bus, &queue, 1).await?;
     gate.holds(1).await;
@@ -181,35 +184,34 @@ async fn services_stop_after_consumers_and_in_reverse(broker: &dyn TestBroker) -
     Ok(())
 }
 
-/// A service that fails or panics is run again; the health says why it did not run.
-async fn a_service_that_fails_is_run_again(broker: &dyn TestBroker) -> Outcome {
-    let seen = Recorder::<Ordered>::new();
-    let endpoint = serial(broker.name("seen")).consumer(seen.clone());
-    let (runs, gate) = (Arc::new(Mutex::new(0)), Gate::closed());
-    let until_seen = gate.clone();
-    let moody = Scripted::new("moody").running(move |sender, stop| {
-        let number = {
-            let mut runs = runs.lock().expect("no panic while it is held");
-            *runs += 1;
-            *runs
-        };
-        let gate = until_seen.clone();
+/// Returns a service that fails, then panics past the gate, then runs; it publishes each run.
+fn failing_twice(gate: Gate) -> Scripted {
+    let runs = Arc::new(AtomicU32::new(0));
+    Scripted::new("moody").running(move |sender, stop| {
+        let number = 1 + runs.fetch_add(1, Ordering::SeqCst);
+        let gate = gate.clone();
         async move {
             sender.publish(&Ordered { number }).await?;
             match number {
-                1 => Err("the lease is lost".into()),
+                1 => return Err("the lease is lost".into()),
                 2 => {
                     gate.pass().await;
                     panic!("an index is out of bounds")
                 }
-                _ => {
-                    stop.requested().await;
-                    Ok(())
-                }
+                _ => stop.requested().await,
             }
+            Ok(())
         }
-    });
-    let bus = broker.bus().endpoint(endpoint).background(moody);
+    })
+}
+
+/// A service that fails or panics is run again; the health says why it did not run.
+async fn a_service_that_fails_is_run_again(broker: &dyn TestBroker) -> Outcome {
+    let seen = Recorder::<Ordered>::new();
+    let endpoint = serial(broker.name("seen")).consumer(seen.clone());
+    let gate = Gate::closed();
+    let bus = broker.bus().endpoint(endpoint);
+    let bus = bus.background(failing_twice(gate.clone()));
     let bus = bus.start().await?;
     for why in [
         "the lease is lost",

@@ -1,10 +1,7 @@
 //! Outbox: messages of a consumer leave when it has succeeded, and only then.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use bus_core::error::SendErrorKind;
-use bus_core::transport::Capability;
 use bus_core::{Bus, ConsumeContext, Endpoint, Fault, Policy, Retry, StartError};
 use uuid::Uuid;
 
@@ -352,47 +349,7 @@ async fn a_context_sends_nothing_after_its_consumer_has_ended(broker: &dyn TestB
     Ok(())
 }
 
-/// A message that no broker could take is refused at the call, not at the flush.
-async fn what_cannot_be_sent_is_refused_at_once(broker: &dyn TestBroker) -> Outcome {
-    let queue = broker.name("sender");
-    let claimed = broker.transport().capabilities();
-    let delays = claimed.has(Capability::DelayedDelivery);
-    let ordered = Recorder::<Ordered>::new();
-    let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
-        let event = Ordered { number: 1 };
-        let long = || "k".repeat(256);
-        let keyed = ctx.publish(&event).routing_key(long());
-        let headed = ctx.publish(&event).header(long(), 1);
-        let lost = ctx.send_to("no address", &event);
-        let mut sends = vec![
-            (keyed, SendErrorKind::Refused),
-            (headed, SendErrorKind::Refused),
-            (lost, SendErrorKind::NoRoute),
-        ];
-        if !delays {
-            let delayed = ctx.publish(&event).deliver_in(Duration::from_secs(1));
-            sends.push((delayed, SendErrorKind::Unsupported));
-        }
-        for (sending, kind) in sends {
-            let error = sending.await.expect_err("it cannot be sent");
-            assert_eq!(error.kind(), kind, "{error}");
-        }
-        Ok(ctx.publish(&Ordered { number: LAST }).await?)
-    });
-    let bus = broker
-        .bus()
-        .endpoint(Endpoint::new(&queue).consumer(refused))
-        .endpoint(Endpoint::new(broker.name("ordered")).consumer(ordered.clone()))
-        .start()
-        .await?;
-    place(&bus, &queue, 1).await?;
-    assert_eq!(ordered.until_last().await.len(), 0);
-    bus.shutdown().await?;
-    Ok(())
-}
-
 behaviours! { outbox:
-    what_cannot_be_sent_is_refused_at_once needs RoutingKeys,
     a_failed_consumer_has_sent_nothing,
     the_successful_attempt_sends_once,
     nothing_leaves_before_the_consumer_is_done,

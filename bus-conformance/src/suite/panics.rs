@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bus_core::error::SendErrorKind;
 use bus_core::message::Intent;
-use bus_core::observe::EndpointState;
+use bus_core::observe::{
+    ConsumeFault, EndpointChange, EndpointState, FaultPublished, Observer, PostConsume,
+    PostReceive, PostSend, PreConsume, PreReceive, PreSend,
+};
 use bus_core::send::SendContext;
 use bus_core::transport::{Outgoing, TransportError};
 use bus_core::{BusBuilder, ConsumeContext};
 
 use crate::support::contracts::{LAST, Place};
 use crate::support::fixture::{places, reason, serial};
-use crate::support::{Outcome, Recorder, Rig, eventually};
+use crate::support::{Diary, Outcome, Recorder, Rig, eventually, numbers};
 use crate::test_broker::TestBroker;
 
 /// A consumer that fails with `error` but for the sentinel.
@@ -165,7 +168,81 @@ async fn a_panic_outside_of_consumers_puts_its_message_off(broker: &dyn TestBrok
     Ok(())
 }
 
+/// An observer that panics changes no outcome, and endpoints go on.
+async fn an_observer_that_panics_changes_nothing(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("observed");
+    let seen = Recorder::<Place>::deciding(|ctx| match ctx.message().number % 2 {
+        0 => Ok(()),
+        _ => Err("broken".into()),
+    });
+    let endpoint = serial(&queue).consumer(seen.clone());
+    let diary = Diary::default();
+    let bus = broker
+        .bus()
+        .observe(Clumsy)
+        .observe(diary.clone())
+        .endpoint(endpoint)
+        .start()
+        .await?;
+    places(&bus, &queue, 0..6).await?;
+    assert_eq!(numbers(&seen.take(6).await), [0, 1, 2, 3, 4, 5]);
+    bus.shutdown().await?;
+    let ended = diary.of("ended").into_iter();
+    let (handled, faulted): (Vec<_>, Vec<_>) = ended.partition(|line| line.contains("handled"));
+    assert_eq!(
+        (handled.len(), faulted.len()),
+        (3, 3),
+        "the next observer is called all the same"
+    );
+    assert_eq!(seen.calls(), 6, "no message came twice");
+    assert_eq!(broker.depth(&queue).await, Some(0));
+    assert_eq!(broker.depth(&format!("{queue}_error")).await, Some(3));
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Clumsy;
+
+impl Observer for Clumsy {
+    fn pre_send(&self, _: &PreSend<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_send(&self, _: &PostSend<'_>) {
+        panic!("clumsy");
+    }
+
+    fn pre_receive(&self, _: &PreReceive<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_receive(&self, _: &PostReceive<'_>) {
+        panic!("clumsy");
+    }
+
+    fn pre_consume(&self, _: &PreConsume<'_>) {
+        panic!("clumsy");
+    }
+
+    fn post_consume(&self, _: &PostConsume<'_>) {
+        panic!("clumsy");
+    }
+
+    fn consume_fault(&self, _: &ConsumeFault<'_>) {
+        panic!("clumsy");
+    }
+
+    fn fault_published(&self, _: &FaultPublished<'_>) {
+        panic!("clumsy");
+    }
+
+    fn endpoint_changed(&self, _: &EndpointChange<'_>) {
+        panic!("clumsy");
+    }
+}
+
 behaviours! { panics:
+    an_observer_that_panics_changes_nothing,
     a_hook_that_panics_refuses_its_message_alone,
     a_hook_that_panics_for_faults_holds_nothing_up,
     an_error_that_panics_when_it_is_shown_is_set_aside,

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bus_core::error::SendErrorKind;
 use bus_core::send::SendContext;
-use bus_core::{Address, Endpoint, Message, SendError};
+use bus_core::transport::Capability;
+use bus_core::{Address, ConsumeContext, Endpoint, Message, SendError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::support::contracts::{LAST, Ordered, Place};
-use crate::support::fixture::serial;
-use crate::support::{Outcome, Recorder, numbers};
+use crate::support::fixture::{place, serial};
+use crate::support::{Outcome, Recorder, numbers, with};
 use crate::test_broker::TestBroker;
 
 /// Returns the error of a refused sending.
@@ -254,7 +255,47 @@ async fn a_command_to_a_process_that_is_gone_is_an_error(broker: &dyn TestBroker
     Ok(())
 }
 
+/// A message that no broker could take is refused at the call, not at the flush.
+async fn what_cannot_be_sent_is_refused_at_once(broker: &dyn TestBroker) -> Outcome {
+    let queue = broker.name("sender");
+    let claimed = broker.transport().capabilities();
+    let delays = claimed.has(Capability::DelayedDelivery);
+    let ordered = Recorder::<Ordered>::new();
+    let refused = with((), move |(), ctx: ConsumeContext<Place>| async move {
+        let event = Ordered { number: 1 };
+        let long = || "k".repeat(256);
+        let keyed = ctx.publish(&event).routing_key(long());
+        let headed = ctx.publish(&event).header(long(), 1);
+        let lost = ctx.send_to("no address", &event);
+        let mut sends = vec![
+            (keyed, SendErrorKind::Refused),
+            (headed, SendErrorKind::Refused),
+            (lost, SendErrorKind::NoRoute),
+        ];
+        if !delays {
+            let delayed = ctx.publish(&event).deliver_in(Duration::from_secs(1));
+            sends.push((delayed, SendErrorKind::Unsupported));
+        }
+        for (sending, kind) in sends {
+            let error = sending.await.expect_err("it cannot be sent");
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+        Ok(ctx.publish(&Ordered { number: LAST }).await?)
+    });
+    let bus = broker
+        .bus()
+        .endpoint(Endpoint::new(&queue).consumer(refused))
+        .endpoint(Endpoint::new(broker.name("ordered")).consumer(ordered.clone()))
+        .start()
+        .await?;
+    place(&bus, &queue, 1).await?;
+    assert_eq!(ordered.until_last().await.len(), 0);
+    bus.shutdown().await?;
+    Ok(())
+}
+
 behaviours! { refusals:
+    what_cannot_be_sent_is_refused_at_once needs RoutingKeys,
     a_command_without_a_route_is_refused,
     a_message_with_too_many_headers_is_refused,
     an_address_that_cannot_be_read_is_refused,

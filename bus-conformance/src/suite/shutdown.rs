@@ -18,10 +18,10 @@ async fn what_runs_finishes_and_the_rest_goes_back(broker: &dyn TestBroker) -> O
         (gate.clone(), end.clone()),
         |(gate, end), ctx: ConsumeContext<Place>| async move {
             gate.pass().await;
-            let number = ctx.message().number;
-            Ok(ctx
-                .send_to(format!("queue:{end}"), &Cancelled { number })
-                .await?)
+            let cancelled = Cancelled {
+                number: ctx.message().number,
+            };
+            Ok(ctx.send_to(format!("queue:{end}"), &cancelled).await?)
         },
     );
     let endpoint = Endpoint::new(&queue)
@@ -45,9 +45,8 @@ async fn what_runs_finishes_and_the_rest_goes_back(broker: &dyn TestBroker) -> O
     assert_eq!(broker.depth(&queue).await, Some(8));
     assert_eq!(broker.depth(&end).await, Some(2), "both have sent");
     let seen = Recorder::<Place>::new();
-    let next = broker
-        .start(Endpoint::new(&queue).consumer(seen.clone()))
-        .await?;
+    let next = Endpoint::new(&queue).consumer(seen.clone());
+    let next = broker.start(next).await?;
     assert_eq!(numbers(&seen.take(8).await), (2..10).collect::<Vec<_>>());
     next.shutdown().await?;
     Ok(())

@@ -27,23 +27,25 @@ impl Observer for Outcomes {
     }
 }
 
-/// A message that its unit knows is not consumed again, but answered.
-async fn a_duplicate_is_answered_and_not_consumed(broker: &dyn TestBroker) -> Outcome {
+/// Returns units that know every message after the first commit, with its replies.
+fn knowing() -> Units {
     let kept: Arc<Mutex<Option<Vec<StoredReply>>>> = Arc::default();
     let known = Arc::clone(&kept);
-    let units = Units::new()
+    Units::new()
         .beginning(move |_| {
-            Ok(known
-                .lock()
-                .expect("no panic")
-                .clone()
-                .map(Begun::Duplicate))
+            let replies = known.lock().expect("no panic").clone();
+            Ok(replies.map(Begun::Duplicate))
         })
         .committing(move |sent| {
             let replies = sent.iter().map(StoredReply::of).collect();
             *kept.lock().expect("no panic") = Some(replies);
             Ok(sent)
-        });
+        })
+}
+
+/// A message that its unit knows is not consumed again, but answered.
+async fn a_duplicate_is_answered_and_not_consumed(broker: &dyn TestBroker) -> Outcome {
+    let units = knowing();
     let (asked, outcomes) = (Recorder::<Ask>::new(), Outcomes::default());
     let answer = asked.then(|ctx| async move {
         let number = 40 + ctx.message().number;

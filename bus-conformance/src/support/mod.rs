@@ -2,6 +2,7 @@
 
 pub mod contracts;
 pub(crate) mod counting_store;
+mod diary;
 pub(crate) mod fixture;
 mod gate;
 mod id;
@@ -14,6 +15,7 @@ pub(crate) mod units;
 mod wait;
 mod wire;
 
+pub(crate) use diary::Diary;
 pub use gate::Gate;
 pub use id::unique_id;
 pub use outcome::{Failure, Outcome};

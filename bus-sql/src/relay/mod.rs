@@ -3,6 +3,7 @@
 mod held_back;
 mod lease;
 mod partition;
+mod reading;
 mod topologies;
 mod trouble;
 mod window;

@@ -8,31 +8,24 @@ use bus_core::SendError;
 use bus_core::background::StopSignal;
 use bus_core::error::SendErrorKind;
 use bus_core::send::Sender;
-use bus_core::topology::Topology;
 use bus_core::transport::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::held_back::{HeldBack, Place, rows_of};
+use super::held_back::{HeldBack, Place};
 use super::lease::Lease;
 use super::topologies::Topologies;
 use super::trouble::Troubles;
-use super::window::{Outcome, Ready, RowPlace, Window};
+use super::window::{Outcome, RowPlace, Window};
 use crate::backend::Backend;
 use crate::error::SqlError;
-use crate::outgoing::message_of;
-use crate::row::{BrokenRow, WaitingRow};
 use crate::sql::Sql;
-use crate::store::Waiting;
 
 /// Rows that are read at once.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 /// Messages on their way at once.
 const WINDOW: usize = 1000;
-
-/// Ids before the last one that was read in which a commit may come late.
-const LATE: i64 = 1000;
 
 /// Rows that are deleted at once, unless `GATHER` is over or all have left.
 const DELETED: usize = 250;
@@ -41,16 +34,10 @@ const DELETED: usize = 250;
 ///
 /// For deletions, and for reads while messages are on their way: a statement costs the database as
 /// much as several rows do.
-const GATHER: Duration = Duration::from_millis(5);
-
-/// Ordering keys that are held back one by one; with more, nothing is read.
-const KEYS: usize = 1000;
+pub(super) const GATHER: Duration = Duration::from_millis(5);
 
 /// Attempts that are refused before a row is parked.
 const ATTEMPTS: i16 = 3;
-
-/// Longest time that one attempt waits for the broker.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Time for what is on its way when the bus stops.
 const STOPPING: Duration = Duration::from_secs(5);
@@ -60,35 +47,35 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The relay of one partition.
 pub(super) struct Partition<DB: Backend> {
-    part: i16,
-    sql: Sql<DB>,
-    troubles: Arc<Troubles>,
-    commits: watch::Receiver<u64>,
-    lease: Lease,
-    window: Window,
-    held_back: HeldBack,
+    pub(super) part: i16,
+    pub(super) sql: Sql<DB>,
+    pub(super) troubles: Arc<Troubles>,
+    pub(super) commits: watch::Receiver<u64>,
+    pub(super) lease: Lease,
+    pub(super) window: Window,
+    pub(super) held_back: HeldBack,
     /// First end of a hold, as it was at the last wait.
-    hold: Option<Instant>,
+    pub(super) hold: Option<Instant>,
     /// Places that were held back at the last read.
-    held: HashSet<Place>,
-    topologies: Topologies,
+    pub(super) held: HashSet<Place>,
+    pub(super) topologies: Topologies,
     /// Last id that was read; rows before it are looked for again from time to time.
-    read: i64,
+    pub(super) read: i64,
     /// `true` if there may be rows that were not read.
-    more: bool,
+    pub(super) more: bool,
     /// Time before which nothing is read while messages are on their way.
-    gathered: Instant,
+    pub(super) gathered: Instant,
     /// Next time at which all rows are looked for, and what is due.
-    look: Instant,
+    pub(super) look: Instant,
     /// Commits of scheduled messages before the last look.
-    scheduled: u64,
+    pub(super) scheduled: u64,
     /// Rows that have left, and the time at which they are deleted.
-    left: Vec<i64>,
-    delete: Option<Instant>,
+    pub(super) left: Vec<i64>,
+    pub(super) delete: Option<Instant>,
     /// Rows that were refused.
-    refused: Vec<i64>,
+    pub(super) refused: Vec<i64>,
     /// Rows to park, with the reason.
-    parked: Vec<(i64, String)>,
+    pub(super) parked: Vec<(i64, String)>,
 }
 
 impl<DB: Backend> Partition<DB> {
@@ -181,113 +168,8 @@ impl<DB: Backend> Partition<DB> {
     }
 
     /// Returns `true` if rows are read now.
-    fn reads(&self) -> bool {
+    pub(super) fn reads(&self) -> bool {
         self.has_room() && (self.window.is_empty() || self.gathered <= Instant::now())
-    }
-
-    /// Reads rows, and hands their messages over.
-    async fn read(&mut self) -> Result<(), SqlError> {
-        if !self.reads() {
-            return Ok(());
-        }
-        let held = self.held_back.now();
-        if !self.held.is_subset(&held) {
-            // What waited comes before what was not read yet.
-            self.read = 0;
-        }
-        self.held = held;
-        let mut without = rows_of(&self.held);
-        if without.keys.len() > KEYS {
-            // Until a hold is over.
-            self.more = false;
-            return Ok(());
-        }
-        without
-            .rows
-            .extend(self.window.ids().chain(self.left.iter().copied()));
-        // Before the look: what is committed after it changes this again.
-        self.commits.mark_unchanged();
-        let after = if self.read == 0 {
-            i64::MIN
-        } else {
-            self.read - LATE
-        };
-        let (pool, names) = (self.sql.pool(), self.sql.names());
-        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
-        let rows = DB::waiting(pool, names, self.part, after, &without, limit).await?;
-        if !self.lease.holds() {
-            // The answer came late: another relay may have read these rows too.
-            return Ok(());
-        }
-        self.more = rows.len() == BATCH;
-        if !self.more {
-            self.gathered = Instant::now() + GATHER;
-        }
-        self.send_all(rows).await
-    }
-
-    /// Hands over the messages of rows, in their order, as long as the lease is held.
-    async fn send_all(&mut self, rows: Vec<Waiting>) -> Result<(), SqlError> {
-        let mut behind = HashSet::new();
-        for row in rows {
-            let row = match row {
-                Ok(row) => row,
-                Err(BrokenRow { id, reason }) => {
-                    self.read = self.read.max(id);
-                    self.park(&RowPlace::unreadable(id), reason);
-                    continue;
-                }
-            };
-            let topology = match row.topology {
-                Some(id) => self.topologies.find(&self.sql, id).await?,
-                None => None,
-            };
-            // Looked at for each message, behind everything that waits: a process that was stopped
-            // for longer than its lease goes on here, and the rows are another relay's.
-            if !self.lease.holds() {
-                self.more = true;
-                break;
-            }
-            self.read = self.read.max(row.id);
-            match &row.ordering_key {
-                Some(key) if behind.contains(key) => {}
-                Some(key) if self.is_held(&row) => {
-                    self.held_back.hold_key(key, &row.destination);
-                    behind.insert(key.clone());
-                }
-                _ => self.send(row, topology).await,
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns `true` if the destination of a row was held back when it was read.
-    fn is_held(&self, row: &WaitingRow) -> bool {
-        !self.held.is_empty()
-            && self
-                .held
-                .contains(&Place::Destination(row.destination.clone()))
-    }
-
-    async fn send(&mut self, row: WaitingRow, topology: Option<Arc<Topology>>) {
-        let place = Arc::new(RowPlace {
-            id: row.id,
-            key: row.ordering_key.clone(),
-            destination: row.destination.clone(),
-            attempts: row.attempts,
-        });
-        match message_of(row, topology) {
-            Ok(mut message) if message.outgoing.ttl != Some(Duration::ZERO) => {
-                // That of the sender has ended with its call: the row has all the time.
-                message.deadline = DEADLINE;
-                self.window.send(Ready { place, message }).await;
-            }
-            Ok(_) => {
-                tracing::debug!(id = place.id, "a message has expired in the outbox");
-                self.leave(place.id);
-            }
-            Err(error) => self.park(&place, error.to_string()),
-        }
     }
 
     /// Waits for outcomes, commits, or the time at which something is to be done.
@@ -341,7 +223,7 @@ impl<DB: Backend> Partition<DB> {
         self.window.settle(&place, goes_on).await;
     }
 
-    fn leave(&mut self, id: i64) {
+    pub(super) fn leave(&mut self, id: i64) {
         self.left.push(id);
         self.delete.get_or_insert_with(|| Instant::now() + GATHER);
     }
@@ -367,7 +249,7 @@ impl<DB: Backend> Partition<DB> {
         self.read = self.read.min(place.id - 1);
     }
 
-    fn park(&mut self, place: &RowPlace, reason: String) {
+    pub(super) fn park(&mut self, place: &RowPlace, reason: String) {
         tracing::error!(
             id = place.id,
             destination = place.destination,
