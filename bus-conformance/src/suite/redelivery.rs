@@ -7,8 +7,10 @@ use bus_core::error::FailureKind;
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::message::HeaderValue;
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
+use bus_core::topology::{Overflow, Queue};
 use bus_core::{
     ConsumeContext, ConsumeError, Endpoint, Fault, Policy, RawMessage, Redelivery, Retry,
+    StartError,
 };
 use uuid::Uuid;
 
@@ -345,7 +347,42 @@ async fn observers_hear_of_redeliveries(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
+/// A redelivery that could not work is reported at the start.
+async fn a_redelivery_that_cannot_work_is_a_mistake(broker: &dyn TestBroker) -> Outcome {
+    let soon = || Policy::new().redelivery(Redelivery::interval(1, SOON));
+    let nothing = Policy::new().redelivery(Redelivery::intervals([]));
+    let full = Queue::classic("full").max_length(1, Overflow::RejectPublish);
+    let endpoints = [
+        Endpoint::new("lost").at_most_once().policy(soon()),
+        Endpoint::new("never").policy(nothing),
+        Endpoint::on(full).policy(soon()),
+    ];
+    let bus = endpoints.into_iter().fold(broker.bus(), |bus, endpoint| {
+        bus.endpoint(endpoint.consumer(Recorder::<Place>::new()))
+    });
+    let started = bus.start().await;
+    let Err(StartError::Configuration(mistakes)) = &started else {
+        panic!("the bus must not start: {started:?}");
+    };
+    let mistakes: Vec<_> = mistakes.iter().collect();
+    let expected = [
+        ("`lost`", "excludes"),
+        ("`never`", "no intervals"),
+        ("`full`", "refuses messages"),
+    ];
+    for (place, reason) in expected {
+        let is_named = |mistake: &&&str| mistake.contains(place) && mistake.contains(reason);
+        assert!(
+            mistakes.iter().any(|mistake| is_named(&mistake)),
+            "{place}: {mistakes:#?}"
+        );
+    }
+    assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+    Ok(())
+}
+
 behaviours! { redelivery:
+    a_redelivery_that_cannot_work_is_a_mistake needs DelayedDelivery & QueueLimits,
     attempts_are_exact_among_several_instances needs DelayedDelivery,
     a_redelivered_message_is_the_same_but_for_its_count needs DelayedDelivery,
     only_the_last_attempt_has_a_fault needs DelayedDelivery,

@@ -18,13 +18,8 @@ pub(super) fn of_endpoint(
     if endpoint.consumer_priority.is_some() {
         needs.push(Capability::ConsumerPriorities);
     }
-    let own = &endpoint.policy.redeliveries;
-    let redeliveries = if own.is_empty() {
-        &bus.redeliveries
-    } else {
-        own
-    };
-    if redeliveries.iter().any(|redelivery| redelivery.limit() > 0) {
+    let redeliveries = endpoint.policy.clone().over(bus).redeliveries;
+    if redeliveries.iter().any(|policy| policy.limit() > 0) {
         needs.push(Capability::DelayedDelivery);
     }
     mistake(&format!("endpoint `{}`", endpoint.name), &needs, claimed)

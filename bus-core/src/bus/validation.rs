@@ -23,7 +23,8 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
         let mut say =
             |mistake: &str| mistakes.push(format!("endpoint `{}`: {mistake}", endpoint.name));
         check_consumers(endpoint, &mut say);
-        check_numbers(endpoint, bus, &mut say);
+        check_limits(endpoint, bus, &mut say);
+        check_failures(endpoint, bus, &mut say);
         check_queue(endpoint, bus, &mut say);
     }
     mistakes
@@ -101,7 +102,7 @@ fn check_consumers(endpoint: &Endpoint, say: &mut impl FnMut(&str)) {
     }
 }
 
-fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
+fn check_limits(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     let policy = &endpoint.policy;
     if policy.concurrency.or(bus.concurrency) == Some(0) {
         say("concurrency is 0, so it would never consume; use at least 1");
@@ -125,18 +126,17 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
              once; raise it, or lower the concurrency"
         ));
     }
+}
+
+fn check_failures(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
+    let policy = &endpoint.policy;
     let retry = policy.retry.as_ref().or(bus.retry.as_ref());
     retry
         .and_then(Retry::mistake)
         .into_iter()
         .for_each(|mistake| say(&mistake));
-    let redeliveries = [&policy.redeliveries, &bus.redeliveries];
-    let redeliveries = redeliveries.into_iter().find(|list| !list.is_empty());
-    for mistake in redeliveries
-        .into_iter()
-        .flatten()
-        .filter_map(Redelivery::mistake)
-    {
+    let both = policy.clone().over(bus);
+    for mistake in both.redeliveries.iter().filter_map(Redelivery::mistake) {
         say(&mistake);
     }
     if policy
@@ -146,7 +146,6 @@ fn check_numbers(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) 
     {
         say("timeout is zero, so every attempt would fail");
     }
-    let both = policy.clone().over(bus);
     let idempotency = both.deduplicates().into_iter();
     for mistake in idempotency.flat_map(Idempotency::mistakes) {
         say(mistake);
@@ -189,13 +188,7 @@ fn check_queue(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     if endpoint.taps.contains(&endpoint.name) {
         say("it taps itself");
     }
-    let own = &endpoint.policy.redeliveries;
-    let redelivers = !if own.is_empty() {
-        &bus.redeliveries
-    } else {
-        own
-    }
-    .is_empty();
+    let redelivers = !endpoint.policy.clone().over(bus).redeliveries.is_empty();
     if redelivers && queue.kind == QueueKind::Stream {
         say(
             "a stream keeps its messages, so that a redelivery would come to all its readers; leave redelivery out",

@@ -3,6 +3,20 @@
 //! RabbitMQ has no delay of its own that every version offers, so a message waits in the queues of
 //! a [ladder]. They are declared with the first delayed message: a process that delays nothing
 //! makes none of them. [`Delays`] turns a message with an instant into one that enters the ladder.
+//!
+//! ```text
+//!  deliver_at ──► check ──► bind the destination ──► entry of the ladder ──► publisher
+//!                   │ Unsupported      │ unless that was done a moment ago
+//!                   ▼                  ▼
+//!                 sender            the broker: queue or exchange ◄── deliver
+//! ```
+//!
+//! # Invariants
+//!
+//! - Nothing enters the ladder before its destination is bound to the end of it.
+//! - The wait is computed last, so that what came before it makes no message late.
+//! - A message keeps its id, its headers and its body; its route is in two private headers, from
+//!   which the receiver gets it back.
 
 mod ladder;
 

@@ -8,14 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus_core::error::SendErrorKind;
-use bus_core::transport::{
-    Capabilities, Capability, Outgoing, ScheduleToken, TransportError, TransportErrorKind,
-};
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint};
+use bus_core::transport::{Outgoing, TransportError, TransportErrorKind};
+use bus_core::{Bus, ConsumeContext, Endpoint};
+use bus_sql::Sql;
 use bus_sql::sqlx::Postgres;
-use bus_sql::{Sql, Tx, TxConsumer};
-use bus_tests::contracts::{Cancelled, LAST, Ordered, Place};
+use bus_tests::contracts::{LAST, Ordered};
 use bus_tests::{InMemoryTestBroker, Recorder, Rig, TestBroker, eventually, numbers};
 
 use crate::databases::{TestDatabase, on_each_database};
@@ -23,22 +20,18 @@ use crate::databases::{TestDatabase, on_each_database};
 on_each_database! {
     a_backlog_is_sent_in_order,
     the_order_of_a_key_outlives_failures,
-    a_message_that_is_refused_is_parked_and_others_go_on,
-    a_row_that_cannot_be_read_is_parked,
-    what_was_parked_can_be_sent_again,
     a_broker_that_is_away_is_waited_for,
     of_two_relays_one_sends,
     a_relay_that_stops_is_followed_by_another,
     a_relay_waits_while_another_has_its_lease,
-    a_scheduled_message_waits_in_the_table,
-    a_consumer_schedules_over_a_transport_that_cannot_delay,
-    a_scheduled_message_can_be_cancelled,
-    an_expired_message_does_not_leave,
-    a_deadline_of_the_sender_ends_with_its_call,
 }
 
 /// Writes events, each in a transaction of its own.
-async fn write<DB: TestDatabase>(sql: &Sql<DB>, bus: &Bus, events: impl IntoIterator<Item = u32>) {
+pub(crate) async fn write<DB: TestDatabase>(
+    sql: &Sql<DB>,
+    bus: &Bus,
+    events: impl IntoIterator<Item = u32>,
+) {
     for number in events {
         let unit = sql.begin(&bus.sender()).await.unwrap();
         unit.publish(&Ordered { number }).await.unwrap();
@@ -46,13 +39,13 @@ async fn write<DB: TestDatabase>(sql: &Sql<DB>, bus: &Bus, events: impl IntoIter
     }
 }
 
-fn audit(broker: &dyn TestBroker, ordered: &Recorder<Ordered>) -> Endpoint {
+pub(crate) fn audit(broker: &dyn TestBroker, ordered: &Recorder<Ordered>) -> Endpoint {
     Endpoint::new(broker.name("audit"))
         .concurrency(1)
         .consumer(ordered.clone())
 }
 
-fn received(ordered: &[ConsumeContext<Ordered>]) -> Vec<u32> {
+pub(crate) fn received(ordered: &[ConsumeContext<Ordered>]) -> Vec<u32> {
     ordered.iter().map(|ctx| ctx.message().number).collect()
 }
 
@@ -140,126 +133,6 @@ async fn the_order_of_a_key_outlives_failures<DB: TestDatabase>() {
         assert!(of_key.is_sorted(), "{of_key:?}");
         assert_eq!(of_key.len(), (COUNT / KEYS) as usize);
     }
-    bus.shutdown().await.unwrap();
-}
-
-/// Refuses what is published to an exchange, for good.
-struct Refusing {
-    exchange: String,
-    refused: AtomicUsize,
-}
-
-#[async_trait]
-impl Rig for Refusing {
-    async fn send(&self, outgoing: &Outgoing) -> Result<(), TransportError> {
-        if outgoing.target.name().contains(&self.exchange) {
-            self.refused.fetch_add(1, Ordering::SeqCst);
-            return Err(TransportError::new(
-                TransportErrorKind::TooLarge,
-                "too large",
-            ));
-        }
-        Ok(())
-    }
-}
-
-async fn a_message_that_is_refused_is_parked_and_others_go_on<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let rig = Arc::new(Refusing {
-        exchange: "Cancelled".to_owned(),
-        refused: AtomicUsize::new(0),
-    });
-    let bus = broker
-        .rigged(&rig)
-        .background(db.sql.relay())
-        .endpoint(audit(broker, &ordered));
-    let bus = bus.start().await.unwrap();
-    let unit = db.sql.begin(&bus.sender()).await.unwrap();
-    for number in 0..10 {
-        unit.publish(&Ordered { number }).await.unwrap();
-        if number == 5 {
-            unit.publish(&Cancelled { number }).await.unwrap();
-        }
-    }
-    unit.commit().await.unwrap();
-    assert_eq!(
-        numbers(&ordered.take(10).await),
-        (0..10).collect::<Vec<_>>()
-    );
-    eventually("the message is parked", async || {
-        db.rows("parked").await == 1
-    })
-    .await;
-    assert_eq!(
-        rig.refused.load(Ordering::SeqCst),
-        3,
-        "it was tried three times"
-    );
-    let parked = db.sql.parked(10).await.unwrap();
-    assert!(parked[0].reason.contains("too large"), "{parked:?}");
-    assert!(parked[0].destination.contains("Cancelled"), "{parked:?}");
-    bus.shutdown().await.unwrap();
-    assert_eq!(db.rows("outbox").await, 0);
-}
-
-async fn a_row_that_cannot_be_read_is_parked<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let writer = broker.bus().start().await.unwrap();
-    write(&db.sql, &writer, 0..3).await;
-    // By hand: a metadata that is none, and one of a version that is to come.
-    for (offset, metadata) in [(1, "{"), (2, r#"{"version":99}"#)] {
-        let edit = format!(
-            "UPDATE bus_outbox SET metadata = '{metadata}' WHERE id = \
-             (SELECT id FROM bus_outbox ORDER BY id LIMIT 1 OFFSET {offset})"
-        );
-        DB::run(db.sql.pool(), &edit).await.unwrap();
-    }
-    write(&db.sql, &writer, [LAST]).await;
-    let bus = broker
-        .bus()
-        .background(db.sql.relay())
-        .endpoint(audit(broker, &ordered));
-    let bus = bus.start().await.unwrap();
-    assert_eq!(numbers(&ordered.until_last().await), [0]);
-    eventually("both are parked", async || db.rows("parked").await == 2).await;
-    bus.shutdown().await.unwrap();
-    writer.shutdown().await.unwrap();
-}
-
-async fn what_was_parked_can_be_sent_again<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let rig = Arc::new(Refusing {
-        exchange: "Ordered".to_owned(),
-        refused: AtomicUsize::new(0),
-    });
-    let bus = broker
-        .rigged(&rig)
-        .background(db.sql.relay())
-        .start()
-        .await
-        .unwrap();
-    write(&db.sql, &bus, 1..=3).await;
-    eventually("all are parked", async || db.rows("parked").await == 3).await;
-    bus.shutdown().await.unwrap();
-    let bus = broker
-        .bus()
-        .background(db.sql.relay())
-        .endpoint(audit(broker, &ordered));
-    let bus = bus.start().await.unwrap();
-    let parked = db.sql.parked(10).await.unwrap();
-    assert_eq!(db.sql.discard(&[parked[1].id]).await.unwrap(), 1);
-    assert_eq!(
-        db.sql.unpark(&[parked[0].id, parked[2].id]).await.unwrap(),
-        2
-    );
-    assert_eq!(received(&ordered.take(2).await), [1, 3]);
-    assert_eq!(db.sql.backlog().await.unwrap().parked, 0);
     bus.shutdown().await.unwrap();
 }
 
@@ -404,143 +277,6 @@ async fn a_relay_waits_while_another_has_its_lease<DB: TestDatabase>() {
         DB::number(db.sql.pool(), "SELECT epoch FROM bus_relay").await,
         8
     );
-    bus.shutdown().await.unwrap();
-}
-
-async fn a_scheduled_message_waits_in_the_table<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let bus = broker
-        .bus()
-        .background(db.sql.relay())
-        .endpoint(audit(broker, &ordered));
-    let bus = bus.start().await.unwrap();
-    let unit = db.sql.begin(&bus.sender()).await.unwrap();
-    let begun = std::time::Instant::now();
-    let later = unit.publish(&Ordered { number: 2 });
-    later.deliver_in(Duration::from_millis(1500)).await.unwrap();
-    unit.publish(&Ordered { number: 1 }).await.unwrap();
-    unit.commit().await.unwrap();
-    assert_eq!(db.rows("scheduled").await, 1);
-    assert_eq!(received(&ordered.take(2).await), [1, 2]);
-    assert!(begun.elapsed() >= Duration::from_millis(1500));
-    bus.shutdown().await.unwrap();
-    assert_eq!(
-        (db.rows("scheduled").await, db.rows("outbox").await),
-        (0, 0)
-    );
-}
-
-/// A transport that claims as little as it may.
-struct Plain;
-
-#[async_trait]
-impl Rig for Plain {
-    fn capabilities(&self, _: Capabilities) -> Capabilities {
-        Capabilities::of(&[Capability::MessageTtl])
-    }
-}
-
-/// Publishes an event for later, under a token.
-struct Later;
-
-impl<DB: TestDatabase> TxConsumer<Place, DB> for Later {
-    async fn consume(&self, ctx: ConsumeContext<Place>, _: &mut Tx<DB>) -> ConsumeResult {
-        let event = Ordered {
-            number: ctx.message().number,
-        };
-        let event = ctx.publish(&event).deliver_in(Duration::from_millis(300));
-        Ok(event.schedule_token(ScheduleToken::new()).await?)
-    }
-}
-
-async fn a_consumer_schedules_over_a_transport_that_cannot_delay<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let sales = Endpoint::new(broker.name("sales")).consumer(db.sql.consumer(Later));
-    let bus = broker.rigged(&Arc::new(Plain)).background(db.sql.relay());
-    let bus = bus
-        .endpoint(sales)
-        .endpoint(audit(broker, &ordered))
-        .start()
-        .await
-        .unwrap();
-    let refused = bus
-        .publish(&Ordered { number: 1 })
-        .deliver_in(Duration::from_secs(1))
-        .await;
-    assert_eq!(
-        refused.unwrap_err().kind(),
-        SendErrorKind::Unsupported,
-        "without the table"
-    );
-    let begun = std::time::Instant::now();
-    bus.publish(&Place { number: 2 }).await.unwrap();
-    assert_eq!(received(&[ordered.next().await]), [2]);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
-    bus.shutdown().await.unwrap();
-}
-
-async fn a_scheduled_message_can_be_cancelled<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let bus = broker
-        .bus()
-        .background(db.sql.relay())
-        .start()
-        .await
-        .unwrap();
-    let token = ScheduleToken::new();
-    let unit = db.sql.begin(&bus.sender()).await.unwrap();
-    let later = unit
-        .publish(&Ordered { number: 2 })
-        .deliver_in(Duration::from_secs(3600));
-    later.schedule_token(token).await.unwrap();
-    unit.commit().await.unwrap();
-    assert_eq!(db.sql.backlog().await.unwrap().scheduled, 1);
-    assert!(db.sql.cancel(token).await.unwrap());
-    assert!(!db.sql.cancel(token).await.unwrap(), "it is gone");
-    assert_eq!(db.rows("scheduled").await, 0);
-    bus.shutdown().await.unwrap();
-}
-
-async fn an_expired_message_does_not_leave<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let writer = broker.bus().start().await.unwrap();
-    let unit = db.sql.begin(&writer.sender()).await.unwrap();
-    unit.publish(&Ordered { number: 1 })
-        .ttl(Duration::from_millis(1))
-        .await
-        .unwrap();
-    unit.publish(&Ordered { number: LAST }).await.unwrap();
-    unit.commit().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let bus = broker
-        .bus()
-        .background(db.sql.relay())
-        .endpoint(audit(broker, &ordered));
-    let bus = bus.start().await.unwrap();
-    assert_eq!(numbers(&ordered.until_last().await), [0_u32; 0]);
-    bus.shutdown().await.unwrap();
-    assert_eq!(db.rows("outbox").await, 0);
-    writer.shutdown().await.unwrap();
-}
-
-async fn a_deadline_of_the_sender_ends_with_its_call<DB: TestDatabase>() {
-    let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
-    let broker: &dyn TestBroker = &broker;
-    let ordered = Recorder::new();
-    let bus = broker.bus().background(db.sql.relay());
-    let bus = bus.endpoint(audit(broker, &ordered)).start().await.unwrap();
-    let unit = db.sql.begin(&bus.sender()).await.unwrap();
-    let brief = unit.publish(&Ordered { number: 1 });
-    brief.deadline(Duration::from_nanos(1)).await.unwrap();
-    unit.commit().await.unwrap();
-    assert_eq!(received(&[ordered.next().await]), [1]);
     bus.shutdown().await.unwrap();
 }
 
