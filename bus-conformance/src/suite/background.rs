@@ -184,7 +184,9 @@ async fn services_stop_after_consumers_and_in_reverse(broker: &dyn TestBroker) -
     Ok(())
 }
 
-/// Returns a service that fails, then panics past the gate, then runs; it publishes each run.
+/// Returns a service that fails, then panics past the gate, then runs.
+///
+/// It publishes the number of each run.
 fn failing_twice(gate: Gate) -> Scripted {
     let runs = Arc::new(AtomicU32::new(0));
     Scripted::new("moody").running(move |sender, stop| {

@@ -1,4 +1,4 @@
-//! Rows of a partition on their way to the broker: read, and handed over in their order.
+//! Rows of a partition on their way to the broker, in their order.
 
 use std::collections::HashSet;
 use std::sync::Arc;
