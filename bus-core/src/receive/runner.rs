@@ -359,8 +359,8 @@ impl EndpointRunner {
     async fn until(&self, holds: impl Fn(&Phase) -> bool) {
         // The sender lives as long as `self`.
         let _ = self.phase.subscribe().wait_for(holds).await;
-        // The task that made the change may not have reported it yet, and what the caller does next would
-        // hide it from observers.
+        // The task that made the change may not have reported it yet, and what the caller does
+        // next would hide it from observers.
         self.health();
     }
 }
