@@ -123,7 +123,6 @@ pub use message::derive_support;
 pub use message::headers::Headers;
 pub use middleware::deduplicate::Idempotency;
 pub use middleware::next::{Middleware, Next};
-pub use middleware::redelivery::Redelivery;
 pub use middleware::retry::Retry;
 pub use request::error::RequestError;
 pub use request::reply::Reply;

@@ -65,7 +65,8 @@
 //! `bus.delay.v1.undeliverable`; one that refuses messages
 //! ([`Overflow::RejectPublish`](bus_core::topology::Overflow::RejectPublish)) holds up the delayed
 //! messages of others. A message to an exchange that reads routing keys is refused, and one that
-//! waits cannot be cancelled.
+//! waits cannot be cancelled. Its time to live does not count in its queue, and the wish that an
+//! event is [`mandatory`](bus_core::send::Sending::mandatory) has no effect.
 //!
 //! # Permissions
 //!

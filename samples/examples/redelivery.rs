@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Policy, Redelivery};
+use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, Policy, Retry};
 use bus_inmemory::Harness;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ async fn take(ctx: ConsumeContext<TakePayment>) -> ConsumeResult {
 #[tokio::main(flavor = "current_thread", start_paused = true)] // hours pass at once
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hour = Duration::from_hours(1);
-    let hourly = Policy::new().redelivery(Redelivery::interval(24, hour));
+    let hourly = Policy::new().redelivery(Retry::interval(24, hour));
     let payments = Endpoint::new("payments").policy(hourly).consumer(take);
     let harness = Harness::start(|bus| bus.endpoint(payments)).await?;
     let began = tokio::time::Instant::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus_core::error::SendErrorKind;
 use bus_core::topology::{Overflow, PublishTopology, Queue};
 use bus_core::transport::{Capabilities, Capability, Outgoing, ScheduleToken, TransportErrorKind};
-use bus_core::{Endpoint, Policy, Redelivery, StartError};
+use bus_core::{Endpoint, Policy, Retry, StartError};
 use tokio::time::Instant;
 
 use crate::support::contracts::{Answered, Ask, Cancelled, Ordered, Place};
@@ -27,7 +27,7 @@ fn demanding() -> [(Endpoint, Vec<Capability>); 8] {
     let minute = Duration::from_secs(60);
     let limited = Queue::classic("limited").max_length(1, Overflow::DropHead);
     let alone = Queue::classic("alone").single_active_consumer();
-    let later = Policy::new().redelivery(Redelivery::interval(1, minute));
+    let later = Policy::new().redelivery(Retry::interval(1, minute));
     [
         (
             Endpoint::on(Queue::quorum("quorum")),

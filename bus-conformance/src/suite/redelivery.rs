@@ -9,8 +9,7 @@ use bus_core::message::HeaderValue;
 use bus_core::observe::{Observer, PostReceive, ReceiveOutcome};
 use bus_core::topology::{Overflow, Queue};
 use bus_core::{
-    ConsumeContext, ConsumeError, Endpoint, Fault, Policy, RawMessage, Redelivery, Retry,
-    StartError,
+    ConsumeContext, ConsumeError, Endpoint, Fault, Policy, RawMessage, Retry, StartError,
 };
 use uuid::Uuid;
 
@@ -26,7 +25,7 @@ const SOON: Duration = Duration::from_millis(10);
 fn patient() -> Policy {
     Policy::new()
         .retry(Retry::immediate(1))
-        .redelivery(Redelivery::interval(2, SOON))
+        .redelivery(Retry::interval(2, SOON))
 }
 
 /// Three instances make the attempts of a message that one would make.
@@ -119,8 +118,8 @@ struct PartnerClosed;
 /// Each policy has a budget of its own; the first one for the error decides.
 async fn errors_have_budgets_of_their_own(broker: &dyn TestBroker) -> Outcome {
     let policy = Policy::new()
-        .redelivery(Redelivery::interval(2, SOON).only::<PartnerClosed>())
-        .redelivery(Redelivery::interval(1, SOON));
+        .redelivery(Retry::interval(2, SOON).only::<PartnerClosed>())
+        .redelivery(Retry::interval(1, SOON));
     let seen = Recorder::<Place>::deciding(|ctx| match ctx.redelivery_count() {
         1 => Err("another".into()),
         _ => Err(PartnerClosed.into()),
@@ -161,7 +160,7 @@ async fn a_message_that_waits_holds_no_slot(broker: &dyn TestBroker) -> Outcome 
         _ => Ok(()),
     });
     let wait = Duration::from_secs(1);
-    let policy = Policy::new().redelivery(Redelivery::interval(1, wait));
+    let policy = Policy::new().redelivery(Retry::interval(1, wait));
     let endpoint = serial(&queue).policy(policy).consumer(seen.clone());
     let bus = broker.start(endpoint).await?;
     places(&bus, &queue, [1, 2, 3]).await?;
@@ -261,6 +260,31 @@ async fn a_tap_gets_a_redelivered_message_once(broker: &dyn TestBroker) -> Outco
     Ok(())
 }
 
+/// An endpoint of one instance gets its own copy again, and no other instance does.
+async fn a_message_of_one_instance_comes_again_to_it(broker: &dyn TestBroker) -> Outcome {
+    let mut instances = Vec::new();
+    for _ in 0..2 {
+        let seen = Recorder::<Ordered>::deciding(|ctx| match ctx.redelivery_count() {
+            0 => Err("broken".into()),
+            _ => Ok(()),
+        });
+        let endpoint = Endpoint::per_instance(&broker.name("instance"));
+        let endpoint = endpoint.policy(patient().retry(Retry::none()));
+        instances.push((broker.start(endpoint.consumer(seen.clone())).await?, seen));
+    }
+    instances[0].0.publish(&Ordered { number: 1 }).await?;
+    for (_, seen) in &instances {
+        let calls = seen.take(2).await;
+        let counts: Vec<_> = calls.iter().map(ConsumeContext::redelivery_count).collect();
+        assert_eq!(counts, [0, 1]);
+    }
+    for (bus, seen) in instances {
+        bus.shutdown().await?;
+        assert_eq!(seen.calls(), 2);
+    }
+    Ok(())
+}
+
 /// A deferred message comes again, without a retry or a fault.
 async fn a_deferred_message_comes_again(broker: &dyn TestBroker) -> Outcome {
     let queue = broker.name("deferring");
@@ -325,7 +349,7 @@ async fn observers_hear_of_redeliveries(broker: &dyn TestBroker) -> Outcome {
         1 => Err("broken".into()),
         _ => Ok(()),
     });
-    let policy = Policy::new().redelivery(Redelivery::interval(1, 2 * SOON));
+    let policy = Policy::new().redelivery(Retry::interval(1, 2 * SOON));
     let bus = broker
         .bus()
         .observe(ends.clone())
@@ -349,8 +373,8 @@ async fn observers_hear_of_redeliveries(broker: &dyn TestBroker) -> Outcome {
 
 /// A redelivery that could not work is reported at the start.
 async fn a_redelivery_that_cannot_work_is_a_mistake(broker: &dyn TestBroker) -> Outcome {
-    let soon = || Policy::new().redelivery(Redelivery::interval(1, SOON));
-    let nothing = Policy::new().redelivery(Redelivery::intervals([]));
+    let soon = || Policy::new().redelivery(Retry::interval(1, SOON));
+    let nothing = Policy::new().redelivery(Retry::intervals([]));
     let full = Queue::classic("full").max_length(1, Overflow::RejectPublish);
     let endpoints = [
         Endpoint::new("lost").at_most_once().policy(soon()),
@@ -393,6 +417,7 @@ behaviours! { redelivery:
     a_failed_attempt_has_sent_nothing needs DelayedDelivery,
     a_redelivered_query_is_answered needs DelayedDelivery,
     a_tap_gets_a_redelivered_message_once needs DelayedDelivery,
+    a_message_of_one_instance_comes_again_to_it needs DelayedDelivery,
     a_deferred_message_comes_again needs DelayedDelivery,
     deferrals_are_no_redeliveries_of_a_policy needs DelayedDelivery,
     observers_hear_of_redeliveries needs DelayedDelivery,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::background::BackgroundService;
 use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
-use crate::middleware::{Idempotency, Redelivery, Retry};
+use crate::middleware::Idempotency;
 use crate::topology::{Overflow, QueueKind};
 
 /// Returns all mistakes in the endpoints of a bus.
@@ -130,15 +130,11 @@ fn check_limits(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
 
 fn check_failures(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     let policy = &endpoint.policy;
-    let retry = policy.retry.as_ref().or(bus.retry.as_ref());
-    retry
-        .and_then(Retry::mistake)
-        .into_iter()
-        .for_each(|mistake| say(&mistake));
     let both = policy.clone().over(bus);
-    for mistake in both.redeliveries.iter().filter_map(Redelivery::mistake) {
-        say(&mistake);
-    }
+    let mistakes = both.retry.iter().filter_map(|retry| retry.mistake("retry"));
+    let later = both.redeliveries.iter();
+    let mistakes = mistakes.chain(later.filter_map(|later| later.mistake("redelivery")));
+    mistakes.for_each(|mistake| say(&mistake));
     if policy
         .timeout
         .or(bus.timeout)
@@ -188,7 +184,8 @@ fn check_queue(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     if endpoint.taps.contains(&endpoint.name) {
         say("it taps itself");
     }
-    let redelivers = !endpoint.policy.clone().over(bus).redeliveries.is_empty();
+    let later = endpoint.policy.clone().over(bus).redeliveries;
+    let redelivers = later.iter().any(|later| later.limit() > 0);
     if redelivers && queue.kind == QueueKind::Stream {
         say(
             "a stream keeps its messages, so that a redelivery would come to all its readers; leave redelivery out",

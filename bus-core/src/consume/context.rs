@@ -203,7 +203,7 @@ impl<M: ?Sized> ConsumeContext<M> {
 
     /// Returns the number of times that the message came again later.
     ///
-    /// By a [`Redelivery`](crate::Redelivery) policy, by [`defer`](Self::defer), or by a
+    /// By [`Policy::redelivery`](crate::Policy::redelivery), by [`defer`](Self::defer), or by a
     /// MassTransit service. What the broker redelivers is not counted.
     pub fn redelivery_count(&self) -> u32 {
         redeliveries::total(self.envelope(), self.incoming())

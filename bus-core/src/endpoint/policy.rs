@@ -11,7 +11,7 @@ use super::partition::PartitionKey;
 use crate::codec::Codec;
 use crate::consume::{ConsumeContext, Limits};
 use crate::message::{HeaderValue, Message};
-use crate::middleware::{Idempotency, Middleware, Redelivery, Retry};
+use crate::middleware::{Idempotency, Middleware, Retry};
 
 /// Number of messages that an endpoint handles at once by default.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
@@ -39,7 +39,7 @@ pub struct Policy {
     pub(crate) concurrency: Option<usize>,
     pub(crate) prefetch: Option<u16>,
     pub(crate) retry: Option<Retry>,
-    pub(crate) redeliveries: Vec<Redelivery>,
+    pub(crate) redeliveries: Vec<Retry>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_deliveries: Option<u32>,
     deduplication: Option<Deduplication>,
@@ -141,14 +141,39 @@ impl Policy {
         self
     }
 
-    /// Adds a policy by which messages come again later, after their retries.
+    /// Lets messages come again later, after their retries in place.
     ///
-    /// Default: none, and the first failure after all retries is final. May be called several
+    /// Default: never, so that the first failure after all retries is final. May be called several
     /// times, for errors of several kinds: the first policy that an error is meant for decides.
-    /// Those of an endpoint replace those of the bus. An endpoint that handles messages at most
-    /// once has none: that is a configuration mistake.
-    pub fn redelivery(mut self, redelivery: Redelivery) -> Self {
-        self.redeliveries.push(redelivery);
+    /// Those of an endpoint replace those of the bus; [`Retry::none`] leaves none.
+    ///
+    /// The message waits at the broker, and holds neither a concurrency slot nor the messages
+    /// behind it: those overtake it. It comes as a copy with the same id to the same queue, with
+    /// the number of its redeliveries in the header `MT-Redelivery-Count`, as with MassTransit. That
+    /// number is the message's own, so that a limit holds for all instances together: a message has
+    /// at most (1 + retries) · (1 + redeliveries) attempts. No fault is published before the last.
+    ///
+    /// What a failed attempt has sent is thrown away, and its idempotency key is free again. A
+    /// process that ends between the copy and the acknowledgement leaves two copies with one id,
+    /// which an idempotent endpoint handles once.
+    ///
+    /// The transport must claim
+    /// [`DelayedDelivery`](crate::transport::Capability::DelayedDelivery); a wait is rounded up to
+    /// what it can: whole seconds on RabbitMQ. An endpoint that handles messages at most once has
+    /// none, nor one whose queue is a stream or refuses messages: these are configuration mistakes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bus_core::{Endpoint, Policy, Retry};
+    ///
+    /// let patient = Policy::new()
+    ///     .retry(Retry::exponential(3, Duration::from_millis(100), Duration::from_secs(1)))
+    ///     .redelivery(Retry::intervals([10, 30, 120, 600, 3600].map(Duration::from_secs)));
+    /// let invoices = Endpoint::new("invoices").policy(patient);
+    /// # let _ = invoices;
+    /// ```
+    pub fn redelivery(mut self, later: Retry) -> Self {
+        self.redeliveries.push(later);
         self
     }
 

@@ -1,17 +1,20 @@
 //! Retries of failed messages: waits, limits and filters.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::delays::{Delays, Jitter};
-use super::filters::Filters;
 use crate::error::{ConsumeError, FailureKind};
 
-/// Policy by which a failed message is retried in place.
+/// Policy by which a failed message is tried again: when, how often, and for which errors.
 ///
-/// The delivery stays with this consumer and keeps its concurrency slot meanwhile, so that a
-/// concurrency of 1 keeps the order. For waits of more than some seconds that is too long.
+/// Given to [`Policy::retry`](crate::Policy::retry), it tries again in place: the delivery stays
+/// with this consumer and keeps its concurrency slot meanwhile, so that a concurrency of 1 keeps the
+/// order. For waits of more than some seconds that is too long: given to
+/// [`Policy::redelivery`](crate::Policy::redelivery), it lets the message come again later.
 ///
-/// Permanent errors, panics and messages that cannot be decoded are never retried, nor is a
+/// Permanent errors, panics and messages that cannot be decoded are never tried again, nor is a
 /// consumer that could not send because the broker is away: its message goes back to the queue. A
 /// message whose consumer says that something is away, or that it met a conflict, is consumed again
 /// without being counted; see [`FailureKind`].
@@ -28,6 +31,28 @@ use crate::error::{ConsumeError, FailureKind};
 pub struct Retry {
     delays: Delays,
     filters: Filters,
+}
+
+type Filter = Arc<dyn Fn(&ConsumeError) -> bool + Send + Sync>;
+
+/// Filters of which all must accept an error.
+#[derive(Clone, Default)]
+struct Filters(Vec<Filter>);
+
+impl Filters {
+    fn add(&mut self, filter: impl Fn(&ConsumeError) -> bool + Send + Sync + 'static) {
+        self.0.push(Arc::new(filter));
+    }
+
+    fn allow(&self, error: &ConsumeError) -> bool {
+        self.0.iter().all(|filter| filter(error))
+    }
+}
+
+impl fmt::Debug for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filters").field(&self.0.len()).finish()
+    }
 }
 
 impl Retry {
@@ -98,12 +123,13 @@ impl Retry {
         self
     }
 
-    /// The maximal number of retries of a message; the first attempt is not counted.
+    /// The maximal number of further tries of a message; the first one is not counted.
     pub fn limit(&self) -> u32 {
         self.delays.limit()
     }
 
-    pub(super) fn allows(&self, error: &ConsumeError) -> bool {
+    /// Returns `true` if a message that failed with this error may be tried again.
+    pub(crate) fn allows(&self, error: &ConsumeError) -> bool {
         let retryable = matches!(
             error.kind(),
             FailureKind::Failed | FailureKind::TimedOut | FailureKind::Conflict
@@ -112,9 +138,14 @@ impl Retry {
         retryable && !error.is_broker_away() && self.filters.allow(error)
     }
 
-    /// The mistake in the policy, with what to do about it.
-    pub(crate) fn mistake(&self) -> Option<String> {
-        self.delays.mistake("retry")
+    /// The mistake in the policy, which is that of a `setting`, with what to do about it.
+    pub(crate) fn mistake(&self, setting: &str) -> Option<String> {
+        self.delays.mistake(setting)
+    }
+
+    /// The wait before the next try, after so many; `None` past the limit.
+    pub(crate) fn wait_after(&self, tries: u32) -> Option<Duration> {
+        self.delays.iter().nth(usize::try_from(tries).ok()?)
     }
 
     /// The waits of one message, in order.
@@ -156,6 +187,17 @@ mod tests {
     fn what_is_away_is_no_failed_attempt() {
         assert!(!Retry::immediate(1).allows(&ConsumeError::unavailable("away")));
         assert!(Retry::immediate(1).allows(&ConsumeError::conflict("again")));
+    }
+
+    #[test]
+    fn waits_follow_the_number_of_tries() {
+        let second = Duration::from_secs(1);
+        let retry = Retry::intervals([second, second * 5]);
+        assert_eq!(retry.limit(), 2);
+        assert_eq!(retry.wait_after(0), Some(second));
+        assert_eq!(retry.wait_after(1), Some(second * 5));
+        assert_eq!(retry.wait_after(2), None);
+        assert_eq!(retry.wait_after(u32::MAX), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::codec::{Codec, DecodeError};
 use crate::consume::{ConsumeContext, EndpointContext, Place, ReceiveContext, Slot, Slots};
 use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
-use crate::middleware::{Chain, Next, Redelivery};
+use crate::middleware::{Chain, Next, Retry};
 use crate::transport::{Delivery, Incoming, Listener, Settlement};
 
 /// State that the deliveries of one endpoint share.
@@ -28,7 +28,7 @@ pub(crate) struct Receiver {
     pub(crate) consumers: Consumers,
     pub(crate) topology: EndpointTopology,
     pub(crate) guarantee: Guarantee,
-    pub(crate) redeliveries: Vec<Redelivery>,
+    pub(crate) redeliveries: Vec<Retry>,
     /// Keys of messages, of which the first that a message has counts.
     pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) dead_lettering: DeadLettering,

@@ -29,7 +29,7 @@ impl Receiver {
             let counts = read().count_deferral();
             return Some(Later { wait, counts });
         }
-        let policy = policies.iter().position(|policy| policy.decides(error))?;
+        let policy = policies.iter().position(|policy| policy.allows(error))?;
         let counts = read();
         let wait = policies[policy].wait_after(counts.by_policy(policy))?;
         Some(Later {

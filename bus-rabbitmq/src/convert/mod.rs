@@ -207,9 +207,22 @@ impl ReadHeaders {
     /// The counts of earlier deliveries become one number, the larger of the two.
     fn of(properties: &BasicProperties) -> Self {
         let (mut count, mut delivery_count) = (0, None);
+        let (mut exchange, mut routing_key) = (None, String::new());
+        let text = |value: &AMQPValue| match from_value(value, 0) {
+            HeaderValue::Text(text) => text,
+            _ => String::new(),
+        };
         let entries = properties.headers().iter().flat_map(FieldTable::inner);
         let headers = entries
             .filter_map(|(name, value)| match name.as_str() {
+                DELAYED_EXCHANGE => {
+                    exchange = Some(text(value));
+                    None
+                }
+                DELAYED_KEY => {
+                    routing_key = text(value);
+                    None
+                }
                 name if is_private(name) => None,
                 DELIVERY_COUNT | ACQUIRED_COUNT => {
                     let times = from_value(value, 0).as_i64();
@@ -223,16 +236,9 @@ impl ReadHeaders {
                 }
             })
             .collect();
-        let text = |name: &str| {
-            let table = properties.headers().as_ref()?;
-            match from_value(table.inner().get(name)?, 0) {
-                HeaderValue::Text(text) => Some(text),
-                _ => None,
-            }
-        };
-        let delayed = text(DELAYED_EXCHANGE).map(|exchange| Delayed {
+        let delayed = exchange.map(|exchange| Delayed {
             exchange,
-            routing_key: text(DELAYED_KEY).unwrap_or_default(),
+            routing_key,
         });
         Self {
             headers,

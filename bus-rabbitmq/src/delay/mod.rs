@@ -21,12 +21,11 @@
 mod ladder;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus_core::topology::{ExchangeKind, Topology};
 use bus_core::transport::{Outgoing, Target, TransportError, TransportErrorKind};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
@@ -35,18 +34,20 @@ use crate::convert::{DELAYED_EXCHANGE, DELAYED_KEY};
 use crate::topology::{self, KnownQueues};
 use ladder::{Destination, LEVELS, LONGEST, Ladder};
 
-/// Number of destinations above which those declared long ago are forgotten.
+/// Number of destinations above which those without a message now are forgotten.
 const MANY: usize = 1000;
 
 /// Delayed messages of one transport.
 pub(crate) struct Delays {
     ladder: Ladder,
     queues: KnownQueues,
-    /// Destinations that were bound to the end of the ladder, and when.
-    ///
-    /// Held while one is bound, so that messages keep the order in which they came.
-    bound: Mutex<HashMap<Destination, Instant>>,
+    bound: Mutex<HashMap<Destination, Arc<Bound>>>,
 }
+
+/// Time at which a destination was bound to the end of the ladder.
+///
+/// Locked while it is bound, so that its messages keep their order, and hold up no others.
+type Bound = tokio::sync::Mutex<Option<Instant>>;
 
 impl Delays {
     pub(crate) fn new(prefix: &str, queues: KnownQueues) -> Self {
@@ -119,9 +120,9 @@ impl Delays {
         link: &Link,
         config: &Config,
     ) -> Result<(), TransportError> {
-        let mut bound = self.bound.lock().await;
-        let is_fresh = |since: &Instant| since.elapsed() < config.rebind;
-        if bound.get(destination).is_some_and(is_fresh) {
+        let bound = self.bound_of(destination);
+        let mut since = bound.lock().await;
+        if since.is_some_and(|since| since.elapsed() < config.rebind) {
             return Ok(());
         }
         let mut backoff = config.backoff();
@@ -136,11 +137,20 @@ impl Delays {
             }
             backoff.wait().await;
         }
-        if bound.len() >= MANY {
-            bound.retain(|_, since| is_fresh(since));
-        }
-        bound.insert(destination.clone(), Instant::now());
+        *since = Some(Instant::now());
         Ok(())
+    }
+
+    fn bound_of(&self, destination: &Destination) -> Arc<Bound> {
+        let mut all = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bound) = all.get(destination) {
+            return Arc::clone(bound);
+        }
+        if all.len() >= MANY {
+            // Those that nothing is sent to now; a later message binds them again.
+            all.retain(|_, bound| Arc::strong_count(bound) > 1);
+        }
+        Arc::clone(all.entry(destination.clone()).or_default())
     }
 
     async fn declare(
