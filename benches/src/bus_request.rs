@@ -57,12 +57,12 @@ pub(crate) async fn request(url: &str, load: Load, count: usize) -> Figures {
     figures
 }
 
-/// Leaves a question in the queue that nobody answers.
+/// Leaves a question in the queue that is never answered.
 pub(crate) async fn leave_a_question(url: &str) {
     answering(url, 1).await.shutdown().await.expect("stopped");
     let requester = asking(url).await;
     let request = requester.request::<Stock>(&GetStock { number: 0 });
     let unanswered = tokio::time::timeout(Duration::from_millis(500), request).await;
-    assert!(unanswered.is_err(), "somebody answered");
+    assert!(unanswered.is_err(), "it was answered");
     requester.shutdown().await.expect("stopped");
 }

@@ -91,7 +91,7 @@ impl Case {
         (!self.measures.is_empty()).then_some(self)
     }
 
-    /// Ours, and whoever it is compared with.
+    /// Ours, and the contender that it is compared with.
     fn contenders(&self) -> Vec<Contender> {
         let mut contenders = vec![Contender::Bus];
         for measure in &self.measures {

@@ -14,7 +14,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 use crate::figures::{Figures, Watch};
 use crate::load::{Load, Share, Work, new_queue};
 
-/// A message as it was sent by somebody else.
+/// A message as it was sent by another process.
 #[derive(Clone)]
 pub(crate) struct Sample {
     /// Where it was published.

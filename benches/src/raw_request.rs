@@ -21,7 +21,7 @@ const ANSWERS: &str = "raw-answers";
 /// What a side does for safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Care {
-    /// Writes on the connection that it reads from, and nobody awaits a confirm.
+    /// Writes on the connection that it reads from, without waiting for a confirm.
     Bare,
     /// As the bus: connections of its own to publish on, confirms, an error for what no queue takes, and a question is
     /// acknowledged when its answer is confirmed.
@@ -188,7 +188,7 @@ async fn dispatch(channel: Channel, mut answers: Consumer, mut pending: Pending)
         let number = id.map(ShortString::as_str).and_then(|id| id.parse().ok());
         let number: usize = number.expect("an id of ours");
         if let Some(answered) = waiting.remove(&number) {
-            // Whoever asked waits until it is answered.
+            // The requester waits until it is answered.
             let _ = answered.send(());
         }
         acks.push(channel.basic_ack(answer.delivery_tag, BasicAckOptions::default()));

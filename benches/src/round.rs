@@ -33,7 +33,7 @@ pub(crate) async fn run(
     figures
 }
 
-/// One contender, with a queue that nobody else uses now.
+/// One contender, with a queue that no other uses now.
 async fn on_its_own(contender: Contender, load: Load, place: &Place, messages: usize) -> Figures {
     let (url, count) = (&place.url, contender.count(&load, messages));
     match load.work {

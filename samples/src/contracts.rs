@@ -1,4 +1,4 @@
-//! What the services say to each other: the only thing that they share.
+//! Contracts of the services: the only thing that they share.
 //!
 //! A real system keeps this in a crate of its own, so that a service depends on contracts and not on services.
 
@@ -21,15 +21,15 @@ pub struct CreateInvoice {
     pub invoice_id: Uuid,
     /// The number on the paper: two commands with the same number ask for the same invoice.
     pub number: String,
-    /// Who pays.
+    /// Name of the customer.
     pub customer: String,
-    /// How much, in cents.
+    /// Amount, in cents.
     pub amount_cents: u64,
     /// The customer has paid already, at the checkout.
     pub prepaid: bool,
 }
 
-/// An event: an invoice was made. Published to whoever cares.
+/// An event: an invoice was made. Published to all that subscribe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
 #[serde(rename_all = "camelCase")]
 #[message("Samples.Invoicing:InvoiceCreated", correlation = "invoice_id")]
@@ -38,7 +38,7 @@ pub struct InvoiceCreated {
     pub invoice_id: Uuid,
     /// Its number.
     pub number: String,
-    /// How much is to pay, in cents.
+    /// Amount to pay, in cents.
     pub amount_cents: u64,
     /// It was paid already.
     pub prepaid: bool,
@@ -51,7 +51,7 @@ pub struct InvoiceCreated {
 pub struct PaymentReceived {
     /// The invoice.
     pub invoice_id: Uuid,
-    /// How much was paid, in cents.
+    /// Amount that was paid, in cents.
     pub amount_cents: u64,
 }
 
@@ -66,7 +66,7 @@ pub struct ShipmentSent {
     pub number: String,
 }
 
-/// A query: what is on this invoice?
+/// A query for an invoice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
 #[message("Samples.Invoicing:GetInvoice")]
 pub struct GetInvoice {
@@ -83,17 +83,39 @@ pub struct InvoiceDocument {
     pub invoice_id: Uuid,
     /// Its number.
     pub number: String,
-    /// Who pays.
+    /// Name of the customer.
     pub customer: String,
-    /// How much, in cents.
+    /// Amount, in cents.
     pub amount_cents: u64,
+}
+
+impl From<&CreateInvoice> for InvoiceCreated {
+    fn from(command: &CreateInvoice) -> Self {
+        Self {
+            invoice_id: command.invoice_id,
+            number: command.number.clone(),
+            amount_cents: command.amount_cents,
+            prepaid: command.prepaid,
+        }
+    }
+}
+
+impl From<&CreateInvoice> for InvoiceDocument {
+    fn from(command: &CreateInvoice) -> Self {
+        Self {
+            invoice_id: command.invoice_id,
+            number: command.number.clone(),
+            customer: command.customer.clone(),
+            amount_cents: command.amount_cents,
+        }
+    }
 }
 
 /// The other answer to [`GetInvoice`]: an answer like any, not an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
 #[message("Samples.Invoicing:InvoiceUnknown")]
 pub struct InvoiceUnknown {
-    /// The number that nobody knows.
+    /// The number that is unknown.
     pub number: String,
 }
 
@@ -101,8 +123,8 @@ pub struct InvoiceUnknown {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
 #[message("Samples.Warehouse:TemperatureReading")]
 pub struct TemperatureReading {
-    /// Which reading this is.
+    /// Number of the reading.
     pub reading: u32,
-    /// How warm it was.
+    /// Temperature, in degrees Celsius.
     pub celsius: f64,
 }

@@ -108,7 +108,7 @@ pub(super) async fn releasing_a_lost_claim_leaves_the_new_one_alone(
 pub(super) async fn a_heartbeat_keeps_a_claim(store: &dyn IdempotencyStore) -> Outcome {
     let (key, witness, lease) = (key(), key(), Duration::from_millis(1500));
     let token = claim(store, &key, lease).await?;
-    // Claims of the same lease that nobody prolongs are the clock: two of them, one after the
+    // Claims of the same lease that are never prolonged are the clock: two of them, one after the
     // other, last for two leases.
     for _ in 0..2 {
         claim(store, &witness, lease).await?;

@@ -129,7 +129,7 @@ async fn parallel_requests_get_their_own_replies(broker: &dyn TestBroker) -> Out
             |(asked, gate), ctx: ConsumeContext<Ask>| async move {
                 asked.lock().await.push(ctx);
                 gate.pass().await;
-                // Whoever comes first answers whoever asked last.
+                // The first to come answers the last that asked.
                 let last = asked.lock().await.pop().ok_or("no request arrived")?;
                 let number = last.message().number * 2;
                 Ok(last.respond(&Answered { number }).await?)

@@ -149,11 +149,12 @@ impl Policy {
     ///
     /// The message waits at the broker, and holds neither a concurrency slot nor the messages
     /// behind it: those overtake it. It comes as a copy with the same id to the same queue, with
-    /// the number of its redeliveries in the header `MT-Redelivery-Count`, as with MassTransit. That
-    /// number is the message's own, so that a limit holds for all instances together: a message has
-    /// at most (1 + retries) · (1 + redeliveries) attempts. No fault is published before the last.
+    /// the number of its redeliveries in the header `MT-Redelivery-Count`, as with MassTransit.
+    /// That number is the message's own, so that a limit holds for all instances together: a
+    /// message has at most (1 + retries) · (1 + redeliveries) attempts. No fault is published
+    /// before the last.
     ///
-    /// What a failed attempt has sent is thrown away, and its idempotency key is free again. A
+    /// Messages of a failed attempt are discarded, and its idempotency key is free again. A
     /// process that ends between the copy and the acknowledgement leaves two copies with one id,
     /// which an idempotent endpoint handles once.
     ///

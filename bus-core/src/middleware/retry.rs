@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::delays::{Delays, Jitter};
 use crate::error::{ConsumeError, FailureKind};
 
-/// Policy by which a failed message is tried again: when, how often, and for which errors.
+/// Policy for failed messages: the number of new attempts, and the waits.
 ///
 /// Given to [`Policy::retry`](crate::Policy::retry), it tries again in place: the delivery stays
-/// with this consumer and keeps its concurrency slot meanwhile, so that a concurrency of 1 keeps the
-/// order. For waits of more than some seconds that is too long: given to
+/// with this consumer and keeps its concurrency slot meanwhile, so that a concurrency of 1 keeps
+/// the order. For waits of more than some seconds that is too long: given to
 /// [`Policy::redelivery`](crate::Policy::redelivery), it lets the message come again later.
+/// Filters restrict it to some errors.
 ///
 /// Permanent errors, panics and messages that cannot be decoded are never tried again, nor is a
 /// consumer that could not send because the broker is away: its message goes back to the queue. A
@@ -138,7 +139,7 @@ impl Retry {
         retryable && !error.is_broker_away() && self.filters.allow(error)
     }
 
-    /// The mistake in the policy, which is that of a `setting`, with what to do about it.
+    /// The mistake in this policy of a `setting`, with what to do about it.
     pub(crate) fn mistake(&self, setting: &str) -> Option<String> {
         self.delays.mistake(setting)
     }

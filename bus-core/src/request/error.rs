@@ -11,7 +11,7 @@ use crate::error::{ExceptionInfo, SendError};
 use crate::message::Envelope;
 
 /// The usual reason for a missing reply.
-const NOBODY: &str = "is a consumer of it running?";
+const WITHOUT_REASON: &str = "is a consumer of it running?";
 
 /// Error of a request that got no usable reply.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum RequestError {
     /// No reply came in time.
     ///
     /// The request may have been handled all the same, or no consumer of it is running.
-    #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(NOBODY))]
+    #[error("no reply to {request} within {after:?}; {}", reason.as_deref().unwrap_or(WITHOUT_REASON))]
     TimedOut {
         /// URN of the request.
         request: String,

@@ -127,7 +127,7 @@ fn a_delivery_may_outlive_its_runtime() {
         (listener, delivery)
     });
     drop(runtime);
-    // Back in the queue it expires one day, but nobody keeps time here.
+    // Back in the queue it expires one day, but no timer runs here.
     drop(delivery);
     assert_eq!(broker.waiting("q"), Some(1));
     drop(listener);

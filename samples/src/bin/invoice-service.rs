@@ -11,8 +11,7 @@ use bus_sql::sqlx::Pool;
 use bus_sql::{Backend, Sql, Tx};
 use samples::audit::{self, Journal};
 use samples::contracts::{
-    CreateInvoice, GetInvoice, INVOICE_QUERIES, INVOICE_SERVICE, InvoiceCreated, InvoiceDocument,
-    InvoiceUnknown,
+    CreateInvoice, GetInvoice, INVOICE_QUERIES, INVOICE_SERVICE, InvoiceCreated, InvoiceUnknown,
 };
 use samples::database::consume_error;
 use samples::ledger::{self, Ledger};
@@ -49,21 +48,9 @@ async fn create_invoice<DB: Backend<Connection: Ledger>>(
     ctx: ConsumeContext<CreateInvoice>,
     tx: &mut Tx<DB>,
 ) -> ConsumeResult {
-    let command = ctx.message().clone();
-    let created = InvoiceCreated {
-        invoice_id: command.invoice_id,
-        number: command.number.clone(),
-        amount_cents: command.amount_cents,
-        prepaid: command.prepaid,
-    };
-    let invoice = InvoiceDocument {
-        invoice_id: command.invoice_id,
-        number: command.number,
-        customer: command.customer,
-        amount_cents: command.amount_cents,
-    };
-    tx.conn().enter(&invoice).await?;
-    ctx.publish(&created).await?; // a row of the same commit
+    let command = ctx.message();
+    tx.conn().enter(&command.into()).await?;
+    ctx.publish(&InvoiceCreated::from(command)).await?; // a row of the same commit
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod error_queues;
 mod events;
 mod faults;
 mod headers;
+mod later;
 mod load;
 mod queues;
 mod replies;

@@ -13,7 +13,7 @@ use bus_core::transport::{
 };
 use tokio::sync::watch;
 
-/// How long a queue lives that nobody consumes. The exchanges go with the queues that they are bound to.
+/// Time for which a queue without consumers lives. The exchanges go with the queues that they are bound to.
 const LINGER: Duration = Duration::from_mins(1);
 
 /// Keeps one run apart from everybody else on the broker: from the services that run there under the same names, from

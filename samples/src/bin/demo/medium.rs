@@ -14,7 +14,7 @@ use crate::apart::Apart;
 /// How long a broker is awaited.
 const START: Duration = Duration::from_secs(10);
 
-/// A broker of the run's own, in memory, or names of its own on somebody's RabbitMQ.
+/// A broker of the run's own, in memory, or names of its own on a RabbitMQ that is given.
 #[derive(Debug)]
 pub(crate) enum Medium {
     InMemory(InMemory),

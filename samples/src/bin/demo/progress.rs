@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) struct Progress {
     what: &'static str,
     total: usize,
-    /// None where nobody watches, as in the log of a build.
+    /// None where there is no terminal, as in the log of a build.
     bar: Option<ProgressBar>,
     tenths: usize,
 }
