@@ -1,6 +1,7 @@
 //! Idempotency stores in SQL: handles on the keys of one test.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bus_sql::sqlx::postgres::PgPoolOptions;
 use bus_sql::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
@@ -8,6 +9,9 @@ use bus_sql::sqlx::{Postgres, Sqlite};
 use bus_sql::{Sql, SqlIdempotencyStore};
 use bus_tests::PostgresServer;
 use uuid::Uuid;
+
+/// Longer than all writers of a test take: SQLite lets those wait that ask at a bad time, in no order.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// The address of a database that no other test has.
 pub(crate) async fn postgres_database() -> String {
@@ -34,7 +38,8 @@ pub(crate) async fn sqlite(file: &PathBuf) -> SqlIdempotencyStore<Sqlite> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal);
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(BUSY);
     let pool = SqlitePoolOptions::new().max_connections(4);
     Sql::sqlite(pool.connect_with(options).await.expect("a file")).idempotency()
 }
