@@ -26,7 +26,7 @@ use bus_core::transport::{Health, ListenSpec};
 use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Policy};
 use bus_rabbitmq::RabbitMq;
 use bus_tests::contracts::{Answered, Ask, Cancelled, Ordered, Place};
-use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, until, with, within};
+use bus_tests::{Broker, Gate, Proxy, Recorder, Setup, eventually, with, within};
 use futures_util::future::join_all;
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,

@@ -73,7 +73,8 @@ async fn the_outbox_and_the_inbox_work_with_clocks_that_differ() {
         let broker: &dyn TestBroker = &broker;
         let (placed, ordered) = (Recorder::new(), Recorder::<Ordered>::new());
         let sales = Endpoint::new(broker.name("sales")).concurrency(1);
-        let audit = Endpoint::new(broker.name("audit")).consumer(ordered.clone());
+        let audit = Endpoint::new(broker.name("audit")).concurrency(1);
+        let audit = audit.consumer(ordered.clone());
         let bus = broker
             .bus()
             .background(sql.relay())
