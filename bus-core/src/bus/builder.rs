@@ -11,7 +11,7 @@ use crate::bus::{Bus, refused_names};
 use crate::endpoint::{Endpoint, Policy};
 use crate::message::{Contract, Message};
 use crate::observe::{Observer, Propagator, TraceHeaders};
-use crate::send::{ReplyAddresses, SendFilter};
+use crate::send::{ReplyAddresses, Scheduler, SendFilter};
 use crate::topology::{PublishTopologies, PublishTopology, QueueKind};
 use crate::transport::{Address, InvalidAddress, Transport};
 
@@ -43,6 +43,7 @@ pub struct BusBuilder {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) background: Vec<Arc<dyn BackgroundService>>,
+    pub(super) scheduler: Option<Arc<dyn Scheduler>>,
     pub(super) policy: Policy,
     pub(super) queue_kind: QueueKind,
     pub(super) routes: HashMap<TypeId, Address>,
@@ -74,6 +75,7 @@ impl BusBuilder {
             transport,
             endpoints: Vec::new(),
             background: Vec::new(),
+            scheduler: None,
             policy: Policy::new(),
             queue_kind: QueueKind::Classic,
             routes: HashMap::new(),
@@ -118,6 +120,28 @@ impl BusBuilder {
     /// ```
     pub fn background(mut self, service: impl BackgroundService) -> Self {
         self.background.push(Arc::new(service));
+        self
+    }
+
+    /// Sets the scheduler, which keeps messages until they are due.
+    ///
+    /// It makes messages cancellable on transports that cannot cancel, such as RabbitMQ: that of
+    /// bus-sql keeps them in tables, a [`MassTransitScheduler`](crate::send::MassTransitScheduler)
+    /// asks another service. Messages of a transaction of bus-sql are kept with it all the same,
+    /// and redelivered messages wait at the broker. Default: none; messages wait at the broker,
+    /// where it can delay.
+    ///
+    /// ```no_run
+    /// # use bus_core::transport::Transport;
+    /// # use bus_core::{Bus, StartError};
+    /// use bus_core::send::MassTransitScheduler;
+    /// # async fn run(transport: impl Transport) -> Result<(), StartError> {
+    /// let quartz = MassTransitScheduler::new("quartz");
+    /// let bus = Bus::builder(transport).scheduler(quartz).start().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn scheduler(mut self, scheduler: impl Scheduler) -> Self {
+        self.scheduler = Some(Arc::new(scheduler));
         self
     }
 

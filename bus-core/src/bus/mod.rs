@@ -134,8 +134,9 @@ impl Bus {
     /// delivered now, or is unknown. A message that an outbox holds still is unknown.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::error::SendErrorKind::Unsupported) where the transport cannot cancel;
-    /// after an error of the connection, the message may wait still.
+    /// [`Unsupported`](crate::error::SendErrorKind::Unsupported) where the transport cannot cancel
+    /// and the bus has no [scheduler](crate::BusBuilder::scheduler); after an error of the
+    /// connection, the message may wait still.
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,7 +159,7 @@ impl Bus {
     /// }
     /// ```
     pub async fn cancel(&self, token: ScheduleToken) -> Result<bool, SendError> {
-        Ok(self.inner.outbound.transport.cancel(token).await?)
+        self.inner.outbound.cancel(token).await
     }
 
     /// Sends a request and awaits its reply.

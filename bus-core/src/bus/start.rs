@@ -156,6 +156,7 @@ impl BusBuilder {
             filters: std::mem::take(&mut self.filters),
             reply_addresses: self.reply_addresses.take(),
             propagator: Arc::clone(&self.propagator),
+            scheduler: self.scheduler.take(),
         };
         Outbound::new(
             Arc::clone(&self.transport),

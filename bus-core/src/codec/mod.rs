@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use host::HostInfo;
+pub use raw_value::JsonText;
 pub(crate) use raw_value::RawJson;
 pub(crate) use transport_headers::is_noise;
 

@@ -9,6 +9,7 @@ pub(crate) mod partitions;
 pub(crate) mod progress;
 pub(crate) mod receive_context;
 pub(crate) mod redeliveries;
+mod scheduled;
 mod sends;
 pub(crate) mod slot;
 pub(crate) mod slots;

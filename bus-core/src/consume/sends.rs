@@ -92,7 +92,7 @@ impl<M: ?Sized> ConsumeContext<M> {
         )
     }
 
-    fn outbound(&self) -> &Arc<Outbound> {
+    pub(super) fn outbound(&self) -> &Arc<Outbound> {
         &self.received().endpoint.outbound
     }
 

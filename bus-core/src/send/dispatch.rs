@@ -110,6 +110,15 @@ impl Direct {
         (outgoing, span, watch)
     }
 
+    /// Reports the begin of a send by a scheduler; `None` without an observer.
+    pub(super) fn watch(&self, sealed: &SealedMessage) -> Option<Box<SendWatch>> {
+        if self.observers.is_empty() {
+            return None;
+        }
+        let envelope = sealed.envelope.clone();
+        SendWatch::begin(&self.observers, envelope, sealed.intent, &sealed.outgoing)
+    }
+
     // Not an async function, as its future would hold the whole message to its end.
     fn send(
         self: Arc<Self>,

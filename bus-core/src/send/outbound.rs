@@ -16,6 +16,8 @@ use super::dispatch::{Direct, Dispatch};
 use super::due::Due;
 use super::filter::SendFilter;
 use super::published::{PublishTarget, Published};
+use super::scheduled::Scheduled;
+use super::scheduler::Scheduler;
 use super::sealed::SealedMessage;
 use crate::codec::{Codec, HostInfo, encode_message};
 use crate::error::panics::caught;
@@ -25,12 +27,15 @@ use crate::message::{Contract, Envelope, Headers, Intent, MAX_HEADERS, Message, 
 use crate::observe::propagator::inject;
 use crate::observe::{Observers, Propagator};
 use crate::topology::PublishTopologies;
-use crate::transport::{Address, Capability, InvalidAddress, Outgoing, Target, Transport};
+use crate::transport::{
+    Address, Capability, InvalidAddress, Outgoing, ScheduleToken, Target, Transport,
+};
 
 /// State that all senders of a bus share.
 pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
     direct: Arc<Direct>,
+    scheduled: Option<Arc<Scheduled>>,
     pub(crate) base: String,
     pub(crate) topologies: PublishTopologies,
     pub(crate) observers: Observers,
@@ -47,6 +52,7 @@ pub(crate) struct OutboundSettings {
     pub(crate) filters: Vec<Arc<dyn SendFilter>>,
     pub(crate) reply_addresses: Option<Arc<ReplyAddresses>>,
     pub(crate) propagator: Arc<dyn Propagator>,
+    pub(crate) scheduler: Option<Arc<dyn Scheduler>>,
 }
 
 /// Predicate on addresses that came with messages: may replies and faults go there.
@@ -75,13 +81,16 @@ impl Outbound {
         transport: Arc<dyn Transport>,
         topologies: PublishTopologies,
         observers: Observers,
-        settings: OutboundSettings,
+        mut settings: OutboundSettings,
     ) -> Self {
         let base = transport.base_address();
         let direct = Arc::new(Direct::new(Arc::clone(&transport), observers.clone()));
+        let keeping = |scheduler| Arc::new(Scheduled::new(Arc::clone(&direct), scheduler));
+        let scheduled = settings.scheduler.take().map(keeping);
         Self {
             transport,
             direct,
+            scheduled,
             base,
             topologies,
             observers,
@@ -97,7 +106,18 @@ impl Outbound {
 
     /// The dispatch past every outbox.
     pub(crate) fn direct(&self) -> Arc<dyn Dispatch> {
-        Arc::clone(&self.direct) as Arc<dyn Dispatch>
+        match &self.scheduled {
+            Some(scheduled) => Arc::clone(scheduled) as Arc<dyn Dispatch>,
+            None => Arc::clone(&self.direct) as Arc<dyn Dispatch>,
+        }
+    }
+
+    /// Cancels the messages with this token that are not due yet.
+    pub(crate) async fn cancel(&self, token: ScheduleToken) -> Result<bool, SendError> {
+        match &self.scheduled {
+            Some(scheduled) => scheduled.cancel(token).await,
+            None => Ok(self.transport.cancel(token).await?),
+        }
     }
 
     /// Sends a request at once; returns its answer if that comes before the confirm.
@@ -253,15 +273,23 @@ impl Outbound {
 
     /// Runs the filters and encodes the message.
     pub(crate) fn pack(&self, context: SendContext) -> Result<SealedMessage, SendError> {
-        self.pack_for(&*self.direct, context)
+        self.seal(false, context)
     }
 
     /// Does the same for a message that goes through `dispatch`.
     pub(crate) fn pack_for(
         &self,
         dispatch: &dyn Dispatch,
-        mut context: SendContext,
+        context: SendContext,
     ) -> Result<SealedMessage, SendError> {
+        self.seal(
+            dispatch.keeps_until_due() || self.scheduled.is_some(),
+            context,
+        )
+    }
+
+    /// Seals a message; `kept` if it reaches the transport only when it is due.
+    fn seal(&self, kept: bool, mut context: SendContext) -> Result<SealedMessage, SendError> {
         for filter in &self.settings.filters {
             caught(|| filter.prepare(&mut context)).unwrap_or_else(|panic| {
                 let text = format!("a filter for outgoing messages panicked: {panic}");
@@ -269,7 +297,7 @@ impl Outbound {
             })?;
         }
         context.ttl = context.ttl.filter(|ttl| *ttl != Duration::MAX);
-        self.check_capabilities(dispatch, &context)?;
+        self.check_capabilities(kept, &context)?;
         if let Some(ttl) = context.ttl {
             context.envelope.expiration_time = context
                 .envelope
@@ -277,7 +305,7 @@ impl Outbound {
                 .and_then(|sent| sent.checked_add(ttl));
         }
         // For the transport's check; counted anew when the message is handed over.
-        let due_here = context.due.filter(|_| !dispatch.keeps_until_due());
+        let due_here = context.due.filter(|_| !kept);
         let encoded = context.codec.encode(&context.envelope);
         check_headers(&context, &encoded.headers)?;
         let outgoing = Outgoing {
@@ -305,12 +333,7 @@ impl Outbound {
     }
 
     /// Refuses a message that needs more than the transport claims.
-    fn check_capabilities(
-        &self,
-        dispatch: &dyn Dispatch,
-        context: &SendContext,
-    ) -> Result<(), SendError> {
-        let kept = dispatch.keeps_until_due();
+    fn check_capabilities(&self, kept: bool, context: &SendContext) -> Result<(), SendError> {
         let due = context.due.filter(|_| !kept);
         let due = due.map(|_| Capability::DelayedDelivery);
         let token = context.schedule_token.filter(|_| !kept);
@@ -325,8 +348,15 @@ impl Outbound {
             return Ok(());
         };
         let target = context.target.name();
-        let text =
-            format!("the message to `{target}` needs {missing}, which this transport has not");
+        let advice = match missing {
+            Capability::DelayedDelivery | Capability::CancelScheduled => {
+                "; set a scheduler on the bus"
+            }
+            _ => "",
+        };
+        let text = format!(
+            "the message to `{target}` needs {missing}, which this transport has not{advice}"
+        );
         Err(SendError::new(SendErrorKind::Unsupported, text))
     }
 }

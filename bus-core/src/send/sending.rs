@@ -181,7 +181,8 @@ impl<E> Sending<E> {
     /// Delays the delivery by at least this time, from this call on.
     ///
     /// The wait in an outbox counts. An error of kind [`Unsupported`](SendErrorKind::Unsupported)
-    /// on transports that cannot delay.
+    /// on transports that cannot delay, where the bus has no
+    /// [scheduler](crate::BusBuilder::scheduler).
     pub fn deliver_in(self, delay: Duration) -> Self {
         self.set(|context| context.due = Some(Due::after(delay)))
     }
@@ -189,7 +190,8 @@ impl<E> Sending<E> {
     /// Delays the delivery until this time; one in the past is now.
     ///
     /// The clock is that of the process that hands the message to the broker. An error of kind
-    /// [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot delay.
+    /// [`Unsupported`](SendErrorKind::Unsupported) on transports that cannot delay, where the bus
+    /// has no [scheduler](crate::BusBuilder::scheduler).
     pub fn deliver_at(self, time: impl Into<SystemTime>) -> Self {
         let time = time.into();
         self.set(|context| context.due = Some(Due::At(time)))
@@ -199,7 +201,8 @@ impl<E> Sending<E> {
     ///
     /// [`Bus::cancel`](crate::Bus::cancel) takes it. Give each message a token of its own: one call
     /// cancels all that wait with it. An error of kind [`Unsupported`](SendErrorKind::Unsupported)
-    /// on transports that cannot cancel. Default: none.
+    /// on transports that cannot cancel, where the bus has no
+    /// [scheduler](crate::BusBuilder::scheduler). Default: none.
     pub fn schedule_token(self, token: ScheduleToken) -> Self {
         self.set(|context| context.schedule_token = Some(token))
     }

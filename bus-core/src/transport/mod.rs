@@ -148,7 +148,7 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         Err(TransportError::new(
             TransportErrorKind::Unsupported,
             format!(
-                "the message {token} cannot be cancelled: this transport has no {}",
+                "the message {token} cannot be cancelled: this transport has no {}; set a scheduler on the bus",
                 Capability::CancelScheduled
             ),
         ))
