@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
     let resident = Case::new("resident", no_queue(Work::Resident)).once();
     cases.push(resident.most(Resident, Contender::Earlier, 1.1));
     cases.extend(guarantees());
+    cases.extend(times());
     cases
 }
 
@@ -139,6 +140,25 @@ fn guarantees() -> Vec<Case> {
             Load::new(Work::ConsumeIdempotent, Store::Classic),
         )
         .least(Rate, without, 0.95),
+    ]
+}
+
+fn times() -> Vec<Case> {
+    let together = |data| Load {
+        data,
+        ..Load::new(Work::DueTogether, Store::Classic)
+    };
+    // Until the last has come, after the time at which all are due.
+    let due = |name, data| {
+        let case = Case::new(name, together(data)).once();
+        case.beside(Latency, Contender::Without)
+            .limit(Bar::AtMost(5000.0))
+    };
+    let delayed = Load::new(Work::PublishDelayed, Store::Classic);
+    vec![
+        Case::new("publish-delayed", delayed).least(Rate, Contender::Without, 0.4),
+        due("due-together", Data::None),
+        due("sql-due-together", Data::Postgres),
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::load::{Load, QUEUE, Work};
 use crate::process::resident_memory;
 use crate::raw::{self, Sample};
 use crate::raw_request::{self, Care};
-use crate::{backlog, bus_request, inbox, memory, outbox};
+use crate::{backlog, bus_request, delayed, inbox, memory, outbox};
 
 /// The first argument of this program where it is a child.
 const CHILD: &str = "child";
@@ -79,6 +79,8 @@ impl Job {
             Work::OutboxIdle => outbox::idle(place, count).await,
             Work::Inbox | Work::FullInbox => inbox::consume(place, load, count).await,
             Work::Backlog => backlog::relay(place, count).await,
+            Work::PublishDelayed => delayed::publish(place, count).await,
+            Work::DueTogether => delayed::due_together(place, load, count).await,
             Work::EndToEnd | Work::Spread => bus::end_to_end(url, load, count).await,
             Work::Request => bus_request::request(url, load, count).await,
             Work::InMemory => memory::bus(count).await,
@@ -97,6 +99,8 @@ impl Job {
             Work::Outbox => outbox::without(place, load, count).await,
             Work::OutboxIdle => outbox::idle_without(place, count).await,
             Work::Inbox => inbox::without_a_bus(place, count).await,
+            Work::PublishDelayed => delayed::publish_without(place, count).await,
+            Work::DueTogether => delayed::due_at_once(place, load, count).await,
             Work::FullInbox => {
                 let load = Load {
                     work: Work::Inbox,

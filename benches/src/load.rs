@@ -71,6 +71,10 @@ pub(crate) enum Work {
     FullInbox,
     /// Relay what has waited for long.
     Backlog,
+    /// Publish messages that are due in an hour.
+    PublishDelayed,
+    /// Consume messages that are due in one second.
+    DueTogether,
 }
 
 /// A database of a load.
@@ -125,6 +129,8 @@ impl Load {
             Work::Inbox => messages / 10,
             Work::FullInbox => messages / 5,
             Work::Backlog => messages * 5,
+            Work::PublishDelayed => messages / 4,
+            Work::DueTogether => messages / 20,
             // What grows with the messages behind the held one must have the time to grow.
             Work::ConsumeBesideHeld => messages * 2,
             _ if self.text == 0 => messages,

@@ -15,6 +15,7 @@ mod confirms;
 mod contender;
 mod curve;
 mod database;
+mod delayed;
 mod figures;
 mod inbox;
 mod load;

@@ -38,7 +38,11 @@ async fn on_its_own(contender: Contender, load: Load, place: &Place, messages: u
     let (url, count) = (&place.url, contender.count(&load, messages));
     match load.work {
         Work::StartUp => start_up::run(contender, load, place).await,
-        Work::Publish | Work::PublishBesideNew | Work::Outbox | Work::OutboxIdle => {
+        Work::Publish
+        | Work::PublishBesideNew
+        | Work::PublishDelayed
+        | Work::Outbox
+        | Work::OutboxIdle => {
             declare(contender, load, url).await;
             let figures = contender.run(load, place, count).await;
             raw::purge(url, queue(contender, load)).await;

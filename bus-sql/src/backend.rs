@@ -2,14 +2,23 @@
 
 use sqlx::Database;
 
-use crate::store::{IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RelayTable, Schema};
+use crate::store::{
+    IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RecurringTable, RelayTable, Schema,
+};
 
 /// PostgreSQL or SQLite.
 ///
 /// Implemented for [`sqlx::Postgres`] and [`sqlx::Sqlite`], with the feature of that name; it
 /// cannot be implemented outside of this crate.
 pub trait Backend:
-    Database + Schema + InboxTable + OutboxTable + RelayTable + IdempotencyTable + OperatorTables
+    Database
+    + Schema
+    + InboxTable
+    + OutboxTable
+    + RelayTable
+    + RecurringTable
+    + IdempotencyTable
+    + OperatorTables
 {
 }
 

@@ -63,6 +63,8 @@
 //! | [`Sql::relay`] | the background service that sends what was committed |
 //! | [`Sql::begin`] | a transaction with an outbox, outside of a consumer |
 //! | [`Sql::outbox`] | an outbox for a transaction that one has, of sqlx or as [rows](OutboxRow) |
+//! | [`Sql::scheduler`], [`Sql::recurring`] | messages that a bus sends later, or again and again |
+//! | [`Sql::scheduler_endpoint`] | a scheduler for other services, those of MassTransit too |
 //! | [`Sql::idempotency`] | a store of idempotency keys, for effects elsewhere |
 //! | [`Sql::backlog`], [`Sql::parked`], [`Sql::unpark`] | for those who operate the service |
 //! | [`Sql::migrate`], [`Sql::migrations`] | the tables, made or printed |
@@ -169,9 +171,13 @@ mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prune;
+mod recurring;
+mod recurring_row;
 mod relay;
 mod replies;
 mod row;
+mod scheduler;
+mod scheduler_endpoint;
 mod settings;
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -191,8 +197,10 @@ pub use error::{SqlError, SqlErrorKind};
 pub use idempotency::SqlIdempotencyStore;
 pub use migration::Migration;
 pub use outbox::Outbox;
+pub use recurring::{InvalidRecurrence, Missed, Recurrence, Recurring, RecurringMessage};
 pub use relay::Relay;
 pub use row::OutboxRow;
+pub use scheduler::SqlScheduler;
 pub use sql::Sql;
 pub use sqlx;
 pub use tx::Tx;

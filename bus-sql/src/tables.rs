@@ -5,7 +5,7 @@ use crate::error::{SqlError, SqlErrorKind};
 use crate::sql::Sql;
 
 /// Tables with their columns, but for those that one database alone has.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("schema", "version readable_by component applied_at"),
     (
         "outbox",
@@ -23,10 +23,14 @@ const TABLES: [(&str, &str); 8] = [
     ("relay", "part owner epoch lease_until"),
     ("inbox", "endpoint key fingerprint handled_at replies"),
     ("idempotency", "key fingerprint claim until done replies"),
+    (
+        "recurring",
+        "name cron zone missed paused next_at destination topology metadata body changed_at",
+    ),
 ];
 
 /// Rights of a relay.
-const OF_A_RELAY: [(&str, &str); 14] = [
+const OF_A_RELAY: [(&str, &str); 16] = [
     ("outbox", "SELECT"),
     ("outbox", "INSERT"),
     ("outbox", "UPDATE"),
@@ -41,6 +45,8 @@ const OF_A_RELAY: [(&str, &str); 14] = [
     ("inbox", "DELETE"),
     ("idempotency", "SELECT"),
     ("idempotency", "DELETE"),
+    ("recurring", "SELECT"),
+    ("recurring", "UPDATE"),
 ];
 
 impl<DB: Backend> Sql<DB> {

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::Pool;
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 
 use crate::backend::Backend;
 use crate::names::Names;
@@ -27,6 +28,8 @@ pub(crate) struct Wake {
     /// Partitions whose relay is in this process.
     here: Mutex<BTreeSet<i16>>,
     notifier: AtomicU8,
+    /// Changes of recurring messages.
+    recurring: Notify,
 }
 
 impl Default for Wake {
@@ -36,6 +39,7 @@ impl Default for Wake {
             scheduled: AtomicU64::new(0),
             here: Mutex::default(),
             notifier: AtomicU8::new(IDLE),
+            recurring: Notify::new(),
         }
     }
 }
@@ -55,6 +59,16 @@ impl Wake {
     /// The number of such commits.
     pub(crate) fn scheduled(&self) -> u64 {
         self.scheduled.load(Ordering::Acquire)
+    }
+
+    /// Notes that a recurring message was changed in this process.
+    pub(crate) fn recur(&self) {
+        self.recurring.notify_waiters();
+    }
+
+    /// Ends at the next such change from now on.
+    pub(crate) fn recurs(&self) -> Notified<'_> {
+        self.recurring.notified()
     }
 
     /// Changes with each commit from now on.

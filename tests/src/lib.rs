@@ -54,6 +54,8 @@ mod documents {
     mod logging {}
     #[doc = include_str!("../../docs/retries.md")]
     mod retries {}
+    #[doc = include_str!("../../docs/scheduling.md")]
+    mod scheduling {}
     #[doc = include_str!("../../docs/transactions.md")]
     mod transactions {}
 }

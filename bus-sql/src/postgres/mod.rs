@@ -4,5 +4,6 @@ mod idempotency;
 mod inbox;
 mod operators;
 mod outbox;
+mod recurring;
 mod relay;
 mod schema;

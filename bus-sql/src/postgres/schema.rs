@@ -10,7 +10,10 @@ use crate::migration::{Installed, Migration};
 use crate::names::Names;
 use crate::store::Schema;
 
-static MIGRATIONS: [Migration; 1] = [Migration::new(1, 1, include_str!("v1.sql"))];
+static MIGRATIONS: [Migration; 2] = [
+    Migration::new(1, 1, include_str!("v1.sql")),
+    Migration::new(2, 1, include_str!("v2.sql")),
+];
 
 #[async_trait]
 impl Schema for Postgres {

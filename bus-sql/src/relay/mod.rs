@@ -22,6 +22,7 @@ use futures_util::future::join_all;
 use crate::backend::Backend;
 use crate::pool;
 use crate::prune::prune;
+use crate::recurring::firing::fire;
 use crate::sql::Sql;
 use partition::Partition;
 use trouble::Troubles;
@@ -130,6 +131,7 @@ impl<DB: Backend> BackgroundService for Relay<DB> {
             _ = relays => Ok(()),
             never = self.listen() => match never {},
             never = prune(&self.sql) => match never {},
+            never = fire(&self.sql) => match never {},
         }
     }
 

@@ -6,6 +6,7 @@ mod operators;
 mod outbox;
 #[cfg(test)]
 mod plans;
+mod recurring;
 mod relay;
 mod schema;
 

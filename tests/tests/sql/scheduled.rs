@@ -48,7 +48,7 @@ async fn a_scheduled_message_waits_in_the_table<DB: TestDatabase>() {
 }
 
 /// A transport that claims as little as it may.
-struct Plain;
+pub(crate) struct Plain;
 
 #[async_trait]
 impl Rig for Plain {
