@@ -49,6 +49,7 @@
 //! | [`Bus`], [`BusBuilder`] | builds, starts, publishes, sends, asks, stops |
 //! | [`Endpoint`] | a queue, its consumers, and what runs around them |
 //! | [`Consumer`], [`ConsumeContext`] | what a user writes, and one message being consumed |
+//! | [`BatchConsumer`](batch::BatchConsumer) | consumes many messages as one |
 //! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
 //! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
 //! | [`Sender`](send::Sender) | a handle that sends outside of a consumer |
@@ -89,6 +90,7 @@
 extern crate self as bus_core;
 
 pub mod background;
+pub mod batch;
 mod bus;
 pub mod codec;
 pub mod consume;

@@ -25,7 +25,7 @@ impl BusBuilder {
         if let Some(idempotency) = policy.deduplicates().filter(|_| !once) {
             idempotency.prepare().await?;
         }
-        let concurrency = policy.limits().concurrency;
+        let concurrency = policy.limits(endpoint.batched()).concurrency;
         let consumers = endpoint.registrations.iter();
         for unit in consumers.filter_map(Registration::unit_of_work) {
             unit.prepare(&endpoint.name, concurrency).await?;

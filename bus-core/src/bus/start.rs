@@ -196,7 +196,7 @@ impl BusBuilder {
         shared: Shared,
     ) -> EndpointRunner {
         let policy = std::mem::take(&mut endpoint.policy).over(&self.policy);
-        let limits = policy.limits();
+        let limits = policy.limits(endpoint.batched());
         let spec = ListenSpec {
             queue: endpoint.name.clone(),
             topology: Arc::clone(&topology.main),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::background::BackgroundService;
-use crate::endpoint::{DEFAULT_CONCURRENCY, Endpoint, Guarantee, Policy};
+use crate::consume::Registration;
+use crate::endpoint::{Endpoint, Guarantee, Policy};
 use crate::middleware::Idempotency;
 use crate::topology::{Overflow, QueueKind};
 
@@ -24,6 +25,7 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
             |mistake: &str| mistakes.push(format!("endpoint `{}`: {mistake}", endpoint.name));
         check_consumers(endpoint, &mut say);
         check_limits(endpoint, bus, &mut say);
+        check_batches(endpoint, bus, &mut say);
         check_failures(endpoint, bus, &mut say);
         check_queue(endpoint, bus, &mut say);
     }
@@ -113,17 +115,36 @@ fn check_limits(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
     if policy.prefetch.or(bus.prefetch) == Some(0) {
         say("prefetch is 0, which the broker reads as unlimited; use at least 1");
     }
-    let prefetch = policy.prefetch.or(bus.prefetch);
-    let concurrency = policy
-        .concurrency
-        .or(bus.concurrency)
-        .unwrap_or(DEFAULT_CONCURRENCY);
+    let both = policy.clone().over(bus);
+    let prefetch = both.prefetch;
+    let concurrency = both.limits(endpoint.batched()).concurrency;
     if let Some(prefetch) =
         prefetch.filter(|prefetch| (1..concurrency).contains(&(*prefetch).into()))
     {
         say(&format!(
             "prefetch is {prefetch}, below its concurrency of {concurrency}: the broker hands out no more than that at \
              once; raise it, or lower the concurrency"
+        ));
+    }
+}
+
+fn check_batches(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
+    let consumers = endpoint.registrations.iter();
+    for limits in consumers.filter_map(Registration::batches) {
+        limits.mistakes().for_each(&mut *say);
+    }
+    let batched = endpoint.batched();
+    let concurrency = endpoint.policy.concurrency.or(bus.concurrency);
+    if let Some(concurrency) = concurrency.filter(|limit| (1..batched).contains(limit)) {
+        say(&format!(
+            "concurrency is {concurrency}, below the {batched} messages of its batches, so that these would never be \
+             full; raise it, leave it out, or make the batches smaller"
+        ));
+    }
+    if batched > u16::MAX.into() {
+        say(&format!(
+            "its batches need {batched} messages at once, more than a broker hands out: {}; make them smaller",
+            u16::MAX
         ));
     }
 }

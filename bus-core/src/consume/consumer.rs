@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::batch_limits::BatchLimits;
 use super::context::{AnyMessage, ConsumeContext};
 use super::unit_of_work::UnitOfWork;
 use crate::codec::{Codec, DecodeError, decode_message};
@@ -141,6 +142,11 @@ pub(crate) trait Handler: Send + Sync {
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult>;
 
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork>;
+
+    /// Returns the limits of the batches in which messages wait for each other, if they do.
+    fn batches(&self) -> Option<BatchLimits> {
+        None
+    }
 }
 
 /// A consumer as it was registered on an endpoint.
@@ -170,11 +176,29 @@ impl fmt::Debug for Registration {
 struct Typed<M, C> {
     consumer: C,
     unit: Option<Arc<dyn UnitOfWork>>,
+    batches: Option<BatchLimits>,
     message: PhantomData<fn(M)>,
 }
 
 impl Registration {
     pub(crate) fn of<M: Message, C: Consumer<M>>(consumer: C) -> Self {
+        Self::typed::<M, C>(consumer, type_name::<C>(), None)
+    }
+
+    /// Registers a consumer that collects messages for the one of this type.
+    pub(crate) fn collecting<M: Message, C: Consumer<M>>(
+        collector: C,
+        consumer_type: &'static str,
+        batches: BatchLimits,
+    ) -> Self {
+        Self::typed::<M, C>(collector, consumer_type, Some(batches))
+    }
+
+    fn typed<M: Message, C: Consumer<M>>(
+        consumer: C,
+        consumer_type: &'static str,
+        batches: Option<BatchLimits>,
+    ) -> Self {
         let fault = <crate::error::Fault<M> as Message>::message_type();
         Self {
             contract: Some(Contract::of::<M>()),
@@ -183,10 +207,11 @@ impl Registration {
                 .into_iter()
                 .chain(crate::error::Fault::<M>::implements())
                 .collect(),
-            consumer_type: type_name::<C>(),
+            consumer_type,
             handler: Arc::new(Typed {
                 unit: consumer.unit_of_work(),
                 consumer,
+                batches,
                 message: PhantomData,
             }),
         }
@@ -209,6 +234,11 @@ impl Registration {
     pub(crate) fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
         self.handler.unit_of_work()
     }
+
+    /// Returns the limits of the batches in which its messages are consumed, if they are.
+    pub(crate) fn batches(&self) -> Option<BatchLimits> {
+        self.handler.batches()
+    }
 }
 
 impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
@@ -222,6 +252,10 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
 
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
         self.unit.as_deref()
+    }
+
+    fn batches(&self) -> Option<BatchLimits> {
+        self.batches
     }
 }
 

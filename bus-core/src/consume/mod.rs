@@ -1,5 +1,6 @@
 //! Consumers, and the context in which they handle one message.
 
+pub(crate) mod batch_limits;
 pub(crate) mod consumer;
 pub(crate) mod consumers;
 pub(crate) mod context;
@@ -17,6 +18,7 @@ pub(crate) mod troubles;
 pub(crate) mod unit_of_work;
 pub(crate) mod waits;
 
+pub(crate) use batch_limits::BatchLimits;
 #[cfg(feature = "macros")]
 pub use bus_macros::consumers;
 pub(crate) use consumer::{Consumer, Handler, RawMessage, Registration};

@@ -18,6 +18,7 @@ pub(crate) struct Progress {
     claim: OnceLock<Token>,
     replies: Held,
     is_duplicate: AtomicBool,
+    is_apart: AtomicBool,
 }
 
 impl Progress {
@@ -90,5 +91,15 @@ impl Progress {
     /// Returns `true` if the message was handled before.
     pub(crate) fn is_duplicate(&self) -> bool {
         self.is_duplicate.load(Ordering::Relaxed)
+    }
+
+    /// Records that the message is not to be consumed in one batch with others.
+    pub(crate) fn keep_apart(&self) {
+        self.is_apart.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if the message is not to be consumed in one batch with others.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.is_apart.load(Ordering::Relaxed)
     }
 }

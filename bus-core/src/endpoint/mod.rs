@@ -9,8 +9,10 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::batch::{BatchConsumer, Batching};
 use crate::consume::{ConsumeContext, Consumer, ConsumerSet, Consumers, RawMessage, Registration};
 use crate::error::ConsumeError;
 use crate::message::{Contract, HeaderValue, Message};
@@ -20,7 +22,7 @@ use crate::transport::StreamOffset;
 pub(crate) use partition::PartitionKey;
 pub use policy::Policy;
 use policy::Subscription;
-pub(crate) use policy::{DEFAULT_CONCURRENCY, DeadLettering, Guarantee};
+pub(crate) use policy::{DeadLettering, Guarantee};
 pub(crate) use topology::EndpointTopology;
 
 /// A queue with its consumers and what runs around them.
@@ -174,6 +176,42 @@ impl Endpoint {
         self.consumer(move |ctx: ConsumeContext<M>| consume(state.clone(), ctx))
     }
 
+    /// Adds a consumer of many messages as one: see [`batch`](crate::batch).
+    ///
+    /// The type of its messages is that of the batches. If the endpoint sets no
+    /// [concurrency](Self::concurrency), it handles as many messages at once as its batches can
+    /// have, and at least as many as by default. A concurrency or prefetch that is set, here or on
+    /// the bus, and is too low for full batches is a configuration mistake.
+    ///
+    /// ```
+    /// use bus_core::batch::{Batch, Batching};
+    /// use bus_core::{ConsumeResult, Endpoint, Message, Retry};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)]
+    /// # #[message("Weather:Reading")]
+    /// # struct Reading { celsius: f64 }
+    ///
+    /// async fn store(batch: Batch<Reading>) -> ConsumeResult {
+    ///     println!("{} readings", batch.len());
+    ///     Ok(())
+    /// }
+    ///
+    /// let endpoint = Endpoint::new("readings")
+    ///     .batch(Batching::of(100), store)
+    ///     .retry(Retry::immediate(1));
+    /// # let _ = endpoint;
+    /// ```
+    pub fn batch<M, K, C>(mut self, batching: Batching<M, K>, consumer: C) -> Self
+    where
+        M: Message,
+        K: Eq + Hash + Send + Sync + 'static,
+        C: BatchConsumer<M>,
+    {
+        self.registrations
+            .push(Registration::of_batches(batching, consumer));
+        self
+    }
+
     /// Adds one instance as the consumer of each message that a method of it takes.
     ///
     /// [`#[consumers]`](crate::consume::consumers) on an `impl` block makes a type such consumers.
@@ -314,6 +352,12 @@ impl Endpoint {
     pub fn without_subscriptions(mut self) -> Self {
         self.subscribes = false;
         self
+    }
+
+    /// Returns the number of messages that full batches need at once; 0 without batches.
+    pub(crate) fn batched(&self) -> usize {
+        let batches = self.registrations.iter().filter_map(Registration::batches);
+        batches.fold(0, |sum, limits| sum.saturating_add(limits.messages()))
     }
 
     pub(crate) fn is_tap(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::message::{HeaderValue, Message};
 use crate::middleware::{Idempotency, Middleware, Retry};
 
 /// Number of messages that an endpoint handles at once by default.
-pub(crate) const DEFAULT_CONCURRENCY: usize = 16;
+const DEFAULT_CONCURRENCY: usize = 16;
 
 /// Settings around the consumers of one endpoint, or of all endpoints of a bus.
 ///
@@ -62,7 +62,8 @@ impl Policy {
 
     /// Sets the number of messages that an endpoint handles at once.
     ///
-    /// Default: 16. With 1, the order of the queue is kept; 0 is a configuration mistake.
+    /// Default: 16, or what its [batches](crate::batch) need. With 1, the order of the queue is
+    /// kept; 0 is a configuration mistake.
     /// [`EndpointHandle::set_concurrency`](crate::EndpointHandle::set_concurrency) changes it.
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.concurrency = Some(limit);
@@ -181,7 +182,8 @@ impl Policy {
     /// Sets the time limit of one attempt of a consumer.
     ///
     /// Default, and `Duration::MAX`: no limit. An attempt that exceeds it fails and may be retried.
-    /// Zero is a configuration mistake.
+    /// Zero is a configuration mistake. For a [batch](crate::batch), it is the time of a call of
+    /// its consumer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -313,8 +315,11 @@ impl Policy {
     }
 
     /// Returns the limits of an endpoint when it starts.
-    pub(crate) fn limits(&self) -> Limits {
-        let concurrency = self.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+    ///
+    /// `batched` is the number of messages that its batches need at once.
+    pub(crate) fn limits(&self, batched: usize) -> Limits {
+        let default = || DEFAULT_CONCURRENCY.max(batched);
+        let concurrency = self.concurrency.unwrap_or_else(default);
         let twice = u16::try_from(concurrency.saturating_mul(2)).unwrap_or(u16::MAX);
         Limits {
             concurrency,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::panics::{Shown, caught};
@@ -20,7 +21,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// Any error, or text, becomes one by `?` or `into()`, with the kind
 /// [`Failed`](FailureKind::Failed). It does not implement [`Error`] itself, as that would forbid
-/// the conversion from every other error.
+/// the conversion from every other error. A clone shares the error that it holds.
 ///
 /// ```
 /// use bus_core::{ConsumeError, ConsumeResult};
@@ -34,9 +35,10 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// assert!(parse("").unwrap_err().is_permanent());
 /// assert!(parse("x").unwrap_err().find::<std::num::ParseIntError>().is_some());
 /// ```
+#[derive(Clone)]
 pub struct ConsumeError {
     kind: FailureKind,
-    cause: BoxError,
+    cause: Arc<dyn Error + Send + Sync>,
     type_name: &'static str,
 }
 
@@ -128,9 +130,10 @@ impl ConsumeError {
     }
 
     pub(crate) fn of_kind<E: Into<BoxError>>(kind: FailureKind, error: E) -> Self {
+        let cause: BoxError = error.into();
         Self {
             kind,
-            cause: error.into(),
+            cause: cause.into(),
             type_name: std::any::type_name::<E>(),
         }
     }

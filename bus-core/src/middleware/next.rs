@@ -122,6 +122,11 @@ impl Next {
         self.handler.unit_of_work()
     }
 
+    /// Returns `true` if messages wait for each other, to be consumed in batches.
+    pub(super) fn collects(&self) -> bool {
+        self.handler.batches().is_some()
+    }
+
     async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {
         self.handler.call(ctx).await
     }

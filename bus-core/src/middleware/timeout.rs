@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Middleware, Next};
+use crate::batch::CallTimeout;
 use crate::consume::ConsumeContext;
 use crate::error::{ConsumeError, ConsumeResult, FailureKind};
 
@@ -14,6 +15,10 @@ pub(crate) struct TimeoutStep(pub(crate) Duration);
 #[async_trait]
 impl Middleware for TimeoutStep {
     async fn handle(&self, ctx: ConsumeContext, next: Next) -> ConsumeResult {
+        if next.collects() {
+            // The wait for other members of the batch does not count.
+            return next.run(ctx.with_extension(CallTimeout(self.0))).await;
+        }
         tokio::time::timeout(self.0, next.run(ctx))
             .await
             .unwrap_or_else(|_| {

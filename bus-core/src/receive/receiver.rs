@@ -99,6 +99,9 @@ impl Receiver {
         arrival: Option<Place>,
     ) -> bool {
         let (received, codec, span) = self.read(incoming, slot);
+        if matches!(admission, Admission::Alone(_)) {
+            received.progress.keep_apart();
+        }
         // Also when this is dropped: contexts that users keep outlive the delivery.
         let _running = Running(&received.slot);
         let handled = async {
