@@ -11,7 +11,7 @@
 macro_rules! conformance {
     ($transport:ident, $broker:expr) => {
         $crate::conformance! { @ $transport, $broker;
-            background bad_input blanks capabilities claims codecs concurrency configuration
+            background bad_input batch_outcomes batches blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
             limits names observing outbox outbox_order panics partitions pauses preparing propagation
             publishing queues redelivery refusals repeats request_faults requests retry_waits retrying routing

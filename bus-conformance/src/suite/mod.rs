@@ -2,6 +2,8 @@
 
 pub mod background;
 pub mod bad_input;
+pub mod batch_outcomes;
+pub mod batches;
 pub mod blanks;
 pub mod capabilities;
 pub mod claims;

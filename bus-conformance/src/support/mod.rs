@@ -1,5 +1,6 @@
 //! Helpers of the suite, for a transport's own tests too.
 
+pub(crate) mod batches;
 pub mod contracts;
 pub(crate) mod counting_store;
 mod diary;
