@@ -51,6 +51,7 @@
 //! | [`Consumer`], [`ConsumeContext`] | what a user writes, and one message being consumed |
 //! | [`BatchConsumer`](batch::BatchConsumer) | consumes many messages as one |
 //! | [`Middleware`], [`Retry`], [`Idempotency`] | before, after, again, or not at all |
+//! | [`RateLimit`], [`KillSwitch`] | how fast an endpoint takes messages, and when it takes none |
 //! | [`Sending`](send::Sending), [`Requesting`](request::Requesting) | a message or request about to leave |
 //! | [`Sender`](send::Sender) | a handle that sends outside of a consumer |
 //! | [`BackgroundService`](background::BackgroundService) | work beside the endpoints |
@@ -96,6 +97,7 @@ pub mod codec;
 pub mod consume;
 mod endpoint;
 pub mod error;
+pub mod flow;
 pub mod idempotency;
 pub mod message;
 pub mod middleware;
@@ -119,6 +121,7 @@ pub use error::consume::{ConsumeError, ConsumeResult};
 pub use error::fault::Fault;
 pub use error::send::SendError;
 pub use error::start::StartError;
+pub use flow::{KillSwitch, RateLimit};
 pub use message::contract::Message;
 #[doc(hidden)]
 pub use message::derive_support;

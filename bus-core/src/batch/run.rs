@@ -82,13 +82,13 @@ async fn call<M, C: BatchConsumer<M>>(consumer: &C, members: &Arc<[Member<M>]>) 
         .and_then(|first| first.context().extension());
     let ended = match limit {
         None => called.await,
-        Some(CallTimeout(limit)) => match tokio::time::timeout(*limit, called).await {
-            Ok(ended) => ended,
-            Err(_) => {
+        Some(CallTimeout(limit)) => {
+            let ended = tokio::time::timeout(*limit, called).await;
+            ended.map_err(|_| {
                 let error = format!("the batch took longer than its timeout of {limit:?}");
-                return Err(ConsumeError::of_kind(FailureKind::TimedOut, error));
-            }
-        },
+                ConsumeError::of_kind(FailureKind::TimedOut, error)
+            })?
+        }
     };
     ended.unwrap_or_else(|panic| Err(ConsumeError::panicked(panics::text(&*panic))))
 }

@@ -13,6 +13,7 @@ use crate::bus::{Bus, Inner, validation};
 use crate::consume::{Control, EndpointContext, Pause, Registration};
 use crate::endpoint::{Endpoint, EndpointTopology, Guarantee, Policy, names};
 use crate::error::{Mistakes, StartError};
+use crate::flow::Switch;
 use crate::middleware::{
     Chain, ConfirmClaim, Flush, IdempotencyStep, Retry, RetryStep, TimeoutStep,
 };
@@ -216,9 +217,10 @@ impl BusBuilder {
             limits,
             lane_count(),
             !partition_keys.is_empty(),
-        );
+        )
+        .paced(policy.rate_limit);
         if policy.starts_paused {
-            control.pause(Pause::new(None, None));
+            control.pause(Pause::endless(None));
         }
         let context = Arc::new(EndpointContext {
             address: Address::exchange(endpoint.name.clone())
@@ -242,6 +244,7 @@ impl BusBuilder {
                 Guarantee::AtLeastOnce => policy.redeliveries.clone(),
                 Guarantee::AtMostOnce => Vec::new(),
             },
+            switch: policy.kill_switch.clone().map(Switch::new),
             chain: chain(policy, endpoint.guarantee, &endpoint.registrations),
             consumers: Consumers::new(&endpoint.registrations),
             topology,

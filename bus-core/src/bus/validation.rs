@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::background::BackgroundService;
 use crate::consume::Registration;
 use crate::endpoint::{Endpoint, Guarantee, Policy};
+use crate::flow::{KillSwitch, RateLimit};
 use crate::middleware::Idempotency;
 use crate::topology::{Overflow, QueueKind};
 
@@ -27,6 +28,7 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
         check_limits(endpoint, bus, &mut say);
         check_batches(endpoint, bus, &mut say);
         check_failures(endpoint, bus, &mut say);
+        check_flow(endpoint, bus, &mut say);
         check_queue(endpoint, bus, &mut say);
     }
     mistakes
@@ -181,6 +183,15 @@ fn check_failures(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str))
             "at_most_once excludes partitions: a message that waits for its key would be lost with the process",
         );
     }
+}
+
+fn check_flow(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {
+    let both = endpoint.policy.clone().over(bus);
+    if let Some(mistake) = both.rate_limit.and_then(RateLimit::mistake) {
+        say(mistake);
+    }
+    let switch = both.kill_switch.iter().flat_map(KillSwitch::mistakes);
+    switch.for_each(|mistake| say(&mistake));
 }
 
 fn check_queue(endpoint: &Endpoint, bus: &Policy, say: &mut impl FnMut(&str)) {

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use super::limits::{Current, Limits};
+use super::pause::{Cause, Pause, Wish};
 use super::slots::Slots;
 use crate::error::LimitError;
+use crate::flow::{Pace, RateLimit, Trip};
 
 /// Control of one endpoint that never waits, also for those that run inside of it.
 ///
@@ -42,31 +44,9 @@ pub struct EndpointControl {
 pub(crate) struct Control {
     name: String,
     slots: Arc<Slots>,
-    limits: Mutex<Limits>,
+    limits: Mutex<Current>,
+    pace: Pace,
     wish: watch::Sender<Wish>,
-}
-
-/// Limits of an endpoint, as they are set now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) concurrency: usize,
-    pub(crate) prefetch: u16,
-}
-
-/// Wish of those who control an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    Run,
-    Pause(Pause),
-    /// To resume by itself, until it has done so.
-    Resume,
-}
-
-/// A pause, until it is ended or for a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pause {
-    by: Option<Arc<str>>,
-    until: Option<(Instant, SystemTime)>,
 }
 
 impl EndpointControl {
@@ -93,7 +73,7 @@ impl EndpointControl {
     /// No delivery begins after this. Those that run end; those that were handed out and have not
     /// begun go back to the queue. Of several pauses the longest holds.
     pub fn pause(&self) {
-        self.control.pause(Pause::new(self.by.clone(), None));
+        self.control.pause(Pause::endless(self.by.clone()));
     }
 
     /// Asks the endpoint to pause for a time, after which it resumes by itself.
@@ -101,9 +81,8 @@ impl EndpointControl {
     /// As [`pause`](Self::pause). The time counts from now on, and consumers that run longer delay
     /// the end. Of several pauses the longest holds; a time beyond the calendar has no end.
     pub fn pause_for(&self, time: Duration) {
-        let until = Instant::now().checked_add(time);
-        let until = until.zip(SystemTime::now().checked_add(time));
-        self.control.pause(Pause::new(self.by.clone(), until));
+        let cause = Cause::Asked(self.by.clone());
+        self.control.pause(Pause::lasting(cause, time));
     }
 
     /// Asks the endpoint to resume, which ends all pauses.
@@ -113,7 +92,7 @@ impl EndpointControl {
         self.control.resume();
     }
 
-    /// Returns `true` if the endpoint was asked to pause.
+    /// Returns `true` if the endpoint was asked to pause, or its kill switch has tripped.
     pub fn is_paused(&self) -> bool {
         self.control.is_paused()
     }
@@ -134,6 +113,25 @@ impl EndpointControl {
     pub fn set_concurrency(&self, limit: usize) -> Result<(), LimitError> {
         self.control.set_concurrency(limit)
     }
+
+    /// Sets the rate at which the endpoint takes messages, for those that wait too.
+    ///
+    /// It replaces that of [`Policy::rate_limit`](crate::Policy::rate_limit).
+    ///
+    /// # Errors
+    /// [`LimitError::ZeroRate`] for a limit that lets no message through.
+    pub fn set_rate_limit(&self, limit: RateLimit) -> Result<(), LimitError> {
+        if limit.mistake().is_some() {
+            return Err(LimitError::ZeroRate);
+        }
+        self.control.pace.set(Some(limit));
+        Ok(())
+    }
+
+    /// Lets the endpoint take messages as fast as it can.
+    pub fn lift_rate_limit(&self) {
+        self.control.pace.set(None);
+    }
 }
 
 impl fmt::Debug for EndpointControl {
@@ -151,9 +149,22 @@ impl Control {
         Self {
             name: name.to_owned(),
             slots: Arc::new(if has_keys { slots.partitioned() } else { slots }),
-            limits: Mutex::new(limits),
+            limits: Mutex::new(Current::new(limits)),
+            pace: Pace::new(None),
             wish: watch::Sender::new(Wish::Run),
         }
+    }
+
+    /// Lets messages be pulled at this rate only.
+    pub(crate) fn paced(self, limit: Option<RateLimit>) -> Self {
+        Self {
+            pace: Pace::new(limit),
+            ..self
+        }
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(crate) fn slots(&self) -> &Arc<Slots> {
@@ -161,7 +172,7 @@ impl Control {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        *self.lock()
+        self.lock().limits
     }
 
     pub(crate) fn set_concurrency(&self, limit: usize) -> Result<(), LimitError> {
@@ -182,18 +193,18 @@ impl Control {
     }
 
     fn set_limits(&self, change: impl FnOnce(&mut Limits)) -> Result<(), LimitError> {
-        let mut now = self.lock();
-        let mut limits = *now;
-        change(&mut limits);
-        if limits.concurrency > limits.prefetch.into() {
-            return Err(LimitError::PrefetchBelowConcurrency {
-                prefetch: limits.prefetch,
-                concurrency: limits.concurrency,
-            });
-        }
-        *now = limits;
-        self.slots.resize(limits.concurrency, limits.prefetch);
-        Ok(())
+        self.lock().change(&self.slots, change)
+    }
+
+    /// Begins or ends a trial, during which one message at a time is handled.
+    pub(crate) fn set_trial(&self, is_on_trial: bool) {
+        self.lock().set_trial(&self.slots, is_on_trial);
+    }
+
+    /// Notes the pause of a kill switch that has tripped.
+    pub(crate) fn trip(&self, trip: Trip) {
+        let cause = Cause::Tripped(trip.reason.into());
+        self.pause(Pause::lasting(cause, trip.wait));
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -261,41 +272,8 @@ impl Control {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Limits> {
+    fn lock(&self) -> MutexGuard<'_, Current> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pause {
-    pub(crate) fn new(by: Option<Arc<str>>, until: Option<(Instant, SystemTime)>) -> Self {
-        Self { by, until }
-    }
-
-    /// Returns the longer of two; the first of equals.
-    fn longer(self, other: Self) -> Self {
-        let is_longer = match (self.until, other.until) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some((until, _)), Some((later, _))) => later > until,
-        };
-        if is_longer { other } else { self }
-    }
-
-    /// Waits until it is over.
-    pub(crate) async fn over(&self) {
-        match self.until {
-            Some((until, _)) => tokio::time::sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Instant at which it is over, on the clock of the machine.
-    pub(crate) fn until(&self) -> Option<SystemTime> {
-        self.until.map(|(_, until)| until)
-    }
-
-    pub(crate) fn by(&self) -> Option<&str> {
-        self.by.as_deref()
     }
 }
 
@@ -316,6 +294,27 @@ mod tests {
             Wish::Pause(pause) => pause,
             wish => panic!("{wish:?}"),
         }
+    }
+
+    fn by_whom(control: &EndpointControl) -> String {
+        match pause(control).cause() {
+            Cause::Asked(Some(by)) => by.to_string(),
+            cause => panic!("{cause:?}"),
+        }
+    }
+
+    #[test]
+    fn a_trial_handles_one_at_a_time_and_keeps_what_is_set_meanwhile() {
+        let EndpointControl { control, .. } = control();
+        control.set_trial(true);
+        assert_eq!(control.slots().limit(), 1);
+        assert!(control.set_concurrency(6).is_ok());
+        assert_eq!(
+            (control.slots().limit(), control.limits().concurrency),
+            (1, 6)
+        );
+        control.set_trial(false);
+        assert_eq!(control.slots().limit(), 6);
     }
 
     #[test]
@@ -348,10 +347,10 @@ mod tests {
         by("short").pause_for(Duration::from_secs(1));
         by("long").pause_for(Duration::from_secs(60));
         by("shorter").pause_for(Duration::from_secs(2));
-        assert_eq!(pause(&control).by(), Some("long"));
+        assert_eq!(by_whom(&control), "long");
         by("endless").pause_for(Duration::MAX);
         by("late").pause_for(Duration::from_secs(600));
-        assert_eq!(pause(&control).by(), Some("endless"));
+        assert_eq!(by_whom(&control), "endless");
         assert_eq!(pause(&control).until(), None);
         control.resume();
         assert!(!control.is_paused());

@@ -85,6 +85,11 @@ impl Troubles {
         self.changes.subscribe()
     }
 
+    /// Notifies the receivers of changes, as something beside the troubles has changed.
+    pub(crate) fn notify(&self) {
+        self.changes.send_replace(());
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Suffering>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! A queue, its consumers and their policy.
 
+mod flow;
 pub(crate) mod names;
 pub(crate) mod partition;
 pub(crate) mod policy;

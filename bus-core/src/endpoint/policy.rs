@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::partition::PartitionKey;
 use crate::codec::Codec;
 use crate::consume::{ConsumeContext, Limits};
+use crate::flow::{KillSwitch, RateLimit};
 use crate::message::{HeaderValue, Message};
 use crate::middleware::{Idempotency, Middleware, Retry};
 
@@ -52,6 +53,8 @@ pub struct Policy {
     pub(crate) publish_faults: Option<bool>,
     pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) starts_paused: bool,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) kill_switch: Option<KillSwitch>,
 }
 
 impl Policy {
@@ -303,6 +306,8 @@ impl Policy {
             publish_faults: self.publish_faults.or(outer.publish_faults),
             partition_keys: [self.partition_keys, outer.partition_keys.clone()].concat(),
             starts_paused: self.starts_paused || outer.starts_paused,
+            rate_limit: self.rate_limit.or(outer.rate_limit),
+            kill_switch: self.kill_switch.or_else(|| outer.kill_switch.clone()),
         }
     }
 

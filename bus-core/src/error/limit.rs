@@ -2,7 +2,7 @@
 
 use crate::transport::TransportError;
 
-/// Error of a change of concurrency or prefetch; the limits stay as they were.
+/// Error of a change of concurrency, prefetch or rate; the limits stay as they were.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitError {
@@ -22,6 +22,11 @@ pub enum LimitError {
         /// Number of messages that the endpoint would handle at once.
         concurrency: usize,
     },
+    /// A rate limit that lets no message through.
+    #[error(
+        "a rate limit of no messages, or of no time, lets none through; pause the endpoint, or lift the limit"
+    )]
+    ZeroRate,
     /// The transport cannot change the prefetch of a subscription.
     #[error("the prefetch cannot be changed")]
     Transport(#[from] TransportError),

@@ -74,14 +74,18 @@ impl BusHealth {
     /// Returns `true` if the bus can send and its endpoints take messages.
     ///
     /// For a readiness probe. Degraded parts and paused endpoints are ready. A background service
-    /// that is down counts as a degraded part: what it does is late, while the process still serves
-    /// its callers; and if a common cause puts down that of each instance, none would be left to
-    /// serve them. A service whose callers depend on it reads
-    /// [`background_service`](Self::background_service) in its probe.
+    /// that is down counts as a degraded part, and so does an endpoint whose kill switch has
+    /// tripped: what it does is late, while the process still serves its callers; and if a common
+    /// cause puts down that of each instance, none would be left to serve them. A service whose
+    /// callers depend on it reads [`background_service`](Self::background_service) in its probe.
     pub fn is_ready(&self) -> bool {
         let is_up = !matches!(self.transport, Health::Down(_));
         let mut endpoints = self.endpoints.iter();
-        is_up && self.is_live() && endpoints.all(|one| one.is_running() || one.is_paused())
+        is_up
+            && self.is_live()
+            && endpoints.all(|one| {
+                one.is_running() || one.is_paused() || one.state == EndpointState::Tripped
+            })
     }
 
     /// The health of one endpoint, by name; `None` if the bus has no such endpoint.
@@ -144,6 +148,10 @@ pub enum EndpointState {
     Pausing,
     /// Takes no messages, as it was asked.
     Paused,
+    /// Takes no messages for a time, as too many of them have failed.
+    ///
+    /// See [`KillSwitch`](crate::KillSwitch).
+    Tripped,
     /// Stopped for good, with its bus.
     Stopped,
 }
@@ -222,6 +230,12 @@ mod tests {
             (
                 blocked(),
                 EndpointState::Running,
+                false,
+                [false, true, true],
+            ),
+            (
+                Health::Up,
+                EndpointState::Tripped,
                 false,
                 [false, true, true],
             ),

@@ -45,7 +45,7 @@ impl Receiver {
     /// Returns `true` if the stop ended the attempt, and not the message.
     ///
     /// A consumer that was cancelled may end with any error.
-    fn is_cut_short(&self, error: &ConsumeError) -> bool {
+    pub(super) fn is_cut_short(&self, error: &ConsumeError) -> bool {
         match error.kind() {
             FailureKind::Cancelled => true,
             FailureKind::Failed

@@ -18,6 +18,7 @@ pub(crate) mod receiver;
 mod redelivering;
 pub(crate) mod runner;
 mod status;
+mod switching;
 mod watched;
 pub(crate) mod worker;
 

@@ -16,6 +16,7 @@ use crate::codec::{Codec, DecodeError};
 use crate::consume::{ConsumeContext, EndpointContext, Place, ReceiveContext, Slot, Slots};
 use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
+use crate::flow::Switch;
 use crate::middleware::{Chain, Next, Retry};
 use crate::transport::{Delivery, Incoming, Listener, Settlement};
 
@@ -33,6 +34,8 @@ pub(crate) struct Receiver {
     pub(crate) partition_keys: Vec<PartitionKey>,
     pub(crate) dead_lettering: DeadLettering,
     pub(crate) crash_guard: CrashGuard,
+    /// `None` if failures do not pause the endpoint.
+    pub(crate) switch: Option<Switch>,
 }
 
 /// Wait before a delivery goes back, after a panic outside of its consumer.
@@ -119,6 +122,8 @@ impl Receiver {
                 // The process has survived it, and what comes now may take long.
                 *admission = Admission::Free;
             }
+            // First: to keep a failed message may take long.
+            self.count(&outcome);
             let end = self.end(&received, &outcome).await;
             if let Some(watch) = watch {
                 let is_duplicate = received.progress.is_duplicate();

@@ -93,7 +93,10 @@ impl EndpointRunner {
     }
 
     fn state_of(&self, listener: &dyn Listener) -> State {
-        let troubles = self.receiver.endpoint.troubles.health();
+        let troubles = worse(
+            self.receiver.trial(),
+            self.receiver.endpoint.troubles.health(),
+        );
         let health = match (listener.health(), self.transport.health()) {
             (down @ Health::Down(_), _) | (_, down @ Health::Down(_)) => down,
             (listener, _) => listener,
@@ -208,6 +211,9 @@ impl EndpointRunner {
         let mut runs = false;
         self.change(|phase| {
             runs = phase.is_starting(start) && self.control().open();
+            if runs {
+                self.receiver.begin_trial();
+            }
             let lanes = || Workers::start(Arc::clone(&listener), &self.receiver);
             runs.then(|| Phase::On(Arc::new(lanes())))
         });
@@ -231,7 +237,7 @@ impl EndpointRunner {
     ///
     /// They go on if the caller stops waiting.
     pub(crate) async fn pause(self: &Arc<Self>) {
-        self.control().pause(Pause::new(None, None));
+        self.control().pause(Pause::endless(None));
         self.leave_if_asked().await;
     }
 

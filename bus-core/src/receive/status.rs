@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::consume::Pause;
+use crate::consume::{Cause, Pause};
 use crate::observe::{EndpointChange, EndpointHealth, EndpointState, Observers};
 
 /// A state of an endpoint, and the reason for it.
@@ -38,10 +38,14 @@ impl State {
     }
 
     fn of_pause(kind: EndpointState, pause: &Pause, without_name: &str) -> Self {
-        let by = pause.by().map(|by| format!("paused by {by}"));
+        let (kind, reason) = match pause.cause() {
+            Cause::Asked(None) => (kind, without_name.to_owned()),
+            Cause::Asked(Some(by)) => (kind, format!("paused by {by}")),
+            Cause::Tripped(reason) => (EndpointState::Tripped, reason.to_string()),
+        };
         Self {
             kind,
-            reason: Some(by.unwrap_or_else(|| without_name.to_owned())),
+            reason: Some(reason),
             until: pause.until(),
         }
     }

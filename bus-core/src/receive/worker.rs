@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::pulled::Pulled;
 use super::receiver::Receiver;
-use crate::consume::{Slot, Slots};
+use crate::consume::{Control, Slot};
 use crate::transport::{Listener, TransportError};
 
 /// The lanes of an endpoint that is consumed.
@@ -27,11 +27,10 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn start(listener: Arc<dyn Listener>, receiver: &Arc<Receiver>) -> Self {
         let alive = Arc::new(watch::Sender::new(0));
-        let slots = receiver.endpoint.control.slots();
-        let tasks = (0..slots.lanes()).map(|number| {
+        let lanes = receiver.endpoint.control.slots().lanes();
+        let tasks = (0..lanes).map(|number| {
             let alive = Alive::new(&alive);
-            let slots = Arc::clone(slots);
-            let lane = lane(Arc::clone(&listener), Arc::clone(receiver), slots, number);
+            let lane = lane(Arc::clone(&listener), Arc::clone(receiver), number);
             let task = tokio::spawn(async move {
                 let _alive = alive;
                 lane.await;
@@ -92,12 +91,8 @@ pub(crate) fn lane_count() -> usize {
 ///
 /// All its messages run in this one task, so that one costs no task of its own; a consumer that
 /// blocks its thread holds up the others of its lane.
-async fn lane(
-    listener: Arc<dyn Listener>,
-    receiver: Arc<Receiver>,
-    slots: Arc<Slots>,
-    number: usize,
-) {
+async fn lane(listener: Arc<dyn Listener>, receiver: Arc<Receiver>, number: usize) {
+    let control = &receiver.endpoint.control;
     let mut running = FuturesUnordered::new();
     let mut open = true;
     while open || !running.is_empty() {
@@ -105,14 +100,14 @@ async fn lane(
             // Running deliveries are polled first: they may make room.
             biased;
             Some(()) = running.next(), if !running.is_empty() => {}
-            next = pull(&*listener, &slots, number), if open => match next {
+            next = pull(&*listener, control, number), if open => match next {
                 Some(Ok(pulled)) => running.push(receiver.receive(pulled, &*listener)),
                 Some(Err(error)) => {
                     tracing::warn!(endpoint = %receiver.endpoint.name, %error, "the transport reports an error");
                 }
                 None => {
                     open = false;
-                    slots.leave();
+                    control.slots().leave();
                 }
             }
         }
@@ -120,22 +115,36 @@ async fn lane(
 }
 
 /// Pulls a delivery once the lane has room for it; `None` if it gets no more.
+///
+/// One for which it is too early stays where it is, and takes no slot.
 async fn pull(
     listener: &dyn Listener,
-    slots: &Arc<Slots>,
+    control: &Control,
     lane: usize,
 ) -> Option<Result<Pulled, TransportError>> {
+    let (slots, pace) = (control.slots(), control.pace());
     while slots.room(lane).await {
+        if pace.is_limited() {
+            tokio::select! {
+                biased;
+                () = slots.no_room(lane) => continue,
+                () = pace.ready() => {}
+            }
+        }
         let mut next = listener.next();
-        let next = poll_fn(|cx| slots.pull(|| next.as_mut().poll(cx)));
+        let next = poll_fn(|cx| slots.pull(|| pace.pull(|| next.as_mut().poll(cx))));
         tokio::select! {
             biased;
             () = slots.no_room(lane) => {}
-            (next, arrival) = next => return Some(next?.map(|delivery| Pulled {
-                delivery,
-                slot: Slot::take(slots, lane),
-                arrival,
-            })),
+            (next, arrival) = next => {
+                // Another lane was faster, and it is too early for the next one.
+                let Some(next) = next else { continue };
+                return Some(next?.map(|delivery| Pulled {
+                    delivery,
+                    slot: Slot::take(slots, lane),
+                    arrival,
+                }));
+            }
         }
     }
     None
