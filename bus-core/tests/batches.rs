@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bus_core::batch::{Batch, Batching};
 use bus_core::observe::EndpointState;
+use bus_core::topology::Queue;
 use bus_core::{
-    ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message, Middleware, Next, Policy,
+    Bus, ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message, Middleware, Next, Policy,
     async_trait, queue,
 };
-use bus_inmemory::Harness;
+use bus_inmemory::{Harness, InMemory};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -25,11 +26,14 @@ struct Reading {
     number: u32,
 }
 
+/// When a batch was consumed, and the numbers of its messages.
+type Entry = (Duration, Vec<u32>);
+
 /// The batches that were consumed, each with the time since the start.
 #[derive(Clone)]
 struct Diary {
     begin: Instant,
-    batches: Arc<Mutex<Vec<(Duration, Vec<u32>)>>>,
+    batches: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl Diary {
@@ -231,9 +235,9 @@ async fn members_that_wait_for_something_stay_together() -> Outcome {
     send(&harness, 0..3).await?;
     harness.quiescent().await;
     assert_eq!(diary.numbers(), [[0, 1, 2], [0, 1, 2]]);
-    let consumed = harness.consumed::<Reading>().all();
+    let records = harness.consumed::<Reading>().all();
     assert!(
-        consumed.iter().all(|record| record.attempts() == 1),
+        records.iter().all(|record| record.attempts() == 1),
         "not counted"
     );
     harness.shutdown().await?;
@@ -262,5 +266,63 @@ async fn a_member_may_pause_its_endpoint() -> Outcome {
     assert_eq!(endpoint.health().state, EndpointState::Paused);
     assert_eq!(harness.consumed::<Reading>().count(), 3);
     harness.shutdown().await?;
+    Ok(())
+}
+
+/// An endpoint on a queue that counts how often a message was delivered.
+fn quorum() -> Endpoint {
+    Endpoint::on(Queue::quorum("readings"))
+}
+
+/// Starts a bus that dies while it consumes one batch.
+async fn die(transport: &InMemory) -> Outcome {
+    let called = Arc::new(Notify::new());
+    let endless = {
+        let called = Arc::clone(&called);
+        move |_: Batch<Reading>| {
+            called.notify_one();
+            std::future::pending::<ConsumeResult>()
+        }
+    };
+    let bus = Bus::builder(transport.clone())
+        .endpoint(quorum().batch(within(1), endless))
+        .start()
+        .await?;
+    called.notified().await;
+    drop(bus);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_processes_seem_to_die_of_is_alone() -> Outcome {
+    let transport = InMemory::new();
+    let sender = Bus::builder(transport.clone())
+        .endpoint(
+            quorum()
+                .batch(within(1), |_: Batch<Reading>| async {
+                    ConsumeResult::Ok(())
+                })
+                .policy(Policy::new().start_paused()),
+        )
+        .start()
+        .await?;
+    let send = async |number| sender.send_to(queue("readings"), &Reading { number }).await;
+    send(1).await?;
+    die(&transport).await?;
+    die(&transport).await?;
+    send(2).await?;
+    let diary = Diary::begin();
+    let noted = diary.clone();
+    let consumer = move |batch: Batch<Reading>| {
+        noted.note(&batch);
+        async { ConsumeResult::Ok(()) }
+    };
+    let endpoint = quorum().batch(within(10), consumer);
+    let harness = Harness::start_on(transport, |bus| bus.endpoint(endpoint)).await?;
+    harness.quiescent().await;
+    assert_eq!(diary.numbers(), [[1], [2]]);
+    assert_eq!(diary.seconds(), [0, 10]);
+    harness.shutdown().await?;
+    sender.shutdown().await?;
     Ok(())
 }
