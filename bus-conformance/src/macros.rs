@@ -13,8 +13,8 @@ macro_rules! conformance {
         $crate::conformance! { @ $transport, $broker;
             background bad_input batch_outcomes batches blanks capabilities claims codecs concurrency configuration
             error_queue evolution faults foreign_replies health idempotency inheritance instances
-            limits names observing outbox outbox_order panics partitions pauses preparing propagation
-            publishing queues redelivery refusals repeats request_faults requests retry_waits retrying routing
+            kill_switches limits names observing outbox outbox_order panics partitions pauses preparing propagation
+            publishing queues rate_limits redelivery refusals repeats request_faults requests retry_waits retrying routing
             scheduling senders sending sent_ids settling shutdown skipping stopping taps times
             unanswered unit_duplicates units_of_work
         }

@@ -192,9 +192,9 @@ async fn a_member_sends_for_itself(broker: &dyn TestBroker) -> Outcome {
         }
         ConsumeResult::Ok(())
     };
-    let sent = serial(broker.name("ordered")).consumer(ordered.clone());
+    let told = serial(broker.name("ordered")).consumer(ordered.clone());
     let sending = Endpoint::new(&queue).batch(full(3), send);
-    let bus = broker.bus().endpoint(sent).endpoint(sending);
+    let bus = broker.bus().endpoint(told).endpoint(sending);
     let bus = bus.start().await?;
     places(&bus, &queue, 0..3).await?;
     assert_eq!(numbers(&ordered.take(2).await), [0, 2]);

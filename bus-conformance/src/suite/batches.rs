@@ -217,15 +217,15 @@ async fn every_message_is_in_one_batch(broker: &dyn TestBroker) -> Outcome {
 /// Settings with which batches could never be full are reported, with the numbers.
 async fn settings_that_cannot_work_are_mistakes(broker: &dyn TestBroker) -> Outcome {
     let batches = Batches::new();
-    let batched = |name: &str, batching| Endpoint::new(name).batch(batching, batches.consumer());
+    let on = |name: &str, batching| Endpoint::new(name).batch(batching, batches.consumer());
     let large = || full(100).in_parallel(2);
     let endpoints = [
-        batched("empty", full(0)),
-        batched("hasty", Batching::of(2).within(Duration::ZERO)),
-        batched("idle", full(2).in_parallel(0)),
-        batched("narrow", large()).concurrency(150),
-        batched("short", large()).policy(Policy::new().prefetch(20)),
-        batched("vast", full(70_000)).policy(Policy::new().prefetch(1)),
+        on("empty", full(0)),
+        on("hasty", Batching::of(2).within(Duration::ZERO)),
+        on("idle", full(2).in_parallel(0)),
+        on("narrow", large()).concurrency(150),
+        on("short", large()).policy(Policy::new().prefetch(20)),
+        on("vast", full(70_000)).policy(Policy::new().prefetch(1)),
     ];
     let bus = endpoints
         .into_iter()
