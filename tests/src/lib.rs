@@ -42,6 +42,8 @@ mod documents {
     mod configuration {}
     #[doc = include_str!("../../docs/error-queues.md")]
     mod error_queues {}
+    #[doc = include_str!("../../docs/flow.md")]
+    mod flow {}
     #[doc = include_str!("../../docs/guarantees.md")]
     mod guarantees {}
     #[doc = include_str!("../../docs/health.md")]
