@@ -9,10 +9,14 @@ use bus_inmemory::Harness;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-const MILLI: Duration = Duration::from_millis(1);
-
 /// Time for which a consumer runs.
 const WORK: Duration = Duration::from_millis(3);
+
+/// Time after a change for which consumers from before it may run.
+const SETTLING: Duration = Duration::from_millis(4);
+
+/// Time until the next change.
+const WATCHED: Duration = Duration::from_millis(6);
 
 #[derive(Debug, Serialize, Deserialize, Message)]
 #[message("Invoicing:CreateInvoice")]
@@ -59,9 +63,9 @@ async fn no_more_messages_run_than_the_limit_says_while_it_changes()
         let limit = number * 7 % 16 + 1;
         invoices.set_concurrency(limit)?;
         // Those that ran before may be more than the new limit.
-        sleep(WORK + MILLI).await;
+        sleep(SETTLING).await;
         running.most.store(0, Ordering::SeqCst);
-        sleep(10 * MILLI - WORK - MILLI).await;
+        sleep(WATCHED).await;
         let most = running.most.load(Ordering::SeqCst);
         assert_eq!(most, limit, "change {number}");
     }

@@ -135,7 +135,7 @@ async fn a_pause_has_the_members_consumed(broker: &dyn TestBroker) -> Outcome {
 /// A batch that is cut off by the stop goes back, each member of it.
 async fn a_batch_that_is_cut_off_goes_back(broker: &dyn TestBroker) -> Outcome {
     let gate = Gate::closed();
-    let endpoint = endpoint(broker, full(3), held(&gate));
+    let endpoint = endpoint(broker, full(3), held(&gate, &Batches::new()));
     let queue = endpoint.name().to_owned();
     let brief = broker.bus().stop_timeout(50 * MILLI);
     let bus = brief.endpoint(endpoint).start().await?;
@@ -147,14 +147,14 @@ async fn a_batch_that_is_cut_off_goes_back(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
-/// A consumer that holds each batch at a gate.
-fn held(gate: &Gate) -> impl BatchConsumer<Place> + use<> {
-    let gate = gate.clone();
+/// A consumer that holds each batch at a gate, and records it when it has passed.
+fn held(gate: &Gate, batches: &Batches) -> impl BatchConsumer<Place> + use<> {
+    let (gate, batches) = (gate.clone(), batches.clone());
     move |batch: Batch<Place>| {
-        let gate = gate.clone();
+        let (gate, batches) = (gate.clone(), batches.clone());
         async move {
             gate.pass().await;
-            drop(batch);
+            batches.note(&batch);
             ConsumeResult::Ok(())
         }
     }
@@ -162,14 +162,19 @@ fn held(gate: &Gate) -> impl BatchConsumer<Place> + use<> {
 
 /// Only so many batches are consumed at once, though more messages are there.
 async fn batches_in_parallel_are_limited(broker: &dyn TestBroker) -> Outcome {
-    let gate = Gate::closed();
-    let endpoint = endpoint(broker, full(2).in_parallel(2), held(&gate)).concurrency(8);
+    let (gate, batches) = (Gate::closed(), Batches::new());
+    let consumer = held(&gate, &batches);
+    let endpoint = endpoint(broker, full(2).in_parallel(2), consumer).concurrency(8);
     let (bus, queue) = start(broker, endpoint).await?;
     places(&bus, &queue, 0..8).await?;
     gate.holds(2).await;
     broker.until_prefetched(&queue).await;
     assert_eq!(gate.waiting(), 2);
     gate.open();
+    let mut count = 0;
+    while count < 8 {
+        count += batches.next().await.len();
+    }
     stop(broker, bus, &queue, 0).await?;
     assert_eq!(gate.most(), 2);
     Ok(())

@@ -44,7 +44,7 @@
 //!     harness.publish(&Reading { sensor: "roof".into(), celsius }).await?;
 //! }
 //! harness.quiescent().await;
-//! assert_eq!(harness.consumed::<Reading>().len(), 2);
+//! assert_eq!(harness.consumed::<Reading>().count(), 2);
 //! # harness.shutdown().await?;
 //! # Ok(()) }
 //! ```
