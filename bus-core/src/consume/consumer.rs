@@ -11,7 +11,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::batch_limits::BatchLimits;
+use super::chain_end::{ChainEnd, typed};
 use super::context::{AnyMessage, ConsumeContext};
+use super::failure_handler::{AfterFailure, FailureHandler};
 use super::unit_of_work::UnitOfWork;
 use crate::codec::{Codec, DecodeError, decode_message};
 use crate::error::{ConsumeError, ConsumeResult};
@@ -72,6 +74,14 @@ pub trait Consumer<M>: Send + Sync + 'static {
     fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
         None
     }
+
+    /// Returns the handler of messages that have failed for good.
+    ///
+    /// Asked once, when the consumer is added to its endpoint. Default: `None`; such a message goes
+    /// to the error queue, and a fault is published.
+    fn failure_handler(&self) -> Option<Arc<dyn FailureHandler<M>>> {
+        None
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -100,6 +110,10 @@ where
 
     fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
         (**self).unit_of_work()
+    }
+
+    fn failure_handler(&self) -> Option<Arc<dyn FailureHandler<M>>> {
+        (**self).failure_handler()
     }
 }
 
@@ -135,18 +149,17 @@ impl RawMessage {
 }
 
 /// A consumer without its type: one for each message type of an endpoint.
-pub(crate) trait Handler: Send + Sync {
+pub(crate) trait Handler: ChainEnd {
     /// Decodes the message part, once for each delivery.
     fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError>;
-
-    fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult>;
-
-    fn unit_of_work(&self) -> Option<&dyn UnitOfWork>;
 
     /// Returns the limits of the batches in which messages wait for each other, if they do.
     fn batches(&self) -> Option<BatchLimits> {
         None
     }
+
+    /// Returns what handles a message that has failed for good with this error, if anything does.
+    fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>>;
 }
 
 /// A consumer as it was registered on an endpoint.
@@ -177,6 +190,7 @@ struct Typed<M, C> {
     consumer: C,
     unit: Option<Arc<dyn UnitOfWork>>,
     batches: Option<BatchLimits>,
+    failure_handler: Option<Arc<dyn FailureHandler<M>>>,
     message: PhantomData<fn(M)>,
 }
 
@@ -210,6 +224,7 @@ impl Registration {
             consumer_type,
             handler: Arc::new(Typed {
                 unit: consumer.unit_of_work(),
+                failure_handler: consumer.failure_handler(),
                 consumer,
                 batches,
                 message: PhantomData,
@@ -225,6 +240,7 @@ impl Registration {
             consumer_type: type_name::<C>(),
             handler: Arc::new(Untyped {
                 unit: consumer.unit_of_work(),
+                failure_handler: consumer.failure_handler(),
                 consumer,
             }),
         }
@@ -246,6 +262,17 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
         Ok(Arc::new(decode_message::<M>(&envelope.message)?))
     }
 
+    fn batches(&self) -> Option<BatchLimits> {
+        self.batches
+    }
+
+    fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>> {
+        let handler = self.failure_handler.as_ref()?;
+        AfterFailure::new(handler, error, self.unit.as_ref())
+    }
+}
+
+impl<M: Message, C: Consumer<M>> ChainEnd for Typed<M, C> {
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
         run(&self.consumer, ctx)
     }
@@ -253,15 +280,12 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
         self.unit.as_deref()
     }
-
-    fn batches(&self) -> Option<BatchLimits> {
-        self.batches
-    }
 }
 
 struct Untyped<C> {
     consumer: C,
     unit: Option<Arc<dyn UnitOfWork>>,
+    failure_handler: Option<Arc<dyn FailureHandler<RawMessage>>>,
 }
 
 impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
@@ -269,6 +293,13 @@ impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
         Ok(Arc::new(RawMessage::new(envelope.message.clone())))
     }
 
+    fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>> {
+        let handler = self.failure_handler.as_ref()?;
+        AfterFailure::new(handler, error, self.unit.as_ref())
+    }
+}
+
+impl<C: Consumer<RawMessage>> ChainEnd for Untyped<C> {
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult> {
         run(&self.consumer, ctx)
     }
@@ -282,14 +313,9 @@ fn run<M: Send + Sync + 'static, C: Consumer<M>>(
     consumer: &C,
     ctx: ConsumeContext,
 ) -> BoxFuture<'_, ConsumeResult> {
-    if let Ok(ctx) = ctx.downcast::<M>() {
-        consumer.consume(ctx).boxed()
-    } else {
-        let error = format!(
-            "the message is not a {}; a middleware changed it",
-            type_name::<M>()
-        );
-        std::future::ready(Err(ConsumeError::permanent(error))).boxed()
+    match typed(ctx) {
+        Ok(ctx) => consumer.consume(ctx).boxed(),
+        Err(error) => std::future::ready(Err(error)).boxed(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Notes about one delivery that later steps and observers need.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::idempotency::Token;
 use crate::send::{Held, SealedMessage};
@@ -15,7 +15,7 @@ pub(crate) struct Progress {
     attempts: AtomicU32,
     outbox: Held,
     may_have_left: AtomicBool,
-    claim: OnceLock<Token>,
+    claim: Mutex<Option<Token>>,
     replies: Held,
     is_duplicate: AtomicBool,
     is_apart: AtomicBool,
@@ -24,6 +24,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// Records that this attempt begins.
     pub(crate) fn begin_attempt(&self, number: u32) {
+        self.attempts.store(number, Ordering::Relaxed);
+    }
+
+    /// Sets the number of attempts back to that of the consumer, after its failure was handled.
+    pub(crate) fn set_attempts(&self, number: u32) {
         self.attempts.store(number, Ordering::Relaxed);
     }
 
@@ -64,13 +69,13 @@ impl Progress {
 
     /// Records the claim under which the message is handled.
     pub(crate) fn hold_claim(&self, token: Token) {
-        // A delivery goes through one idempotency step.
-        let _ = self.claim.set(token);
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
     }
 
     /// Returns the claim under which the message is handled.
-    pub(crate) fn claim(&self) -> Option<&Token> {
-        self.claim.get()
+    pub(crate) fn claim(&self) -> Option<Token> {
+        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        claim.clone()
     }
 
     /// Keeps the replies that a duplicate may need.

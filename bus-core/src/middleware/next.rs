@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use crate::consume::{ConsumeContext, Handler, UnitOfWork};
+use crate::consume::{ChainEnd, ConsumeContext, UnitOfWork};
 use crate::error::{ConsumeError, ConsumeResult, panics};
 
 /// Middleware that runs around every message of an endpoint.
@@ -85,15 +85,15 @@ pub(crate) type Chain = Arc<[Arc<dyn Middleware>]>;
 pub struct Next {
     chain: Chain,
     position: usize,
-    handler: Arc<dyn Handler>,
+    end: Arc<dyn ChainEnd>,
 }
 
 impl Next {
-    pub(crate) fn new(chain: Chain, handler: Arc<dyn Handler>) -> Self {
+    pub(crate) fn new(chain: Chain, end: Arc<dyn ChainEnd>) -> Self {
         Self {
             chain,
             position: 0,
-            handler,
+            end,
         }
     }
 
@@ -119,7 +119,7 @@ impl Next {
 
     /// Returns the unit of work that the consumer brings.
     pub(super) fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
-        self.handler.unit_of_work()
+        self.end.unit_of_work()
     }
 
     /// Returns `true` if messages wait for each other, to be consumed in batches.
@@ -128,7 +128,7 @@ impl Next {
     }
 
     async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {
-        self.handler.call(ctx).await
+        self.end.call(ctx).await
     }
 }
 

@@ -103,7 +103,7 @@ impl Middleware for ConfirmClaim {
         next.run(ctx.clone()).await?;
         let progress = &ctx.received().progress;
         match progress.claim() {
-            Some(token) if progress.has_outbox() => self.0.claims().confirm(&ctx, token).await,
+            Some(token) if progress.has_outbox() => self.0.claims().confirm(&ctx, &token).await,
             _ => Ok(()),
         }
     }

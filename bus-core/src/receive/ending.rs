@@ -36,6 +36,13 @@ impl Receiver {
         })
     }
 
+    /// Returns `true` if a message that ended with this error is not consumed again.
+    pub(super) fn is_final(&self, received: &ReceiveContext, error: &ConsumeError) -> bool {
+        !self.is_cut_short(error)
+            && !self.is_not_its_fault(error)
+            && !self.comes_again(received, error)
+    }
+
     /// Returns `true` if another delivery may succeed, and nothing else is to be done.
     fn is_not_its_fault(&self, error: &ConsumeError) -> bool {
         self.guarantee == Guarantee::AtLeastOnce

@@ -1,5 +1,6 @@
 //! The loop of an endpoint: from a delivery to its settlement.
 
+mod after_failure;
 mod beginning;
 pub(crate) mod consumers;
 pub(crate) mod crash_guard;

@@ -13,7 +13,9 @@ use super::outcome::{End, Outcome, Undone};
 use super::pulled::Pulled;
 use super::watched::ReceiveWatch;
 use crate::codec::{Codec, DecodeError};
-use crate::consume::{ConsumeContext, EndpointContext, Place, ReceiveContext, Slot, Slots};
+use crate::consume::{
+    ChainEnd, ConsumeContext, EndpointContext, Place, ReceiveContext, Slot, Slots,
+};
 use crate::endpoint::{DeadLettering, EndpointTopology, Guarantee, PartitionKey};
 use crate::error::panics;
 use crate::flow::Switch;
@@ -171,9 +173,17 @@ impl Receiver {
         };
         let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
         let begun = self.begin(&ctx, arrival).await;
-        let next = Next::new(Arc::clone(&self.chain), Arc::clone(&registration.handler));
+        let consumer = Arc::clone(&registration.handler) as Arc<dyn ChainEnd>;
+        let next = Next::new(Arc::clone(&self.chain), consumer);
         let ended = match begun {
-            Ok(()) => next.run(ctx).await,
+            // The failure in a future of its own, as that of a message which is consumed stays small.
+            Ok(()) => match next.run(ctx).await {
+                Err(error) => {
+                    let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
+                    Box::pin(self.handle_failure(ctx, registration, error)).await
+                }
+                done => done,
+            },
             Err(error) => Err(error),
         };
         match ended {

@@ -38,6 +38,14 @@ impl Receiver {
         })
     }
 
+    /// Returns `true` if a message that ended with this error comes again later.
+    pub(super) fn comes_again(&self, received: &ReceiveContext, error: &ConsumeError) -> bool {
+        let later = self.later(received, error);
+        later.is_some_and(|Later { wait, counts }| {
+            self.can_delay(&copy(received, wait, &counts)).is_ok()
+        })
+    }
+
     /// Hands over the copy of a message that is to come again.
     ///
     /// It tries until that has worked. The delivery is acknowledged then. Returns `None` if the
