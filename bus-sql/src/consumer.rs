@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use bus_core::consume::UnitOfWork;
+use bus_core::consume::{FailureHandler, UnitOfWork};
 use bus_core::error::FailureKind;
 use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Consumer, Message};
 
@@ -100,6 +100,10 @@ impl<M: Message, DB: Backend, C: Consumer<M>> Consumer<M> for Around<DB, C> {
 
     fn unit_of_work(&self) -> Option<Arc<dyn UnitOfWork>> {
         Some(Arc::clone(&self.unit) as Arc<dyn UnitOfWork>)
+    }
+
+    fn failure_handler(&self) -> Option<Arc<dyn FailureHandler<M>>> {
+        self.consumer.failure_handler()
     }
 }
 
