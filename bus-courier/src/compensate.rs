@@ -11,7 +11,7 @@ use crate::activity::{Compensate, CompensateActivity};
 use crate::contracts::{CompensateLog, RoutingSlip};
 use crate::error::SlipError;
 use crate::execution::Execution;
-use crate::forward::{forward, told};
+use crate::forward::{forward, sent};
 use crate::merged::merged;
 use crate::publisher::Publisher;
 
@@ -56,14 +56,14 @@ impl<A: CompensateActivity> Consumer<RoutingSlip> for CompensateHost<A> {
             .apply(&mut slip.variables)
             .map_err(ConsumeError::permanent)?;
         let events = Publisher::at(&ctx, &slip, &execution);
-        told(
+        sent(
             events
                 .activity_compensated(&slip, &execution, &log.data)
                 .await,
         )?;
         match slip.compensate_logs.last() {
             Some(earlier) => forward(&ctx, &earlier.address, &slip).await,
-            None => told(events.faulted(&slip).await),
+            None => sent(events.faulted(&slip).await),
         }
     }
 
@@ -92,8 +92,8 @@ impl FailureHandler<RoutingSlip> for Failing {
         let error = ExceptionInfo::of(error);
         let events = Publisher::at(&ctx, slip, &execution);
         let failed = events.activity_compensation_failed(slip, &execution, &error, &log.data);
-        told(failed.await)?;
-        told(events.compensation_failed(slip, &error).await)
+        sent(failed.await)?;
+        sent(events.compensation_failed(slip, &error).await)
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::contract::contract;
 use crate::flags::{SlipContents, SlipEvents};
+use crate::kept::Kept;
 use crate::values::Values;
 
 contract! {
@@ -57,7 +58,7 @@ contract! {
         /// Time that it took.
         pub duration: TimeSpan = defaulted "duration",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
     }
 
     /// What is needed to compensate an activity.
@@ -81,9 +82,9 @@ contract! {
         /// Name of the activity.
         pub name: String = required "name",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// The error.
-        pub exception_info: ExceptionInfo = defaulted "exceptionInfo",
+        pub exception_info: Kept<ExceptionInfo> = defaulted "exceptionInfo",
     }
 
     /// An address that gets events of the slip.

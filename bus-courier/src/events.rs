@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::contract::contract;
 use crate::contracts::{ActivityException, ItineraryActivity};
+use crate::kept::Kept;
 use crate::values::Values;
 
 contract! {
@@ -43,13 +44,13 @@ contract! {
         /// The slip.
         pub tracking_number: Uuid = required "trackingNumber",
         /// The process that could not compensate.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// Time of the end.
         pub timestamp: DateTime = required "timestamp",
         /// Time since the slip was made.
         pub duration: TimeSpan = defaulted "duration",
         /// The error of the compensation.
-        pub exception_info: ExceptionInfo = defaulted "exceptionInfo",
+        pub exception_info: Kept<ExceptionInfo> = defaulted "exceptionInfo",
         /// Variables at the end.
         pub variables: Values = defaulted "variables",
     }
@@ -63,7 +64,7 @@ contract! {
         /// Id of its execution.
         pub execution_id: Uuid = required "executionId",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// Time at which it began.
         pub timestamp: DateTime = required "timestamp",
         /// Time that it took.
@@ -83,7 +84,7 @@ contract! {
         /// Id of its execution.
         pub execution_id: Uuid = required "executionId",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// Time at which it began.
         pub timestamp: DateTime = required "timestamp",
         /// Time that it took.
@@ -109,7 +110,7 @@ contract! {
         /// The activity.
         pub activity_name: String = defaulted "activityName",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// Its arguments.
         pub arguments: Values = defaulted "arguments",
         /// Its log.
@@ -131,9 +132,9 @@ contract! {
         /// The activity.
         pub activity_name: String = defaulted "activityName",
         /// The process that executed it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// The error.
-        pub exception_info: ExceptionInfo = defaulted "exceptionInfo",
+        pub exception_info: Kept<ExceptionInfo> = defaulted "exceptionInfo",
         /// Its arguments.
         pub arguments: Values = defaulted "arguments",
         /// Variables at the time.
@@ -153,7 +154,7 @@ contract! {
         /// The activity.
         pub activity_name: String = defaulted "activityName",
         /// The process that compensated it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// Its log.
         pub data: Values = defaulted "data",
         /// Variables after it.
@@ -173,9 +174,9 @@ contract! {
         /// The activity.
         pub activity_name: String = defaulted "activityName",
         /// The process that could not compensate it.
-        pub host: HostInfo = defaulted "host",
+        pub host: Kept<HostInfo> = defaulted "host",
         /// The error of the compensation.
-        pub exception_info: ExceptionInfo = defaulted "exceptionInfo",
+        pub exception_info: Kept<ExceptionInfo> = defaulted "exceptionInfo",
         /// Its log.
         pub data: Values = defaulted "data",
         /// Variables at the time.

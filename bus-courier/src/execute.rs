@@ -15,7 +15,7 @@ use crate::contracts::{
 use crate::error::SlipError;
 use crate::executed::{Course, Executed};
 use crate::execution::Execution;
-use crate::forward::{forward, told};
+use crate::forward::{forward, sent};
 use crate::merged::merged;
 use crate::publisher::Publisher;
 use crate::values::Values;
@@ -79,15 +79,15 @@ impl<A: ExecuteActivity> ExecuteHost<A> {
         }
         let events = Publisher::at(ctx, &slip, execution);
         let completed = events.activity_completed(&slip, execution, &done.arguments, &data);
-        told(completed.await)?;
+        sent(completed.await)?;
         if revised {
-            told(events.revised(&slip, execution, &discarded).await)?;
+            sent(events.revised(&slip, execution, &discarded).await)?;
         } else if terminated {
-            told(events.terminated(&slip, execution, &discarded).await)?;
+            sent(events.terminated(&slip, execution, &discarded).await)?;
         }
         match slip.itinerary.first() {
             Some(next) => forward(ctx, &next.address, &slip).await,
-            None => told(events.completed(&slip).await),
+            None => sent(events.completed(&slip).await),
         }
     }
 
@@ -103,7 +103,7 @@ impl<A: ExecuteActivity> ExecuteHost<A> {
             name: execution.name.clone(),
             timestamp: Some(execution.timestamp),
             duration: execution.elapsed(),
-            host: HostInfo::current().clone(),
+            host: HostInfo::current().clone().into(),
             other: Values::default(),
         });
         let Some(log) = log else {
@@ -169,17 +169,17 @@ impl FailureHandler<RoutingSlip> for Faulting {
             timestamp: Some(execution.timestamp),
             elapsed: execution.elapsed(),
             name: activity.name.clone(),
-            host: HostInfo::current().clone(),
-            exception_info: ExceptionInfo::of(error),
+            host: HostInfo::current().clone().into(),
+            exception_info: ExceptionInfo::of(error).into(),
             other: Values::default(),
         };
         slip.activity_exceptions.push(exception.clone());
         let events = Publisher::at(&ctx, &slip, &execution);
         let faulted = events.activity_faulted(&slip, &exception, &activity.arguments);
-        told(faulted.await)?;
+        sent(faulted.await)?;
         match slip.compensate_logs.last() {
             Some(log) => forward(&ctx, &log.address, &slip).await,
-            None => told(events.faulted(&slip).await),
+            None => sent(events.faulted(&slip).await),
         }
     }
 }

@@ -37,6 +37,6 @@ pub(crate) async fn forward(
 }
 
 /// Turns the error of an event into that of the attempt.
-pub(crate) fn told(sent: Result<(), NotSent>) -> ConsumeResult {
-    sent.map_err(|(address, error)| SlipError::sending(&address, error))
+pub(crate) fn sent(outcome: Result<(), NotSent>) -> ConsumeResult {
+    outcome.map_err(|(address, error)| SlipError::sending(&address, error))
 }

@@ -103,6 +103,10 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod activity;
 mod builder;
 mod compensate;
@@ -117,6 +121,7 @@ mod executed;
 mod execution;
 mod flags;
 mod forward;
+mod kept;
 mod merged;
 mod publisher;
 mod sends;
@@ -140,4 +145,5 @@ pub use events::{
 pub use execute::{ExecuteHost, execute, execute_compensated};
 pub use executed::{Compensated, Executed};
 pub use flags::{SlipContents, SlipEvents};
+pub use kept::Kept;
 pub use values::Values;

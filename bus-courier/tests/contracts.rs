@@ -123,7 +123,7 @@ fn an_event_names_its_members_as_masstransit_does() {
             "host": slip()["activityLogs"][0]["host"].clone(),
             "exceptionInfo": { "exceptionType": "System.InvalidOperationException",
                 "innerException": null, "stackTrace": "at …", "message": "Too expensive",
-                "source": "Shop" }
+                "source": "Shop", "data": null }
         }],
         "variables": { "OrderNumber": "A-1007" }
     });

@@ -56,6 +56,8 @@ mod documents {
     mod logging {}
     #[doc = include_str!("../../docs/retries.md")]
     mod retries {}
+    #[doc = include_str!("../../docs/routing-slips.md")]
+    mod routing_slips {}
     #[doc = include_str!("../../docs/scheduling.md")]
     mod scheduling {}
     #[doc = include_str!("../../docs/transactions.md")]

@@ -5,13 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "bus-core",
     "bus-macros",
     "bus-inmemory",
     "bus-rabbitmq",
     "bus-redis",
     "bus-sql",
+    "bus-courier",
     "bus-conformance",
 ];
 

@@ -34,6 +34,11 @@ impl Command {
         Self(json!({ "op": "request", "type": contract, "message": message }))
     }
 
+    /// Executes a routing slip of `Reserve` and `Charge`; above 1000, the second one fails.
+    pub fn slip(amount: u32) -> Self {
+        Self(json!({ "op": "slip", "amount": amount }))
+    }
+
     /// Sets a further member of the command.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {

@@ -13,6 +13,7 @@ mod load;
 mod queues;
 mod replies;
 mod requests;
+mod slips;
 mod stock;
 mod support;
 mod unreadable;
