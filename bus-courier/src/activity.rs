@@ -60,12 +60,12 @@ pub trait ExecuteActivity: Send + Sync + 'static {
     /// Arguments, a struct that is read from JSON; `()` if there are none.
     type Arguments: DeserializeOwned + Send + Sync + 'static;
 
-    /// What is needed to compensate, a struct; [`NoLog`] if nothing is ever compensated.
+    /// Log with which it is compensated, a struct; [`NoLog`] if it never is.
     type Log: Serialize + Send + Sync + 'static;
 
     /// Executes the activity.
     ///
-    /// What it sends through `ctx` leaves with the slip, or not at all.
+    /// Messages that it sends through `ctx` leave with the slip, or not at all.
     ///
     /// # Errors
     /// An error fails the attempt, and after the last one the slip.
@@ -104,24 +104,24 @@ impl Serialize for NoLog {
     }
 }
 
-impl<A: ExecuteActivity> ExecuteActivity for Arc<A> {
-    type Arguments = A::Arguments;
-    type Log = A::Log;
+impl<T: ExecuteActivity> ExecuteActivity for Arc<T> {
+    type Arguments = T::Arguments;
+    type Log = T::Log;
 
     fn execute(
         &self,
-        ctx: Execute<A::Arguments>,
-    ) -> impl Future<Output = ConsumeResult<Executed<A::Log>>> + Send {
+        ctx: Execute<T::Arguments>,
+    ) -> impl Future<Output = ConsumeResult<Executed<T::Log>>> + Send {
         (**self).execute(ctx)
     }
 }
 
-impl<A: CompensateActivity> CompensateActivity for Arc<A> {
-    type Log = A::Log;
+impl<T: CompensateActivity> CompensateActivity for Arc<T> {
+    type Log = T::Log;
 
     fn compensate(
         &self,
-        ctx: Compensate<A::Log>,
+        ctx: Compensate<T::Log>,
     ) -> impl Future<Output = ConsumeResult<Compensated>> + Send {
         (**self).compensate(ctx)
     }

@@ -17,15 +17,16 @@ use crate::publisher::Publisher;
 
 /// Creates the consumer that compensates an activity.
 ///
-/// For [`ActivityEndpoint::activity`](crate::ActivityEndpoint::activity), on an endpoint of its own.
+/// For [`ActivityEndpoint::activity`](crate::ActivityEndpoint::activity), on an endpoint of its
+/// own.
 pub fn compensate<A: CompensateActivity>(activity: A) -> CompensateHost<A> {
     CompensateHost { activity }
 }
 
 /// Consumer of routing slips that compensates an activity; made by [`compensate`].
 ///
-/// When the compensation has failed for good, the slip ends: earlier activities stay as they are,
-/// and events say so.
+/// A compensation that has failed for good ends the slip: earlier activities stay as they are, and
+/// events say so.
 pub struct CompensateHost<A> {
     activity: A,
 }

@@ -27,7 +27,7 @@ contract! {
         pub itinerary: Vec<ItineraryActivity> = defaulted "itinerary",
         /// Activities that completed, the last one last.
         pub activity_logs: Vec<ActivityLog> = defaulted "activityLogs",
-        /// What can be compensated, the last one last.
+        /// Logs of what can be compensated, the last one last.
         pub compensate_logs: Vec<CompensateLog> = defaulted "compensateLogs",
         /// Values that all activities see.
         pub variables: Values = defaulted "variables",
@@ -61,7 +61,7 @@ contract! {
         pub host: Kept<HostInfo> = defaulted "host",
     }
 
-    /// What is needed to compensate an activity.
+    /// The log with which an activity is compensated.
     pub struct CompensateLog {
         /// Id of the execution that is compensated.
         pub execution_id: Uuid = required "executionId",
@@ -89,7 +89,7 @@ contract! {
 
     /// An address that gets events of the slip.
     pub struct Subscription {
-        /// Where the events go.
+        /// Address to which the events go.
         pub address: String = required "address",
         /// Events that go there.
         pub events: SlipEvents = defaulted "events",

@@ -31,10 +31,11 @@ use crate::contracts::RoutingSlip;
 /// # let _ = endpoint;
 /// ```
 pub trait ActivityEndpoint {
-    /// Adds the consumer of an activity, which gets only slips that are sent to the endpoint.
+    /// Adds the consumer of an activity or of a compensation.
     ///
-    /// It is made by [`execute`](crate::execute), [`execute_compensated`](crate::execute_compensated)
-    /// or [`compensate`](crate::compensate), or is such a consumer inside of another one.
+    /// It gets only slips that are sent to the endpoint. It is made by [`execute`](crate::execute),
+    /// [`execute_compensated`](crate::execute_compensated) or [`compensate`](crate::compensate), or
+    /// is such a consumer inside of another one, as `bus-sql` makes it.
     #[must_use = "add it to a bus with .endpoint(…)"]
     fn activity(self, host: impl Consumer<RoutingSlip>) -> Self;
 }

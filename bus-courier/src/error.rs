@@ -13,7 +13,7 @@ pub enum SlipError {
     Address {
         /// The activity, or the address of the subscription.
         name: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: InvalidAddress,
     },
     /// The arguments of an activity cannot be written, or are no object.
@@ -21,7 +21,7 @@ pub enum SlipError {
     WriteArguments {
         /// The activity.
         name: String,
-        /// What is wrong with them.
+        /// The mistake in them.
         source: serde_json::Error,
     },
     /// A variable cannot be written as JSON.
@@ -29,7 +29,7 @@ pub enum SlipError {
     WriteVariable {
         /// The variable.
         name: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: serde_json::Error,
     },
     /// The log of an activity cannot be written, or is no object.
@@ -37,7 +37,7 @@ pub enum SlipError {
     WriteLog {
         /// The activity.
         name: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: serde_json::Error,
     },
     /// The arguments that came do not fit the activity.
@@ -45,7 +45,7 @@ pub enum SlipError {
     ReadArguments {
         /// The activity.
         name: String,
-        /// What is wrong with them.
+        /// The mistake in them.
         source: serde_json::Error,
     },
     /// The log that came does not fit the compensation.
@@ -53,7 +53,7 @@ pub enum SlipError {
     ReadLog {
         /// The activity.
         name: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         source: serde_json::Error,
     },
     /// A slip without an activity came to an endpoint that executes one.
@@ -65,9 +65,9 @@ pub enum SlipError {
     /// The slip or an event of it was refused for good.
     #[error("the routing slip or an event of it cannot be sent to `{address}`")]
     Refused {
-        /// Where it was to go.
+        /// Address or type to which it was to go.
         address: String,
-        /// Why it cannot.
+        /// The reason.
         source: SendError,
     },
 }
@@ -88,8 +88,8 @@ impl SlipError {
 
     /// Returns `true` if the slip cannot go on at all, neither forward nor back.
     ///
-    /// Where it or an event of it was refused, the activity has had its effect, which no log of the
-    /// slip that came says. So it is left to people, in the error queue.
+    /// If it or an event of it was refused, the activity has had its effect, and no log in the slip
+    /// that came says so. That is left to people, in the error queue.
     pub(crate) fn is_stuck(error: &ConsumeError) -> bool {
         let stuck = |slip: &Self| {
             matches!(

@@ -30,7 +30,7 @@ pub fn execute<A: ExecuteActivity<Log = NoLog>>(activity: A) -> ExecuteHost<A> {
     }
 }
 
-/// Creates the consumer that executes an activity, and names the queue where it is compensated.
+/// Creates the consumer that executes an activity which is compensated at a queue.
 ///
 /// The queue is that of an endpoint with [`compensate`](crate::compensate). An execution that
 /// leaves no log is not compensated.
@@ -46,8 +46,8 @@ pub fn execute_compensated<A: ExecuteActivity>(
 
 /// Consumer of routing slips that executes an activity; made by [`execute`].
 ///
-/// When the activity has failed for good, the slip goes back for its compensations, or has failed.
-/// The message itself is consumed then; it is in the error queue only if the slip can go nowhere.
+/// An activity that has failed for good sends the slip back for its compensations. The message
+/// itself is consumed then; it is in the error queue only if the slip can go nowhere.
 pub struct ExecuteHost<A> {
     activity: A,
     compensation: String,

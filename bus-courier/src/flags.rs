@@ -4,9 +4,10 @@ use std::ops::{BitOr, BitOrAssign};
 
 use serde::{Deserialize, Serialize};
 
-/// Events of a routing slip, for a subscription: `SlipEvents::COMPLETED | SlipEvents::FAULTED`.
+/// Events of a routing slip that a subscription asks for.
 ///
-/// MassTransit's `RoutingSlipEvents`.
+/// Joined by `|`, as in `SlipEvents::COMPLETED | SlipEvents::FAULTED`. They are MassTransit's
+/// `RoutingSlipEvents`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SlipEvents(u32);
@@ -32,9 +33,9 @@ impl SlipEvents {
     pub const ACTIVITY_COMPENSATED: Self = Self(1024);
     /// An activity could not be compensated.
     pub const ACTIVITY_COMPENSATION_FAILED: Self = Self(2048);
-    /// No event: leaves the publication of the events as it would be without the subscription.
+    /// No event: the subscription does not take the place of a publication.
     ///
-    /// Events are published unless a subscription takes their place.
+    /// Alone, it asks for all events.
     pub const SUPPLEMENTAL: Self = Self(65_536);
 
     const OF_EVENTS: u32 = 0xFFFF;

@@ -1,4 +1,4 @@
-//! Routing slips: work in steps over several services, undone when a later step fails.
+//! Routing slips: work in steps over services, undone when a later step fails.
 //!
 //! ```text
 //!  execute ─► reserve_execute ─► charge_execute ─► ship_execute ─► RoutingSlipCompleted

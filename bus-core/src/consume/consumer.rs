@@ -158,7 +158,7 @@ pub(crate) trait Handler: ChainEnd {
         None
     }
 
-    /// Returns what handles a message that has failed for good with this error, if anything does.
+    /// Returns the handler of a message that has failed for good, if it has one.
     fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>>;
 }
 
@@ -268,7 +268,7 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
 
     fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>> {
         let handler = self.failure_handler.as_ref()?;
-        AfterFailure::new(handler, error, self.unit.as_ref())
+        AfterFailure::of(handler, error, self.unit.as_ref())
     }
 }
 
@@ -295,7 +295,7 @@ impl<C: Consumer<RawMessage>> Handler for Untyped<C> {
 
     fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>> {
         let handler = self.failure_handler.as_ref()?;
-        AfterFailure::new(handler, error, self.unit.as_ref())
+        AfterFailure::of(handler, error, self.unit.as_ref())
     }
 }
 

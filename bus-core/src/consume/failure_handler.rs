@@ -18,9 +18,9 @@ use crate::error::{ConsumeError, ConsumeResult};
 /// work and time limit, in attempts that are counted from 1 again. Nothing that the failed attempts
 /// have sent has left.
 ///
-/// `Ok` has handled the message: there is no fault, and no copy in the error queue. With an error of
-/// the handler, the message ends as one that failed with this error. It is not called for a message
-/// that cannot be read, nor for one that probably ends the process.
+/// `Ok` has handled the message: there is no fault, and no copy in the error queue. With an error
+/// of the handler, the message ends as one that failed with this error. It is not called for a
+/// message that cannot be read, nor for one that probably ends the process.
 ///
 /// A process that ends before the acknowledgement has the message consumed again, by the consumer
 /// first, unless idempotency recognizes it.
@@ -97,7 +97,7 @@ pub(super) struct AfterFailure<M> {
 
 impl<M: Send + Sync + 'static> AfterFailure<M> {
     /// Creates it; `None` if the error is not handled.
-    pub(super) fn new(
+    pub(super) fn of(
         handler: &Arc<dyn FailureHandler<M>>,
         error: &Arc<ConsumeError>,
         unit: Option<&Arc<dyn UnitOfWork>>,

@@ -27,7 +27,7 @@ impl Progress {
         self.attempts.store(number, Ordering::Relaxed);
     }
 
-    /// Sets the number of attempts back to that of the consumer, after its failure was handled.
+    /// Sets the number of attempts back, after a failure was handled.
     pub(crate) fn set_attempts(&self, number: u32) {
         self.attempts.store(number, Ordering::Relaxed);
     }

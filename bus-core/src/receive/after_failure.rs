@@ -35,9 +35,9 @@ impl Receiver {
                 "the consumer handles its failure"
             );
             let attempts = received.progress.attempts();
-            let handled = Next::new(Arc::clone(&self.chain), handler).run(ctx).await;
+            let outcome = Next::new(Arc::clone(&self.chain), handler).run(ctx).await;
             received.progress.set_attempts(attempts);
-            return handled;
+            return outcome;
         }
         // Nothing else holds it.
         Err(Arc::into_inner(error).unwrap_or_else(|| ConsumeError::permanent("the message failed")))

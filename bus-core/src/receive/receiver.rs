@@ -176,7 +176,7 @@ impl Receiver {
         let consumer = Arc::clone(&registration.handler) as Arc<dyn ChainEnd>;
         let next = Next::new(Arc::clone(&self.chain), consumer);
         let ended = match begun {
-            // The failure in a future of its own, as that of a message which is consumed stays small.
+            // A failure has a future of its own: that of a message which is consumed stays small.
             Ok(()) => match next.run(ctx).await {
                 Err(error) => {
                     let ctx = ConsumeContext::new(Arc::clone(received), Arc::clone(&message));
