@@ -18,6 +18,7 @@ pub(super) fn of_endpoint(
     if endpoint.consumer_priority.is_some() {
         needs.push(Capability::ConsumerPriorities);
     }
+    needs.extend(&endpoint.needs);
     let redeliveries = endpoint.policy.clone().over(bus).redeliveries;
     if redeliveries.iter().any(|policy| policy.limit() > 0) {
         needs.push(Capability::DelayedDelivery);

@@ -30,6 +30,7 @@ pub(crate) fn mistakes(endpoints: &[Endpoint], bus: &Policy) -> Vec<String> {
         check_failures(endpoint, bus, &mut say);
         check_flow(endpoint, bus, &mut say);
         check_queue(endpoint, bus, &mut say);
+        endpoint.mistakes.iter().for_each(|mistake| say(mistake));
     }
     mistakes
 }

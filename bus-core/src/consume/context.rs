@@ -129,6 +129,19 @@ impl ConsumeContext {
     }
 }
 
+impl<M: Send + Sync + 'static> ConsumeContext<M> {
+    /// Returns this context without the type of its message.
+    ///
+    /// For code that handles messages of several types by one function.
+    /// [`downcast`](ConsumeContext::downcast) gives the type back.
+    pub fn erase(self) -> ConsumeContext {
+        ConsumeContext {
+            attempt: self.attempt,
+            message: self.message,
+        }
+    }
+}
+
 impl<M: ?Sized> ConsumeContext<M> {
     /// Returns the decoded message.
     pub fn message(&self) -> &M {

@@ -19,7 +19,7 @@ use crate::error::ConsumeError;
 use crate::message::{Contract, HeaderValue, Message};
 use crate::middleware::{Idempotency, Retry};
 use crate::topology::{Binding, Queue, QueueKind};
-use crate::transport::StreamOffset;
+use crate::transport::{Capability, StreamOffset};
 pub(crate) use partition::PartitionKey;
 pub use policy::Policy;
 use policy::Subscription;
@@ -73,6 +73,8 @@ pub struct Endpoint {
     pub(crate) consumer_priority: Option<i32>,
     pub(crate) exclusive_consumer: bool,
     pub(crate) stream_offset: Option<StreamOffset>,
+    pub(crate) mistakes: Vec<String>,
+    pub(crate) needs: Vec<Capability>,
 }
 
 impl Endpoint {
@@ -114,6 +116,8 @@ impl Endpoint {
             consumer_priority: None,
             exclusive_consumer: false,
             stream_offset: None,
+            mistakes: Vec::new(),
+            needs: Vec::new(),
         }
     }
 
@@ -352,6 +356,36 @@ impl Endpoint {
     /// For consumers of an error queue.
     pub fn without_subscriptions(mut self) -> Self {
         self.subscribes = false;
+        self
+    }
+
+    /// Adds a mistake, which the start of the bus reports with all others.
+    ///
+    /// For what is built on endpoints and has rules of its own, as a saga has. A bus with a mistake
+    /// does not connect.
+    ///
+    /// ```
+    /// use bus_core::{Bus, Endpoint};
+    /// use bus_inmemory::InMemory;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let endpoint = Endpoint::new("orders").mistake("no state is left by any event");
+    /// let started = Bus::builder(InMemory::new()).endpoint(endpoint).start().await;
+    /// let error = started.unwrap_err();
+    /// assert!(error.to_string().contains("endpoint `orders`: no state is left by any event"));
+    /// # }
+    /// ```
+    pub fn mistake(mut self, text: impl Into<String>) -> Self {
+        self.mistakes.push(text.into());
+        self
+    }
+
+    /// Needs a capability of the transport; without it, the bus does not start.
+    ///
+    /// For what is built on endpoints, and would fail with its first message.
+    pub fn needs(mut self, capability: Capability) -> Self {
+        self.needs.push(capability);
         self
     }
 
