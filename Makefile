@@ -65,7 +65,7 @@ check: ## compiles everything, tests included, without linking it
 
 # A round of work on the core takes these alone.
 test-core: ## the tests that need no broker: core, derives, in-memory transport
-	$(CARGO) test --package bus-core --package bus-macros --package bus-inmemory
+	$(CARGO) test --package bus-core --package bus-macros --package bus-inmemory --package bus-saga
 	$(CARGO) test --package bus-tests --test conformance in_memory
 
 # A test target alone does not build the examples that it runs.

@@ -7,6 +7,7 @@ mod expand;
 mod name;
 mod options;
 mod reply;
+mod saga_state;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -108,6 +109,18 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 pub fn derive_reply(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     reply::reply(&input)
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Implements `SagaState` of `bus_saga` for an enum without data.
+///
+/// A state is stored under the name of its variant, or under the one of `#[state("…")]`, which a
+/// variant keeps when it is renamed. Use it through `bus_saga`, whose documentation has an example.
+#[proc_macro_derive(SagaState, attributes(state))]
+pub fn derive_saga_state(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    saga_state::saga_state(&input)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

@@ -11,6 +11,7 @@ const CRATES: [&str; 8] = [
     "bus-inmemory",
     "bus-rabbitmq",
     "bus-redis",
+    "bus-saga",
     "bus-sql",
     "bus-courier",
     "bus-conformance",
