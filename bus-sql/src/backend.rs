@@ -3,7 +3,8 @@
 use sqlx::Database;
 
 use crate::store::{
-    IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RecurringTable, RelayTable, Schema,
+    IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RecurringTable, RelayTable,
+    SagaTable, Schema,
 };
 
 /// PostgreSQL or SQLite.
@@ -18,6 +19,7 @@ pub trait Backend:
     + RelayTable
     + RecurringTable
     + IdempotencyTable
+    + SagaTable
     + OperatorTables
 {
 }

@@ -108,7 +108,7 @@ impl<M: Message, DB: Backend, C: Consumer<M>> Consumer<M> for Around<DB, C> {
 }
 
 /// An error of a consumer whose cause may be the database, and not the message.
-fn judged(error: ConsumeError) -> ConsumeError {
+pub(crate) fn judged(error: ConsumeError) -> ConsumeError {
     if error.kind() != FailureKind::Failed {
         return error;
     }

@@ -66,6 +66,7 @@
 //! | [`Sql::scheduler`], [`Sql::recurring`] | messages that a bus sends later, or again and again |
 //! | [`Sql::scheduler_endpoint`] | a scheduler for other services, those of MassTransit too |
 //! | [`Sql::idempotency`] | a store of idempotency keys, for effects elsewhere |
+//! | `Sql::sagas` | a repository of sagas, with the feature `saga` |
 //! | [`Sql::backlog`], [`Sql::parked`], [`Sql::unpark`] | for those who operate the service |
 //! | [`Sql::migrate`], [`Sql::migrations`] | the tables, made or printed |
 //!
@@ -142,6 +143,7 @@
 //! |---|---|---|
 //! | `postgres` | PostgreSQL 13 or newer | no |
 //! | `sqlite` | SQLite, compiled in | no |
+//! | `saga` | the repository of sagas, by `bus-saga` | no |
 //! | `tls` | TLS to PostgreSQL, by rustls with the certificates of the system | no |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -176,6 +178,8 @@ mod recurring_row;
 mod relay;
 mod replies;
 mod row;
+#[cfg(feature = "saga")]
+mod saga;
 mod scheduler;
 mod scheduler_endpoint;
 mod settings;
@@ -200,6 +204,8 @@ pub use outbox::Outbox;
 pub use recurring::{InvalidRecurrence, Missed, Recurrence, Recurring, RecurringMessage};
 pub use relay::Relay;
 pub use row::OutboxRow;
+#[cfg(feature = "saga")]
+pub use saga::{InTransaction, SqlSagas, TxActivity};
 pub use scheduler::SqlScheduler;
 pub use sql::Sql;
 pub use sqlx;

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_mins(1);
 const PAUSE: u32 = 4;
 
 impl<DB: Backend> Sql<DB> {
-    /// Forgets handled messages and idempotency keys whose time is over.
+    /// Forgets messages, idempotency keys and finished sagas whose time is over.
     ///
     /// Returns their number. The relay does it each minute; in batches, with pauses four
     /// times as long as these take, so that a fifth of one connection at most is busy with it.
@@ -31,10 +31,11 @@ impl<DB: Backend> Sql<DB> {
             let begun = Instant::now();
             let messages = DB::prune_inbox(self.pool(), self.names(), age).await?;
             let keys = DB::prune_keys(self.pool(), self.names()).await?;
-            if messages + keys == 0 {
+            let sagas = DB::prune_sagas(self.pool(), self.names(), age).await?;
+            if messages + keys + sagas == 0 {
                 return Ok(total);
             }
-            total += messages + keys;
+            total += messages + keys + sagas;
             sleep(begun.elapsed() * PAUSE).await;
         }
     }

@@ -257,6 +257,86 @@ pub trait IdempotencyTable: Database {
     async fn prune_keys(pool: &Pool<Self>, names: &Names) -> Result<u64>;
 }
 
+/// Instance of a saga in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SagaRow {
+    pub(crate) id: Uuid,
+    /// 0 for a new one.
+    pub(crate) revision: i64,
+    /// `None` once it has finished.
+    pub(crate) state: Option<String>,
+    pub(crate) data: String,
+    pub(crate) meta: String,
+    /// Names and values of its keys, as JSON.
+    pub(crate) keys: String,
+}
+
+/// Columns of an instance: id, revision, state, data, meta, keys.
+pub(crate) type SagaColumns = (Uuid, i64, Option<String>, String, String, String);
+
+impl From<SagaColumns> for SagaRow {
+    fn from((id, revision, state, data, meta, keys): SagaColumns) -> Self {
+        Self {
+            id,
+            revision,
+            state,
+            data,
+            meta,
+            keys,
+        }
+    }
+}
+
+/// Name of an instance of a saga.
+#[derive(Clone, Copy, Debug)]
+pub enum SagaName<'a> {
+    Id(Uuid),
+    /// Name and value of a key.
+    Key(&'a str, &'a str),
+}
+
+/// Instances of sagas.
+#[async_trait]
+pub trait SagaTable: Database {
+    /// Loads an instance; with a lock, it is this transaction's until its end.
+    async fn load_saga(
+        conn: &mut Self::Connection,
+        names: &Names,
+        saga: &str,
+        name: SagaName<'_>,
+        locks: bool,
+    ) -> Result<Option<SagaRow>>;
+
+    /// Saves an instance; returns `false` if it is there in another revision.
+    async fn save_saga(
+        conn: &mut Self::Connection,
+        names: &Names,
+        saga: &str,
+        row: &SagaRow,
+    ) -> Result<bool>;
+
+    /// Takes a key for an instance; returns `false` if another one has it.
+    async fn take_saga_key(
+        conn: &mut Self::Connection,
+        names: &Names,
+        saga: &str,
+        key: (&str, &str),
+        id: Uuid,
+    ) -> Result<bool>;
+
+    /// Gives a key of an instance back.
+    async fn drop_saga_key(
+        conn: &mut Self::Connection,
+        names: &Names,
+        saga: &str,
+        key: (&str, &str),
+        id: Uuid,
+    ) -> Result<()>;
+
+    /// Forgets some of the instances that finished so long ago; returns how many.
+    async fn prune_sagas(pool: &Pool<Self>, names: &Names, age: Duration) -> Result<u64>;
+}
+
 /// Views for operators.
 #[async_trait]
 pub trait OperatorTables: Database {

@@ -5,7 +5,7 @@ use crate::error::{SqlError, SqlErrorKind};
 use crate::sql::Sql;
 
 /// Tables with their columns, but for those that one database alone has.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 11] = [
     ("schema", "version readable_by component applied_at"),
     (
         "outbox",
@@ -27,10 +27,15 @@ const TABLES: [(&str, &str); 9] = [
         "recurring",
         "name cron zone missed paused next_at destination topology metadata body changed_at",
     ),
+    (
+        "saga",
+        "saga id revision state data meta keys created_at updated_at",
+    ),
+    ("saga_key", "saga name value id"),
 ];
 
 /// Rights of a relay.
-const OF_A_RELAY: [(&str, &str); 16] = [
+const OF_A_RELAY: [(&str, &str); 20] = [
     ("outbox", "SELECT"),
     ("outbox", "INSERT"),
     ("outbox", "UPDATE"),
@@ -47,6 +52,10 @@ const OF_A_RELAY: [(&str, &str); 16] = [
     ("idempotency", "DELETE"),
     ("recurring", "SELECT"),
     ("recurring", "UPDATE"),
+    ("saga", "SELECT"),
+    ("saga", "DELETE"),
+    ("saga_key", "SELECT"),
+    ("saga_key", "DELETE"),
 ];
 
 impl<DB: Backend> Sql<DB> {

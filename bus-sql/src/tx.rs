@@ -18,11 +18,19 @@ use crate::sql::Sql;
 pub struct Tx<DB: Backend> {
     inner: Transaction<'static, DB>,
     sql: Sql<DB>,
+    /// The row of a saga that was loaded in it.
+    #[cfg(feature = "saga")]
+    pub(crate) loaded: Option<crate::store::SagaRow>,
 }
 
 impl<DB: Backend> Tx<DB> {
     pub(crate) fn new(inner: Transaction<'static, DB>, sql: Sql<DB>) -> Self {
-        Self { inner, sql }
+        Self {
+            inner,
+            sql,
+            #[cfg(feature = "saga")]
+            loaded: None,
+        }
     }
 
     /// Returns the connection, for statements of the consumer.
@@ -58,6 +66,11 @@ impl<DB: Backend> Tx<DB> {
     pub async fn cancel(&mut self, token: ScheduleToken) -> Result<bool, SqlError> {
         let cancelled = DB::cancel(&mut self.inner, self.sql.names(), token.into()).await?;
         Ok(cancelled > 0)
+    }
+
+    #[cfg(feature = "saga")]
+    pub(crate) fn sql(&self) -> &Sql<DB> {
+        &self.sql
     }
 
     pub(crate) fn into_inner(self) -> Transaction<'static, DB> {

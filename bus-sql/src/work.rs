@@ -172,7 +172,7 @@ impl<DB: Backend> Work for Attempt<DB> {
 }
 
 /// An error as the endpoint judges it.
-fn consume_error(error: SqlError) -> ConsumeError {
+pub(crate) fn consume_error(error: SqlError) -> ConsumeError {
     match error.kind() {
         // The fault is not the message's: it waits until the tables are as they must be.
         SqlErrorKind::Unavailable | SqlErrorKind::Configuration | SqlErrorKind::Schema => {

@@ -58,6 +58,8 @@ mod documents {
     mod retries {}
     #[doc = include_str!("../../docs/routing-slips.md")]
     mod routing_slips {}
+    #[doc = include_str!("../../docs/sagas.md")]
+    mod sagas {}
     #[doc = include_str!("../../docs/scheduling.md")]
     mod scheduling {}
     #[doc = include_str!("../../docs/transactions.md")]

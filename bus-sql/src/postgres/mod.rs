@@ -6,4 +6,5 @@ mod operators;
 mod outbox;
 mod recurring;
 mod relay;
+mod sagas;
 mod schema;

@@ -10,9 +10,10 @@ use crate::migration::{Installed, Migration};
 use crate::names::Names;
 use crate::store::Schema;
 
-static MIGRATIONS: [Migration; 2] = [
+static MIGRATIONS: [Migration; 3] = [
     Migration::new(1, 1, include_str!("v1.sql")),
     Migration::new(2, 1, include_str!("v2.sql")),
+    Migration::new(3, 1, include_str!("sagas.sql")),
 ];
 
 #[async_trait]

@@ -8,6 +8,7 @@ mod outbox;
 mod plans;
 mod recurring;
 mod relay;
+mod sagas;
 mod schema;
 
 use std::time::SystemTime;

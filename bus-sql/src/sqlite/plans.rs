@@ -3,14 +3,25 @@
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use crate::names::Names;
 use crate::sql::Sql;
-use crate::store::{IdempotencyTable, InboxKey, InboxTable, OutboxTable, RelayTable, Without};
+use crate::store::{
+    IdempotencyTable, InboxKey, InboxTable, OutboxTable, RelayTable, SagaName, SagaRow, SagaTable,
+    Without,
+};
 
 /// Tables that grow with the traffic.
-const LARGE: [&str; 4] = ["outbox", "scheduled", "inbox", "idempotency"];
+const LARGE: [&str; 6] = [
+    "outbox",
+    "scheduled",
+    "inbox",
+    "idempotency",
+    "saga",
+    "saga_key",
+];
 
 /// Runs each statement once.
 async fn run_all(sql: &Sql<Sqlite>) -> sqlx::Result<()> {
@@ -28,7 +39,9 @@ async fn run_all(sql: &Sql<Sqlite>) -> sqlx::Result<()> {
     Sqlite::keep_replies(&mut conn, names, &key, b"[]").await?;
     Sqlite::cancel(&mut conn, names, id).await?;
     sqlx::query("ROLLBACK").execute(&mut *conn).await?;
+    run_sagas(&mut conn, names).await?;
     drop(conn);
+    Sqlite::prune_sagas(pool, names, lease).await?;
     Sqlite::topology(pool, names, id).await?;
     Sqlite::prune_inbox(pool, names, lease).await?;
     Sqlite::take_key(pool, names, "7", id, id, lease).await?;
@@ -48,6 +61,30 @@ async fn run_all(sql: &Sql<Sqlite>) -> sqlx::Result<()> {
     sqlx::query(due).execute(pool).await?;
     assert_eq!(Sqlite::move_due(pool, names, 0).await?, 1);
     Ok(())
+}
+
+async fn run_sagas(conn: &mut SqliteConnection, names: &Names) -> sqlx::Result<()> {
+    let text = || "{}".to_owned();
+    let mut row = SagaRow {
+        id: Uuid::nil(),
+        revision: 0,
+        state: Some("Open".to_owned()),
+        data: text(),
+        meta: text(),
+        keys: "[]".to_owned(),
+    };
+    for revision in 0..2 {
+        row.revision = revision;
+        assert!(Sqlite::save_saga(conn, names, "order", &row).await?);
+    }
+    let key = ("number", "A-7");
+    assert!(Sqlite::take_saga_key(conn, names, "order", key, row.id).await?);
+    assert!(!Sqlite::take_saga_key(conn, names, "order", key, Uuid::max()).await?);
+    for name in [SagaName::Id(row.id), SagaName::Key(key.0, key.1)] {
+        let found = Sqlite::load_saga(conn, names, "order", name, true).await?;
+        assert_eq!(found.map(|row| row.revision), Some(2));
+    }
+    Sqlite::drop_saga_key(conn, names, "order", key, row.id).await
 }
 
 #[tokio::test]
