@@ -28,6 +28,7 @@
 //! | [`ledger`], [`account`], [`warehouse`] | the tables of these services, on either database |
 //! | [`database`] | SQLite and PostgreSQL: which one, and how it is opened |
 //! | [`audit`] | a wire tap, which overhears and disturbs nobody |
+//! | [`dunning`] | a saga: invoices that wait for their payment |
 //! | [`thermometer`] | messages that are handled at most once |
 //! | [`client`] | who sends, subscribes and asks |
 //! | [`service`] | the life of a service process: start, signals, stop |
@@ -39,6 +40,7 @@ pub mod audit;
 pub mod client;
 pub mod contracts;
 pub mod database;
+pub mod dunning;
 pub mod ledger;
 pub mod logging;
 pub mod service;

@@ -13,7 +13,7 @@ use std::{env, fs};
 const LINES: usize = 50;
 
 /// Each example with a part of its output.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 21] = [
     ("at_most_once", "kilometre 1 is lost"),
     ("buffering", "1 command waits, as the endpoint is paused"),
     ("command", "10 commands created 10 invoices"),
@@ -27,6 +27,7 @@ const EXAMPLES: [(&str, &str); 20] = [
     ("request_reply", "A-7: total 120"),
     ("retry", "120 cents: attempt 3"),
     ("routing_slip", "cancelled the flight"),
+    ("saga", "A-8 is unpaid: Some(Overdue)"),
     ("shutdown", "1 command waits for the next start"),
     ("state", "1 payment; shipping consumed 2 messages"),
     ("testing", "InvoiceCreated { number: 7 }"),

@@ -102,7 +102,7 @@ async fn tables_of_another_version_are_refused<DB: TestDatabase>() {
         .migrate()
         .await
         .unwrap_err();
-    assert!(older.to_string().contains("version 2 is needed"), "{older}");
+    assert!(older.to_string().contains("version 3 is needed"), "{older}");
 }
 
 async fn a_table_of_another_is_refused<DB: TestDatabase>() {
