@@ -10,6 +10,7 @@ use bus_core::message::Intent;
 use bus_core::send::SealedMessage;
 use bus_core::{ConsumeContext, ConsumeError};
 use sqlx::Transaction;
+use uuid::Uuid;
 
 use crate::backend::Backend;
 use crate::error::{SqlError, SqlErrorKind};
@@ -63,6 +64,7 @@ impl<DB: Backend> SqlUnit<DB> {
             key,
             mark,
             answers: ctx.envelope().response_address.is_some(),
+            request_id: ctx.envelope().request_id,
         }))
     }
 }
@@ -109,6 +111,8 @@ struct Attempt<DB: Backend> {
     mark: Option<i64>,
     /// `true` if replies go to an address of the message, and are not published.
     answers: bool,
+    /// Id of the request, if the message is one; replies to earlier ones have another.
+    request_id: Option<Uuid>,
 }
 
 impl<DB: Backend> Attempt<DB> {
@@ -135,7 +139,10 @@ impl<DB: Backend> Attempt<DB> {
         sent: Vec<SealedMessage>,
     ) -> Result<(Rows, Vec<SealedMessage>), SqlError> {
         let is_reply = |sealed: &SealedMessage| {
-            self.answers && sealed.intent == Intent::Respond && sealed.due.is_none()
+            self.answers
+                && sealed.intent == Intent::Respond
+                && sealed.envelope.request_id == self.request_id
+                && sealed.due.is_none()
         };
         let (replies, leaving): (Vec<_>, Vec<_>) = sent.into_iter().partition(is_reply);
         let rows = Rows::of(&leaving, self.partitions);

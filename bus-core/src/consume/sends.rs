@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::context::ConsumeContext;
 use crate::error::{SendError, SendErrorKind};
-use crate::message::{Intent, Message};
+use crate::message::{Envelope, Intent, Message};
 use crate::request::{Asked, Reply, Requesting};
 use crate::send::reply::address_reply;
 use crate::send::sent_ids::origin_id;
-use crate::send::{Origin, Outbound, SendContext, Sending, Sent};
+use crate::send::{Origin, Outbound, Requester, SendContext, Sending, Sent};
 use crate::transport::{Address, InvalidAddress};
 
 impl<M: ?Sized> ConsumeContext<M> {
@@ -60,14 +60,83 @@ impl<M: ?Sized> ConsumeContext<M> {
         self.sending(self.response(document))
     }
 
+    /// Returns the requester of the message, for a reply that is given later.
+    ///
+    /// `None` if the message has no response address.
+    pub fn requester(&self) -> Option<Requester> {
+        Requester::of(self.envelope())
+    }
+
+    /// Responds to the requester of an earlier message.
+    ///
+    /// As [`respond`](Self::respond), for a reply that another message makes possible. It is not
+    /// kept for duplicates of either message.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use bus_core::send::Requester;
+    /// use bus_core::{ConsumeContext, ConsumeResult, Endpoint, Message, consume::consumers};
+    /// use bus_inmemory::Harness;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:Reserve")] struct Reserve {}
+    /// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:Arrived")] struct Arrived {}
+    /// # #[derive(Serialize, Deserialize, Message)] #[message("Shop:Reserved")] struct Reserved {}
+    /// #[derive(Default)]
+    /// struct Stock { waiting: Mutex<Vec<Requester>> }
+    ///
+    /// #[consumers]
+    /// impl Stock {
+    ///     async fn reserve(&self, ctx: ConsumeContext<Reserve>) -> ConsumeResult {
+    ///         self.waiting.lock().unwrap().extend(ctx.requester());
+    ///         Ok(())
+    ///     }
+    ///
+    ///     async fn arrived(&self, ctx: ConsumeContext<Arrived>) -> ConsumeResult {
+    ///         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+    ///         for requester in waiting {
+    ///             ctx.respond_to(&requester, &Reserved {}).await?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let stock = Endpoint::new("stock").consumers(Stock::default());
+    /// let harness = Harness::start(|bus| bus.endpoint(stock)).await?;
+    /// let asked = tokio::spawn(harness.bus().request::<Reserved>(&Reserve {}).into_future());
+    /// harness.consumed::<Reserve>().wait().await?;
+    /// harness.publish(&Arrived {}).await?;
+    /// asked.await??;
+    /// # Ok(()) }
+    /// ```
+    pub fn respond_to<D: Message>(&self, requester: &Requester, document: &D) -> Sending {
+        self.sending(self.late_response(requester, document))
+    }
+
+    fn late_response<D: Message>(
+        &self,
+        requester: &Requester,
+        document: &D,
+    ) -> Result<SendContext, SendError> {
+        self.refuse_on_tap()?;
+        let mut context = self.outbound().publish(document, Some(&self.origin()))?;
+        context.intent = Intent::Respond;
+        context.envelope.request_id = requester.request_id;
+        let address = Arc::from(requester.address.as_str());
+        address_reply(
+            &mut context,
+            &address,
+            &Envelope::default(),
+            self.outbound(),
+        )?;
+        // A requester that is gone by then is nothing to operate on.
+        context.mandatory = false;
+        Ok(context)
+    }
+
     fn response<D: Message>(&self, document: &D) -> Result<SendContext, SendError> {
-        if self.received().endpoint.is_tap {
-            let reason = format!(
-                "endpoint `{}` taps another one and must not answer its requests",
-                self.endpoint()
-            );
-            return Err(SendError::new(SendErrorKind::Unsupported, reason));
-        }
+        self.refuse_on_tap()?;
         let envelope = self.envelope();
         let mut context = self.outbound().publish(document, Some(&self.origin()))?;
         context.intent = Intent::Respond;
@@ -76,6 +145,17 @@ impl<M: ?Sized> ConsumeContext<M> {
             address_reply(&mut context, text, envelope, self.outbound())?;
         }
         Ok(context)
+    }
+
+    fn refuse_on_tap(&self) -> Result<(), SendError> {
+        if self.received().endpoint.is_tap {
+            let reason = format!(
+                "endpoint `{}` taps another one and must not answer its requests",
+                self.endpoint()
+            );
+            return Err(SendError::new(SendErrorKind::Unsupported, reason));
+        }
+        Ok(())
     }
 
     /// Sends a request to another service and awaits its reply.

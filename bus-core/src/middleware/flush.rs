@@ -43,10 +43,12 @@ impl Middleware for Flush {
             return Ok(());
         }
         if self.keep_replies {
-            let replies = messages
-                .iter()
-                .filter(|sealed| sealed.intent == Intent::Respond)
-                .cloned();
+            // A reply to an earlier request is none to a duplicate of this message.
+            let request = received.envelope.request_id;
+            let is_reply = |sealed: &&SealedMessage| {
+                sealed.intent == Intent::Respond && sealed.envelope.request_id == request
+            };
+            let replies = messages.iter().filter(is_reply).cloned();
             received.progress.keep_replies(replies.collect());
         }
         tokio::select! {
