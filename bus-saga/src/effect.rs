@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_core::consume::AnyMessage;
-use bus_core::send::Sending;
+use bus_core::send::{Requester, Sending};
 use bus_core::transport::ScheduleToken;
 use bus_core::{Address, ConsumeContext, Message, SendError, queue};
 use uuid::Uuid;
@@ -39,6 +39,8 @@ pub(crate) enum Way {
     Send,
     SendTo(Address),
     Respond,
+    /// To the requester of an earlier event.
+    RespondTo(Requester),
     /// To the saga itself, later.
     Later {
         saga: Uuid,
@@ -88,6 +90,7 @@ fn sending<M: Message>(leaving: &Leaving, ctx: &ConsumeContext) -> Sending {
         Way::Send => ctx.send(message),
         Way::SendTo(address) => ctx.send_to(address.clone(), message),
         Way::Respond => ctx.respond(message),
+        Way::RespondTo(requester) => ctx.respond_to(requester, message),
         Way::Later { saga, token, wait } => {
             let sending = ctx
                 .send_to(own(), message)

@@ -122,6 +122,7 @@ mod meta;
 mod missing;
 mod mistakes;
 mod on;
+mod otherwise;
 mod query;
 mod react;
 mod reaction;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus_core::send::Requester;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ pub(crate) struct Meta {
     /// Tokens of what runs, by the name of the timeout or request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) timers: BTreeMap<String, Uuid>,
+    /// Requester to whom a later reaction responds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requester: Option<Requester>,
     /// Members of a composite event that have come, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) seen: BTreeMap<String, BTreeSet<String>>,
@@ -39,6 +43,7 @@ impl Default for Meta {
         Self {
             version: VERSION,
             timers: BTreeMap::new(),
+            requester: None,
             seen: BTreeMap::new(),
             raised: BTreeSet::new(),
             postponed: Vec::new(),

@@ -8,7 +8,7 @@ use bus_core::consume::AnyMessage;
 use bus_core::transport::InvalidAddress;
 use bus_core::{Address, ConsumeError, ConsumeResult, Message};
 
-use crate::reaction::{Do, Guard, Leads, Note, Origin, Reaction};
+use crate::reaction::{Do, Guard, Leads, Note};
 use crate::request::RequestTimedOut;
 use crate::saga::Saga;
 use crate::step::{Activity, Step, Typed};
@@ -59,7 +59,7 @@ pub(crate) struct Draft<S: Saga> {
     pub(crate) mistakes: Vec<String>,
     pub(crate) otherwise: Option<Box<Draft<S>>>,
     /// Names of the timers of the machine.
-    timers: Vec<String>,
+    pub(crate) timers: Vec<String>,
 }
 
 impl<S: Saga, M: Send + Sync + 'static> On<S, M> {
@@ -151,6 +151,31 @@ impl<S: Saga, M: Send + Sync + 'static> On<S, M> {
         self.then(move |step| {
             let document = document(step.data, step.message);
             step.respond(document);
+            Ok(())
+        })
+    }
+
+    /// Keeps the requester of the event, for a response by a later reaction.
+    ///
+    /// An event without a response address keeps the one that there is.
+    pub fn keep_requester(self) -> Self {
+        self.turns(|turn, _| {
+            turn.keep_requester();
+            Ok(())
+        })
+    }
+
+    /// Responds to the requester that was kept, if there is one.
+    ///
+    /// Also from a timeout. A requester that is gone by then gets nothing.
+    pub fn respond_later<D: Message>(
+        self,
+        document: impl Fn(&S, &M) -> D + Send + Sync + 'static,
+    ) -> Self {
+        self.turns(move |turn, message| {
+            let step = turn.step::<M>(message)?;
+            let document = document(step.data, step.message);
+            turn.respond_later(document);
             Ok(())
         })
     }
@@ -328,46 +353,6 @@ impl<S: Saga, M: Send + Sync + 'static> On<S, M> {
         };
         self.draft.mistakes.push(error.to_string());
         None
-    }
-}
-
-impl<S: Saga, M: Send + Sync + 'static> On<S, M, Led> {
-    /// Reacts otherwise if a step fails.
-    ///
-    /// Data, timeouts and messages are as before the reaction then, and [`Step::error`] is its
-    /// error. The message has not failed: neither a retry nor a fault follows. A conflict, or
-    /// something that is away, is no failure. Where a statement in the transaction of the event may
-    /// fail, it needs a savepoint, as PostgreSQL ends the transaction otherwise.
-    pub fn or_else(mut self, reaction: impl FnOnce(On<S, M>) -> Self) -> Self {
-        let mut otherwise = reaction(On::new(self.draft.timers.clone())).draft;
-        self.draft.mistakes.append(&mut otherwise.mistakes);
-        if otherwise.guard.is_some() {
-            let text = "a condition has no effect in or_else".to_owned();
-            self.draft.mistakes.push(text);
-        }
-        let mut last = &mut self.draft.otherwise;
-        while let Some(next) = last {
-            last = &mut next.otherwise;
-        }
-        *last = Some(Box::new(otherwise));
-        self
-    }
-}
-
-impl<S: Saga> Draft<S> {
-    /// Returns the reaction to an event in these states.
-    pub(crate) fn reaction(self, event: usize, from: Origin<S::State>) -> Reaction<S> {
-        let otherwise = self.otherwise;
-        let otherwise = otherwise.map(|it| Box::new(it.reaction(event, from.clone())));
-        Reaction {
-            event,
-            from,
-            guard: self.guard,
-            steps: self.steps,
-            leads: self.leads,
-            notes: self.notes,
-            otherwise,
-        }
     }
 }
 

@@ -201,7 +201,7 @@ impl Effects {
 
     /// Returns the responses of type `M`.
     pub fn responded<M: Message>(&self) -> Vec<&M> {
-        self.all(|way| matches!(way, Way::Respond))
+        self.all(|way| matches!(way, Way::Respond | Way::RespondTo(_)))
     }
 
     /// Returns the requests of type `M`.

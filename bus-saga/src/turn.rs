@@ -64,6 +64,23 @@ impl<S: Saga> Turn<'_, S> {
         }
     }
 
+    /// Keeps the requester of the message, if it wants a reply.
+    pub(crate) fn keep_requester(&mut self) {
+        let requester = self.ctx.and_then(ConsumeContext::requester);
+        self.instance.meta.requester = requester.or(self.instance.meta.requester.take());
+    }
+
+    /// Responds to the requester that was kept, if there is one.
+    pub(crate) fn respond_later<D: Message>(&mut self, document: D) {
+        let way = match &self.instance.meta.requester {
+            Some(requester) => Way::RespondTo(requester.clone()),
+            // A trial knows no requesters, and shows the response.
+            None if self.ctx.is_none() => Way::Respond,
+            None => return,
+        };
+        self.effects.push(Effect::Send(Leaving::new(way, document)));
+    }
+
     /// Returns what is there, for a reaction that may fail.
     ///
     /// The data goes through JSON, as on its way to the next event.

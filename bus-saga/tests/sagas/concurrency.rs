@@ -130,10 +130,10 @@ impl Activity<Counter, Counted> for Keep {
 async fn a_context_that_is_kept_locks_nothing() {
     let kept = Keep::default();
     let mut saga = StateMachine::<Counter>::new();
-    let counted = saga.event(by::id(|it: &Counted| it.counter));
+    let event = saga.event(by::id(|it: &Counted| it.counter));
     let [first, later] = [kept.clone(), kept.clone()];
-    saga.initially(counted, |on| on.activity(first).go(Only::Open))
-        .during(Only::Open, counted, |on| on.activity(later).stay())
+    saga.initially(event, |on| on.activity(first).go(Only::Open))
+        .during(Only::Open, event, |on| on.activity(later).stay())
         .rests_in(Only::Open);
     let sagas = MemorySagas::new();
     let endpoint = saga.stored_in(sagas.clone()).on(Endpoint::new("counters"));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::{ConsumeContext, ConsumeError, ConsumeResult, Endpoint, Message};
 use bus_inmemory::Harness;
 use bus_saga::{MemorySagas, RequestTimedOut, Saga, SagaState, Sagas, StateMachine, by};
@@ -163,4 +164,97 @@ async fn another_service_asks_for_the_state() {
     tokio::time::sleep(PATIENCE).await;
     harness.quiescent().await;
     harness.shutdown().await.unwrap();
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Decision {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SagaState)]
+enum Open {
+    Undecided,
+}
+
+impl Saga for Decision {
+    type State = Open;
+    const NAME: &'static str = "decision";
+}
+
+/// Decides a loan, or lets its time run out; the applicant hears of both.
+fn decisions() -> StateMachine<Decision> {
+    let mut saga = StateMachine::<Decision>::new();
+    let applied = saga.event(by::id(|it: &Applied| it.loan));
+    let asked = saga.event(by::id(|it: &HowIsIt| it.loan));
+    let late = saga.timeout::<CustomerRated>();
+    let status = |state: &str| LoanStatus {
+        state: state.to_owned(),
+    };
+    saga.initially(applied, |on| {
+        on.keep_requester()
+            .schedule(late, PATIENCE, |_, _| CustomerRated { score: 0 })
+            .go(Open::Undecided)
+    })
+    .during(Open::Undecided, asked, move |on| {
+        on.respond(move |_, _| status("asked"))
+            .respond_later(move |_, _| status("decided"))
+            .finish()
+    })
+    .during(Open::Undecided, late.fired, move |on| {
+        on.respond_later(move |_, _| status("late")).finish()
+    })
+    .ignore_everywhere(applied);
+    saga
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_requester_of_an_earlier_event_gets_its_response() {
+    let endpoint = decisions().stored_in(MemorySagas::new());
+    let endpoint = endpoint.on(Endpoint::new("loans"));
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await.unwrap();
+    let [decided, late] = [Uuid::now_v7(), Uuid::now_v7()];
+    let ask = |loan| {
+        let name = "known".to_owned();
+        let asking = harness.bus().request::<LoanStatus>(&Applied { loan, name });
+        tokio::spawn(asking.deadline(PATIENCE * 2).into_future())
+    };
+    let [first, second] = [ask(decided), ask(late)];
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Another requester, who gets a response of its own.
+    let question = HowIsIt { loan: decided };
+    let other: LoanStatus = harness.bus().request(&question).await.unwrap();
+    assert_eq!(other.state, "asked");
+    assert_eq!(first.await.unwrap().unwrap().state, "decided");
+    assert_eq!(second.await.unwrap().unwrap().state, "late");
+    harness.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_gets_its_own_response_and_none_that_was_given_later() {
+    let endpoint = Endpoint::new("loans").idempotency(MemoryIdempotencyStore::new());
+    let endpoint = decisions().stored_in(MemorySagas::new()).on(endpoint);
+    let harness = Harness::start(|bus| bus.endpoint(endpoint)).await.unwrap();
+    let loan = Uuid::now_v7();
+    let name = "known".to_owned();
+    let asking = harness.bus().request::<LoanStatus>(&Applied { loan, name });
+    let first = tokio::spawn(asking.into_future());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let id = Uuid::now_v7();
+    for _ in 0..2 {
+        let asking = harness.bus().request(&HowIsIt { loan }).message_id(id);
+        let status: LoanStatus = asking.await.unwrap();
+        assert_eq!(status.state, "asked");
+    }
+    assert_eq!(first.await.unwrap().unwrap().state, "decided");
+    harness.quiescent().await;
+    assert_eq!(harness.responded::<LoanStatus>().count(), 3);
+    harness.shutdown().await.unwrap();
+}
+
+#[test]
+fn a_trial_shows_a_response_that_is_given_later() {
+    let mut loans = decisions().trial();
+    let loan = Uuid::now_v7();
+    let name = "known".to_owned();
+    loans.on(&Applied { loan, name }).unwrap();
+    let effects = loans.fire(loan, &CustomerRated { score: 0 }).unwrap();
+    assert_eq!(effects.responded::<LoanStatus>()[0].state, "late");
 }

@@ -42,6 +42,7 @@ fn quests() -> StateMachine<Quest> {
     let patience = Duration::from_secs(2);
     saga.initially(placed, |on| {
         on.set(|quest, placed| quest.number = placed.number)
+            .keep_requester()
             .request(asked, patience, |quest, _| Ask {
                 number: quest.number,
             })
@@ -66,6 +67,9 @@ fn quests() -> StateMachine<Quest> {
         on.publish(|quest, _| Ordered {
             number: TIMED_OUT + quest.number,
         })
+        .respond_later(|quest, _| Answered {
+            number: quest.number,
+        })
         .finish()
     })
     .during(Stage::Waiting, later.fired, |on| {
@@ -78,7 +82,7 @@ fn quests() -> StateMachine<Quest> {
     saga
 }
 
-/// Answers 1, fails at 2, and leaves 3 without an answer.
+/// Answers 1, fails at 2, and leaves others without an answer.
 async fn answer(ctx: ConsumeContext<Ask>) -> ConsumeResult {
     match ctx.message().number {
         1 => Ok(ctx.respond(&Answered { number: 1 }).await?),
@@ -102,8 +106,12 @@ async fn assert_outcomes(
     for number in 1..=3 {
         bus.publish(&Place { number }).await.unwrap();
     }
-    let outcomes = numbers(&ordered.take(4).await);
-    assert_eq!(outcomes, [1, FAULTED + 2, TIMED_OUT + 3, FIRED + 1]);
+    // Answered by a later event of the saga.
+    let answered: Answered = bus.request(&Place { number: 4 }).await.unwrap();
+    assert_eq!(answered.number, 4);
+    let outcomes = numbers(&ordered.take(5).await);
+    let expected = [1, FAULTED + 2, TIMED_OUT + 3, TIMED_OUT + 4, FIRED + 1];
+    assert_eq!(outcomes, expected);
     bus.shutdown().await.unwrap();
     let errors = format!("{}_error", broker.name("quests"));
     assert_eq!(broker.depth(&errors).await.unwrap_or(0), 0);
