@@ -9,8 +9,8 @@ use crate::values::Values;
 
 /// Reads a `T` from the values that it names.
 ///
-/// Those of `first` come before those of `then`. The members of a struct are found without regard to
-/// case. Values that it does not name are left out, as `then` holds the values of others too.
+/// Those of `first` come before those of `then`. The members of a struct are found without regard
+/// to case. Values that it does not name are left out, as `then` holds the values of others too.
 pub(crate) fn merged<T: DeserializeOwned>(first: &Values, then: &Values) -> Result<T, Error> {
     let mut all = then.clone();
     all.extend(first.clone());

@@ -80,11 +80,10 @@ impl Payments {
         let endpoint = Endpoint::new("payments")
             .policy(policy)
             .consumer(self.clone());
-        let harness = Harness::start(|bus| bus.endpoint(endpoint)).await.unwrap();
-        harness
-            .send_to("queue:payments", &TakePayment {})
-            .await
-            .unwrap();
+        let harness = Harness::start(|bus| bus.endpoint(endpoint)).await;
+        let harness = harness.expect("the bus starts");
+        let sent = harness.send_to("queue:payments", &TakePayment {}).await;
+        sent.expect("the queue is there");
         harness.quiescent().await;
         harness
     }

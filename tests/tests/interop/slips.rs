@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bus_core::codec::encode_message;
 use bus_core::idempotency::MemoryIdempotencyStore;
 use bus_core::serde_helpers::Decimal;
-use bus_core::{Bus, ConsumeContext, ConsumeResult, Endpoint, Message};
+use bus_core::{Bus, BusBuilder, ConsumeContext, ConsumeResult, Endpoint, Message};
 use bus_courier::{
     ActivityEndpoint, Compensate, CompensateActivity, Compensated, Courier, Execute,
     ExecuteActivity, Executed, NoLog, RoutingSlip, RoutingSlipActivityCompensated,
@@ -156,9 +156,7 @@ impl Events {
     /// A bus with these endpoints of activities, and one for the events.
     async fn serve(&self, host: &Host, activities: impl IntoIterator<Item = Endpoint>) -> Bus {
         let events = host.builder().endpoint(self.endpoint("rs-slip-events"));
-        let builder = activities
-            .into_iter()
-            .fold(events, |builder, endpoint| builder.endpoint(endpoint));
+        let builder = activities.into_iter().fold(events, BusBuilder::endpoint);
         builder.start().await.expect("the bus starts")
     }
 }
