@@ -4,6 +4,7 @@ use std::any::type_name;
 
 use futures_util::future::BoxFuture;
 
+use super::batch_limits::BatchLimits;
 use super::context::ConsumeContext;
 use super::unit_of_work::UnitOfWork;
 use crate::error::{ConsumeError, ConsumeResult};
@@ -13,6 +14,11 @@ pub(crate) trait ChainEnd: Send + Sync {
     fn call(&self, ctx: ConsumeContext) -> BoxFuture<'_, ConsumeResult>;
 
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork>;
+
+    /// Returns the limits of the batches in which messages wait for each other, if they do.
+    fn batches(&self) -> Option<BatchLimits> {
+        None
+    }
 }
 
 /// Returns the context that a consumer of `M` gets.

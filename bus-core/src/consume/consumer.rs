@@ -153,11 +153,6 @@ pub(crate) trait Handler: ChainEnd {
     /// Decodes the message part, once for each delivery.
     fn decode(&self, envelope: &Envelope) -> Result<Arc<AnyMessage>, DecodeError>;
 
-    /// Returns the limits of the batches in which messages wait for each other, if they do.
-    fn batches(&self) -> Option<BatchLimits> {
-        None
-    }
-
     /// Returns the handler of a message that has failed for good, if it has one.
     fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>>;
 }
@@ -262,10 +257,6 @@ impl<M: Message, C: Consumer<M>> Handler for Typed<M, C> {
         Ok(Arc::new(decode_message::<M>(&envelope.message)?))
     }
 
-    fn batches(&self) -> Option<BatchLimits> {
-        self.batches
-    }
-
     fn after_failure(&self, error: &Arc<ConsumeError>) -> Option<Arc<dyn ChainEnd>> {
         let handler = self.failure_handler.as_ref()?;
         AfterFailure::of(handler, error, self.unit.as_ref())
@@ -279,6 +270,10 @@ impl<M: Message, C: Consumer<M>> ChainEnd for Typed<M, C> {
 
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork> {
         self.unit.as_deref()
+    }
+
+    fn batches(&self) -> Option<BatchLimits> {
+        self.batches
     }
 }
 

@@ -124,7 +124,7 @@ impl Next {
 
     /// Returns `true` if messages wait for each other, to be consumed in batches.
     pub(super) fn collects(&self) -> bool {
-        self.handler.batches().is_some()
+        self.end.batches().is_some()
     }
 
     async fn call(&self, ctx: ConsumeContext) -> ConsumeResult {
