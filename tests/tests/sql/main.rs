@@ -34,4 +34,5 @@ mod saga_conflicts;
 mod sagas;
 mod scheduled;
 mod scheduler;
+mod slips;
 mod starting;
