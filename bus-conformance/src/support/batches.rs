@@ -63,6 +63,16 @@ impl Batches {
         self.calls.load(Ordering::SeqCst)
     }
 
+    /// The numbers of the next batches with so many messages, sorted.
+    pub(crate) async fn take(&self, count: usize) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        while numbers.len() < count {
+            numbers.extend(self.next().await);
+        }
+        numbers.sort_unstable();
+        numbers
+    }
+
     /// The numbers of the next batch that was not looked at yet, sorted.
     pub(crate) async fn next(&self) -> Vec<u32> {
         let mut unread = self.unread.lock().await;
