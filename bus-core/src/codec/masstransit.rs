@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for RequestId<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Member(member)) = map.next_key()? {
+        while let Some(MemberName(member)) = map.next_key()? {
             if member == "requestId" {
                 let text = map.next_value_seed(Text(member))?;
                 *self.0 = read_id(member, text.as_deref()).ok().flatten();
@@ -251,7 +251,7 @@ impl<'de> Visitor<'de> for PartsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
         let mut parts = Parts::default();
-        while let Some(Member(member)) = map.next_key()? {
+        while let Some(MemberName(member)) = map.next_key()? {
             let text = Text(member);
             match member {
                 "messageId" => parts.message_id = map.next_value_seed(text)?,
@@ -303,9 +303,9 @@ static MEMBERS: [&str; 15] = [
 /// Name of a member in the spelling of [`MEMBERS`], without regard to its case.
 ///
 /// Empty if it is none of them.
-struct Member(&'static str);
+struct MemberName(&'static str);
 
-impl<'de> Deserialize<'de> for Member {
+impl<'de> Deserialize<'de> for MemberName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_identifier(MemberVisitor)
     }
@@ -314,18 +314,18 @@ impl<'de> Deserialize<'de> for Member {
 struct MemberVisitor;
 
 impl Visitor<'_> for MemberVisitor {
-    type Value = Member;
+    type Value = MemberName;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a member")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Member, E> {
+    fn visit_str<E>(self, name: &str) -> Result<MemberName, E> {
         // Almost always in that spelling, which is the faster one to find.
         let spelled = MEMBERS.iter().find(|known| **known == name);
         let same = |known: &&&str| known.eq_ignore_ascii_case(name);
         let known = spelled.or_else(|| MEMBERS.iter().find(same));
-        Ok(Member(known.copied().unwrap_or_default()))
+        Ok(MemberName(known.copied().unwrap_or_default()))
     }
 }
 
