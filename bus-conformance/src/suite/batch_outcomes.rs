@@ -50,7 +50,7 @@ async fn each_member_has_an_end_of_its_own(broker: &dyn TestBroker) -> Outcome {
     stop(broker, bus, &queue, 0).await
 }
 
-/// What was decided about a member holds, though the batch fails.
+/// A decision about a member holds, though the batch fails.
 async fn a_decision_outlives_a_failure_of_the_batch(broker: &dyn TestBroker) -> Outcome {
     let batches = Batches::deciding(|batch| {
         for member in batch {
@@ -160,7 +160,7 @@ async fn a_key_that_panics_fails_its_message(broker: &dyn TestBroker) -> Outcome
     stop(broker, bus, &queue, 0).await
 }
 
-/// A message that comes twice is in one batch only, on an endpoint that deduplicates.
+/// A message that comes twice is in one batch only, if the endpoint deduplicates.
 async fn a_duplicate_is_no_second_member(broker: &dyn TestBroker) -> Outcome {
     let batches = Batches::new();
     let endpoint = endpoint(broker, full(2), batches.consumer()).idempotency(once());
@@ -178,7 +178,7 @@ async fn a_duplicate_is_no_second_member(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
-/// What a member has sent leaves if that member succeeds.
+/// Messages of a member leave if that member succeeds.
 async fn a_member_sends_for_itself(broker: &dyn TestBroker) -> Outcome {
     let ordered = Recorder::<Ordered>::new();
     let queue = broker.name("sending");

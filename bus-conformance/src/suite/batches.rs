@@ -33,7 +33,7 @@ pub(super) fn endpoint(
     Endpoint::new(broker.name("batched")).batch(batching, consumer)
 }
 
-/// Stops, and proves that so many messages are in the error queue, and none in the other.
+/// Stops, and proves which queues the messages are in.
 pub(super) async fn stop(broker: &dyn TestBroker, bus: Bus, queue: &str, failed: u32) -> Outcome {
     bus.shutdown().await?;
     assert_eq!(broker.depth(queue).await, Some(0));

@@ -69,7 +69,7 @@ async fn until(endpoint: &EndpointHandle, state: EndpointState) {
     becomes("the state of the endpoint", &state, health).await;
 }
 
-/// Too many failures pause the endpoint; the rest of the messages stay in the queue.
+/// Too many failures pause the endpoint; the rest stays in the queue.
 async fn too_many_failures_pause_the_endpoint(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::failing();
     let (bus, endpoint) = start(broker, seen.clone(), sensitive(), 7).await?;
@@ -105,7 +105,7 @@ async fn few_failures_do_not(broker: &dyn TestBroker) -> Outcome {
     Ok(())
 }
 
-/// Errors that the switch is not asked to count do not pause the endpoint, nor do retries.
+/// Errors that do not count, and retries, do not pause the endpoint.
 async fn what_does_not_count_does_not_pause(broker: &dyn TestBroker) -> Outcome {
     let seen = Recorder::deciding(
         |ctx: &ConsumeContext<Place>| match ctx.message().number % 2 {

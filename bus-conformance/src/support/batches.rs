@@ -12,7 +12,9 @@ use super::wait::within;
 
 type Decide = dyn Fn(&Batch<Place>) -> ConsumeResult + Send + Sync;
 
-/// Records the numbers of every batch, then decides its outcome. Clones share the record.
+/// Records the numbers of every batch, then decides its outcome.
+///
+/// Clones share the record.
 #[derive(Clone)]
 pub(crate) struct Batches {
     decide: Arc<Decide>,

@@ -114,12 +114,12 @@ impl<M> Member<M> {
 
     /// Returns the context of the message.
     ///
-    /// What is sent through it is caused by this message, and leaves if this message succeeds.
+    /// Messages sent through it are caused by this one, and leave if it succeeds.
     pub fn context(&self) -> &ConsumeContext<M> {
         &self.context
     }
 
-    /// Decides that the message has succeeded, whatever becomes of the batch.
+    /// Decides that the message has succeeded, for any outcome of the batch.
     ///
     /// Of several decisions the last holds. It takes effect when the consumer has ended: also by an
     /// error, a panic or its timeout.
@@ -127,7 +127,7 @@ impl<M> Member<M> {
         self.decide(Ok(()));
     }
 
-    /// Decides that the message has failed, whatever becomes of the batch.
+    /// Decides that the message has failed, for any outcome of the batch.
     ///
     /// The error has the effect of one that a consumer of single messages returns: it is retried,
     /// deferred, or final. Of several decisions the last holds; it takes effect when the consumer

@@ -58,8 +58,8 @@
 //! | returns [`unavailable`](crate::ConsumeError::unavailable) or [`conflict`](crate::ConsumeError::conflict) | runs again, not counted | joins a batch |
 //! | panics | has failed for good, as with any panic | |
 //!
-//! A member that was decided with [`Member::fail`] or [`Member::succeed`] keeps that, whatever the
-//! consumer returns: the failed ones are tried again together, as members of the next batches. An
+//! A member that was decided with [`Member::fail`] or [`Member::succeed`] keeps that for any result
+//! of the consumer: the failed ones are tried again together, as members of the next batches. An
 //! error of the whole may come from any of its members, so that each is tried alone: the healthy
 //! ones succeed, and the culprit fails by itself. Without a [retry](crate::Policy::retry) there is
 //! no next attempt, and all of them fail.

@@ -12,7 +12,7 @@ const DEFAULT_TIME: Duration = Duration::from_secs(1);
 
 pub(super) type KeyOf<M, K> = dyn Fn(&ConsumeContext<M>) -> K + Send + Sync;
 
-/// When a batch is complete, and which messages belong together.
+/// Size of batches, the time that they wait, and the messages that belong together.
 ///
 /// For [`Endpoint::batch`](crate::Endpoint::batch). `M` is the type of the messages, `K` that of
 /// their key.

@@ -14,7 +14,7 @@ pub(crate) struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// Returns the number of messages that are handled at once where all batches are full.
+    /// Returns the number of messages that full batches handle at once.
     pub(crate) fn messages(&self) -> usize {
         self.size.saturating_mul(self.parallel)
     }

@@ -15,7 +15,7 @@ pub(crate) trait ChainEnd: Send + Sync {
 
     fn unit_of_work(&self) -> Option<&dyn UnitOfWork>;
 
-    /// Returns the limits of the batches in which messages wait for each other, if they do.
+    /// Returns the limits of the batches of its messages, if it has batches.
     fn batches(&self) -> Option<BatchLimits> {
         None
     }

@@ -246,7 +246,7 @@ impl Registration {
         self.handler.unit_of_work()
     }
 
-    /// Returns the limits of the batches in which its messages are consumed, if they are.
+    /// Returns the limits of the batches of its messages, if it has batches.
     pub(crate) fn batches(&self) -> Option<BatchLimits> {
         self.handler.batches()
     }

@@ -92,7 +92,7 @@ impl EndpointControl {
         self.control.resume();
     }
 
-    /// Returns `true` if the endpoint was asked to pause, or its kill switch has tripped.
+    /// Returns `true` if the endpoint is to pause, or has tripped.
     pub fn is_paused(&self) -> bool {
         self.control.is_paused()
     }

@@ -14,7 +14,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) limits: Limits,
-    /// `true` while one message at a time is handled, whatever the limits say.
+    /// `true` while one message at a time is handled, for any limits.
     is_on_trial: bool,
 }
 

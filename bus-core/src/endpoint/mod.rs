@@ -389,7 +389,7 @@ impl Endpoint {
         self
     }
 
-    /// Returns the number of messages that full batches need at once; 0 without batches.
+    /// Returns the number of messages that full batches need; 0 without batches.
     pub(crate) fn batched(&self) -> usize {
         let batches = self.registrations.iter().filter_map(Registration::batches);
         batches.fold(0, |sum, limits| sum.saturating_add(limits.messages()))

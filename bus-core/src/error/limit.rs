@@ -2,7 +2,7 @@
 
 use crate::transport::TransportError;
 
-/// Error of a change of concurrency, prefetch or rate; the limits stay as they were.
+/// Error of a change of limits, which stay as they were.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitError {

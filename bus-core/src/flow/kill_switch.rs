@@ -8,7 +8,7 @@ use crate::error::ConsumeError;
 
 type Counts = dyn Fn(&ConsumeError) -> bool + Send + Sync;
 
-/// When an endpoint pauses because too many of its messages fail.
+/// Conditions on which an endpoint pauses, as too many of its messages fail.
 ///
 /// For [`Policy::kill_switch`](crate::Policy::kill_switch). Where a dependency is broken, each
 /// message fails, and all of them would end in the error queue; a pause leaves them in their queue
@@ -24,8 +24,8 @@ type Counts = dyn Fn(&ConsumeError) -> bool + Send + Sync;
 ///
 /// It trips when at least [`activation`](Self::activation) messages were handled within a
 /// [`period`](Self::period), and the [`threshold`](Self::threshold) or more of them failed: for
-/// good, or to come again later. Retries in place do not count, nor do messages that are deferred or
-/// wait for what is [unavailable](ConsumeError::unavailable). A period begins with a failure.
+/// good, or to come again later. Retries in place do not count, nor do messages that are deferred
+/// or wait for what is [unavailable](ConsumeError::unavailable). A period begins with a failure.
 ///
 /// A tripped endpoint takes no messages; what runs ends, and what was handed out and has not begun
 /// goes back. Its health is [`Tripped`](crate::observe::EndpointState::Tripped), and

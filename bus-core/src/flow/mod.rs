@@ -5,7 +5,8 @@
 //!  KillSwitch   after a message was handled: too many failures pause the endpoint
 //! ```
 //!
-//! Both are settings of a [`Policy`](crate::Policy). One of a bus holds for each endpoint by itself.
+//! Both are settings of a [`Policy`](crate::Policy). One of a bus holds for each endpoint by
+//! itself.
 
 mod kill_switch;
 mod pace;

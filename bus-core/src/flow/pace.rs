@@ -14,8 +14,8 @@ const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// The pace of an endpoint, which its lanes share.
 ///
-/// A message is due an interval after the one before, and may come earlier by the slack (the generic
-/// cell rate algorithm). Without a limit it costs one load of a number.
+/// A message is due an interval after the one before, and may come earlier by the slack (the
+/// generic cell rate algorithm). Without a limit it costs one load of a number.
 #[derive(Debug)]
 pub(crate) struct Pace {
     begin: Instant,
@@ -70,7 +70,7 @@ impl Pace {
 
     /// Polls for a message, if one may be pulled now; `None` if it is too early.
     ///
-    /// What is not there does not count.
+    /// An absent message does not count.
     pub(crate) fn pull<T>(&self, poll: impl FnOnce() -> Poll<T>) -> Poll<Option<T>> {
         let interval = self.interval.load(Ordering::Relaxed);
         if interval == 0 {
@@ -96,7 +96,9 @@ impl Pace {
             .is_ok()
     }
 
-    /// Takes back a message that was counted; a change meanwhile may have brought its time forward.
+    /// Takes back a message that was counted.
+    ///
+    /// A change meanwhile may have brought its time forward.
     fn put_back(&self, interval: u64) {
         let before = |due: u64| Some(due.saturating_sub(interval));
         // It always has a value.

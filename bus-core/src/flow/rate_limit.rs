@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// Time whose messages may come at once by default: timers are no finer than milliseconds.
+/// Time whose messages may come at once by default.
+///
+/// Timers are no finer than milliseconds.
 const DEFAULT_BURST: Duration = Duration::from_millis(10);
 
 /// Number of messages that an endpoint takes in a time.

@@ -94,7 +94,7 @@ impl Switch {
         self.settings.counts(error)
     }
 
-    /// Begins a trial if the switch has tripped; returns `true` if the endpoint is on trial.
+    /// Begins a trial if the switch has tripped; `true` if it is on trial.
     pub(crate) fn restart(&self) -> bool {
         let mut state = self.state();
         if state.phase == Phase::Tripped {
@@ -166,7 +166,7 @@ mod tests {
         switch.fail(&"broken".into())
     }
 
-    /// Lets so many messages fail; returns the pause of the trip that the last one causes.
+    /// Lets so many messages fail; returns the pause that the last one causes.
     fn trip(switch: &Switch, failures: u32) -> Option<Duration> {
         for _ in 1..failures {
             assert_eq!(fail(switch), None);

@@ -43,7 +43,7 @@ impl Receiver {
         self.endpoint.control.trip(trip);
     }
 
-    /// Handles one message at a time from now on, if the kill switch has tripped before.
+    /// Handles one message at a time from now on, if the switch has tripped.
     ///
     /// No message is handled now.
     pub(super) fn begin_trial(&self) {
