@@ -1,10 +1,10 @@
 //! MassTransit's contracts for a service that keeps messages until they are due.
 
-use bus_core::Message;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::codec::JsonText;
+use crate::message::{Message, MessageType};
 use crate::serde_helpers::DateTime;
 
 /// Command to a scheduler: deliver a message at a time.
@@ -12,9 +12,8 @@ use crate::serde_helpers::DateTime;
 /// MassTransit's contract `MassTransit.Scheduling:ScheduleMessage`. The ids, headers, priority and
 /// time to live of the command are those of the message to be delivered. A command with a token
 /// that is known replaces what waits with it.
-#[derive(Clone, Debug, Serialize, Deserialize, Message)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[message("MassTransit.Scheduling:ScheduleMessage")]
 #[non_exhaustive]
 pub struct ScheduleMessage {
     /// Token with which the message is cancelled.
@@ -47,15 +46,18 @@ impl ScheduleMessage {
     }
 }
 
+// Without the derive, which is a feature.
+impl Message for ScheduleMessage {
+    fn message_type() -> MessageType {
+        MessageType::new("MassTransit.Scheduling:ScheduleMessage")
+    }
+}
+
 /// Command to a scheduler: do not deliver a message.
 ///
 /// MassTransit's contract `MassTransit.Scheduling:CancelScheduledMessage`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Message)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[message(
-    "MassTransit.Scheduling:CancelScheduledMessage",
-    correlation = "correlation_id"
-)]
 #[non_exhaustive]
 pub struct CancelScheduledMessage {
     /// Id of the command.
@@ -64,6 +66,16 @@ pub struct CancelScheduledMessage {
     pub timestamp: DateTime,
     /// Token of the message.
     pub token_id: Uuid,
+}
+
+impl Message for CancelScheduledMessage {
+    fn message_type() -> MessageType {
+        MessageType::new("MassTransit.Scheduling:CancelScheduledMessage")
+    }
+
+    fn correlation_id(&self) -> Option<Uuid> {
+        Some(self.correlation_id)
+    }
 }
 
 impl CancelScheduledMessage {
