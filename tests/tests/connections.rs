@@ -250,14 +250,8 @@ async fn credentials_are_shown_nowhere() {
     broker
         .control(&["set_permissions", &user, ".*", ".*", ".*"])
         .await;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .finish();
     // One thread, so that all of the bus logs here.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::of_this_thread(tracing::Level::DEBUG);
     let proxy = Proxy::start(broker.host()).await;
     let address = proxy
         .url()

@@ -123,15 +123,25 @@ impl Firing {
     fn of(row: &RecurringRow, now: i64) -> Result<Self, InvalidRecurrence> {
         let recurrence = recurrence_of(row)?;
         let (due, now) = (row.next_at.map_or(time(now), time), time(now));
-        let is_missed = now.duration_since(due).is_ok_and(|late| late >= MISSED);
-        let times = match recurrence.when_missed() {
-            Missed::Skip if is_missed => Vec::new(),
-            Missed::Once | Missed::Skip => vec![due],
-            Missed::All => up_to(&recurrence, due, now),
+        let recent = now - MISSED;
+        let is_missed = due <= recent;
+        // Late by less than a minute, each time is sent.
+        let not_missed = if is_missed {
+            recurrence.next_after(recent)
+        } else {
+            Some(due)
         };
-        let next = match (recurrence.when_missed(), times.last()) {
-            (Missed::All, Some(last)) => recurrence.next_after(*last),
-            _ => recurrence.next_after(now),
+        let mut times = match recurrence.when_missed() {
+            Missed::All => up_to(&recurrence, Some(due), now),
+            Missed::Once | Missed::Skip => up_to(&recurrence, not_missed, now),
+        };
+        if is_missed && recurrence.when_missed() == Missed::Once {
+            times.insert(0, due);
+        }
+        let last = times.last().copied().unwrap_or(now);
+        let next = match recurrence.when_missed() {
+            Missed::All => recurrence.next_after(last),
+            Missed::Once | Missed::Skip => recurrence.next_after(last.max(recent)),
         };
         Ok(Self {
             times,
@@ -141,9 +151,9 @@ impl Firing {
 }
 
 /// The times from one to another, at most as many as a transaction takes.
-fn up_to(recurrence: &Recurrence, first: SystemTime, now: SystemTime) -> Vec<SystemTime> {
+fn up_to(recurrence: &Recurrence, first: Option<SystemTime>, now: SystemTime) -> Vec<SystemTime> {
     let next = |last: &SystemTime| recurrence.next_after(*last);
-    std::iter::successors(Some(first), next)
+    std::iter::successors(first, next)
         .take_while(|at| *at <= now)
         .take(AT_ONCE)
         .collect()

@@ -154,13 +154,8 @@ async fn a_deleted_queue_is_left_to_its_owner_on_a_new_connection_too() {
 /// Its queues are bound no more, and only a sender can notice.
 #[tokio::test]
 async fn a_sender_whose_exchange_was_deleted_says_that_subscribers_get_nothing() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
     // One thread, so that all of the bus logs here.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::of_this_thread(tracing::Level::INFO);
     let (url, exchange) = (Broker::shared().await.url(), unique("Vanished"));
     let topology =
         bus_core::topology::PublishTopology::<Ordered>::fanout().entity_name(exchange.clone());

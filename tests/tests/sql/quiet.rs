@@ -21,15 +21,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 
 /// Counts the statements of this thread.
 fn statements() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .finish();
-    let here = tracing::subscriber::set_default(subscriber);
-    (log, here)
+    Log::of_this_thread(tracing::Level::DEBUG)
 }
 
 /// The number of statements in a while.

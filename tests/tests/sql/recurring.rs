@@ -182,21 +182,17 @@ async fn a_removed_message_is_not_sent<DB: TestDatabase>() {
     bus.shutdown().await.unwrap();
 }
 
-/// Sets a message whose last five times, a minute apart, were missed; returns what is sent of them.
+/// Sets a message whose times of the last five minutes were not sent; returns those that are sent
+/// of the times that are more than a minute past.
 async fn after_five_minutes<DB: TestDatabase>(missed: Missed) -> Vec<SystemTime> {
     let (broker, db) = (InMemoryTestBroker::new(), DB::open().await);
     let heard = Recorder::new();
     let test_broker: &dyn TestBroker = &broker;
     let before = test_broker.bus().start().await.unwrap();
-    set(
-        &db.sql,
-        &before,
-        "each-minute",
-        &recurrence("* * * * *").missed(missed),
-        1,
-    )
-    .await;
+    let each_minute = recurrence("* * * * *").missed(missed);
+    set(&db.sql, &before, "each-minute", &each_minute, 1).await;
     miss(&db, 300).await;
+    let begun = SystemTime::now();
     let bus = start(&broker, &db.sql, &heard).await;
     let recurring = db.sql.recurring(&bus.sender());
     eventually("nothing is missed", async || {
@@ -206,10 +202,11 @@ async fn after_five_minutes<DB: TestDatabase>(missed: Missed) -> Vec<SystemTime>
     .await;
     eventually("all has left", async || db.rows("outbox").await == 0).await;
     bus.publish(&Ordered { number: LAST }).await.unwrap();
-    let times = heard.until_last().await.iter().map(due).collect();
+    let times = heard.until_last().await;
     before.shutdown().await.unwrap();
     bus.shutdown().await.unwrap();
-    times
+    let times = times.iter().map(due);
+    times.filter(|time| *time <= begun - MINUTE).collect()
 }
 
 async fn missed_times_are_sent_once<DB: TestDatabase>() {
@@ -222,7 +219,7 @@ async fn missed_times_are_skipped<DB: TestDatabase>() {
 
 async fn missed_times_are_all_sent_in_order<DB: TestDatabase>() {
     let times = after_five_minutes::<DB>(Missed::All).await;
-    assert!((5..=6).contains(&times.len()), "{times:?}");
+    assert!((3..=5).contains(&times.len()), "{times:?}");
     for (earlier, later) in times.iter().zip(&times[1..]) {
         assert_eq!(*later, *earlier + MINUTE);
     }

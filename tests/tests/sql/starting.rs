@@ -50,13 +50,7 @@ async fn missing_tables_end_the_start<DB: TestDatabase>() {
 
 /// Collects what this thread logs.
 fn logging() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
+    Log::of_this_thread(tracing::Level::INFO)
 }
 
 /// Starts a bus with a relay on this pool, and expects the warning with these numbers, or none.

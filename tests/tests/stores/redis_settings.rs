@@ -165,13 +165,7 @@ async fn a_key_that_is_not_the_store_s_is_left_alone() {
 #[tokio::test]
 async fn settings_that_forget_keys_are_warned_of() {
     let server = RedisServer::configured("maxmemory-policy allkeys-lru\nappendonly no").await;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _here = tracing::subscriber::set_default(subscriber);
+    let (log, _here) = Log::of_this_thread(tracing::Level::INFO);
     store_at(RedisServer::shared().await.url())
         .connect()
         .await
