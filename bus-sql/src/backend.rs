@@ -2,9 +2,9 @@
 
 use sqlx::Database;
 
+use crate::recurring_row::RecurringTable;
 use crate::store::{
-    IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RecurringTable, RelayTable,
-    SagaTable, Schema,
+    IdempotencyTable, InboxTable, OperatorTables, OutboxTable, RelayTable, SagaTable, Schema,
 };
 
 /// PostgreSQL or SQLite.

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::error::SqlError;
 use crate::migration::{Installed, Migration};
 use crate::names::Names;
-use crate::recurring_row::RecurringRow;
 use crate::row::{BrokenRow, OutboxRow, WaitingRow};
 use crate::views::{Backlog, Parked};
 
@@ -351,61 +350,6 @@ pub trait OperatorTables: Database {
 
     /// Deletes parked rows; returns how many.
     async fn discard(pool: &Pool<Self>, names: &Names, ids: &[i64]) -> Result<u64>;
-}
-
-/// Messages that are sent again and again. Times are microseconds since 1970.
-#[async_trait]
-pub trait RecurringTable: Database {
-    /// Returns the time of the database.
-    async fn now(pool: &Pool<Self>, names: &Names) -> Result<i64>;
-
-    /// Writes a row.
-    ///
-    /// Keeps the time of one with the same cron line and zone, and the pause.
-    async fn set_recurring(
-        conn: &mut Self::Connection,
-        names: &Names,
-        row: &RecurringRow,
-        next: Option<i64>,
-    ) -> Result<()>;
-
-    /// Returns the rows whose time has come, at most a hundred.
-    async fn due_recurring(pool: &Pool<Self>, names: &Names) -> Result<Vec<RecurringRow>>;
-
-    /// Returns the time until one is due; `None` if there is none.
-    async fn next_recurring(pool: &Pool<Self>, names: &Names) -> Result<Option<Duration>>;
-
-    /// Sets the next time of a row, unless another one has done it, or it was changed.
-    async fn advance_recurring(
-        conn: &mut Self::Connection,
-        names: &Names,
-        row: &RecurringRow,
-        next: Option<i64>,
-    ) -> Result<bool>;
-
-    /// Returns the row of a name.
-    async fn recurring(
-        pool: &Pool<Self>,
-        names: &Names,
-        name: &str,
-    ) -> Result<Option<RecurringRow>>;
-
-    /// Returns all rows, by name.
-    async fn all_recurring(pool: &Pool<Self>, names: &Names) -> Result<Vec<RecurringRow>>;
-
-    /// Pauses a row; `false` if there is none.
-    async fn pause_recurring(pool: &Pool<Self>, names: &Names, name: &str) -> Result<bool>;
-
-    /// Ends the pause of a row; `false` if there is none.
-    async fn resume_recurring(
-        pool: &Pool<Self>,
-        names: &Names,
-        name: &str,
-        next: Option<i64>,
-    ) -> Result<bool>;
-
-    /// Deletes a row; `false` if there is none.
-    async fn remove_recurring(pool: &Pool<Self>, names: &Names, name: &str) -> Result<bool>;
 }
 
 /// Times as microseconds since 1970.

@@ -15,6 +15,7 @@ use super::context::SendContext;
 use super::dispatch::{Direct, Dispatch};
 use super::due::Due;
 use super::filter::SendFilter;
+use super::origin::Origin;
 use super::published::{PublishTarget, Published};
 use super::scheduled::Scheduled;
 use super::scheduler::Scheduler;
@@ -22,8 +23,7 @@ use super::sealed::SealedMessage;
 use crate::codec::{Codec, HostInfo, encode_message};
 use crate::error::panics::caught;
 use crate::error::{SendError, SendErrorKind};
-use crate::idempotency::KEY_HEADER;
-use crate::message::{Contract, Envelope, Headers, Intent, MAX_HEADERS, Message, TraceContext};
+use crate::message::{Contract, Envelope, Headers, Intent, MAX_HEADERS, Message};
 use crate::observe::propagator::inject;
 use crate::observe::{Observers, Propagator};
 use crate::topology::PublishTopologies;
@@ -57,16 +57,6 @@ pub(crate) struct OutboundSettings {
 
 /// Predicate on addresses that came with messages: may replies and faults go there.
 pub(crate) type ReplyAddresses = dyn Fn(&Address) -> bool + Send + Sync;
-
-/// The message being consumed, from which outgoing messages take ids and headers.
-pub(crate) struct Origin<'a> {
-    pub(crate) envelope: &'a Envelope,
-    pub(crate) address: &'a Arc<str>,
-    pub(crate) trace: &'a TraceContext,
-    pub(crate) propagator: &'a dyn Propagator,
-    pub(crate) priority: Option<u8>,
-    pub(crate) codec: Codec,
-}
 
 impl fmt::Debug for Outbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -378,32 +368,4 @@ fn check_headers(context: &SendContext, beside: &Headers) -> Result<(), SendErro
 fn text(id: Uuid) -> String {
     let mut buffer = Uuid::encode_buffer();
     id.hyphenated().encode_lower(&mut buffer).to_owned()
-}
-
-impl Origin<'_> {
-    /// Passes ids, headers and trace of the consumed message on to one that it causes.
-    pub(crate) fn apply(&self, context: &mut SendContext) {
-        let (from, to) = (self.envelope, &mut context.envelope);
-        to.conversation_id = from.conversation_id.or_else(|| Some(Uuid::now_v7()));
-        to.initiator_id = from.correlation_id.or(from.request_id);
-        to.source_address = Some(Arc::clone(self.address));
-        for (name, value) in from.headers.iter().filter(|(name, _)| is_user_header(name)) {
-            if !to.headers.contains(name) {
-                to.headers.insert(name.to_owned(), value.clone());
-            }
-        }
-        inject(self.propagator, Some(self.trace), &mut to.headers);
-        context.priority = self.priority;
-        context.codec = self.codec;
-    }
-}
-
-/// Returns `true` if a header belongs to the user and is passed on.
-/// `MT-…`, `traceparent` and the idempotency key belong to their own message only.
-pub(crate) fn is_user_header(name: &str) -> bool {
-    !name
-        .get(..3)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("MT-"))
-        && !name.eq_ignore_ascii_case("traceparent")
-        && !name.eq_ignore_ascii_case(KEY_HEADER)
 }

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Result};
 
 use crate::names::Names;
-use crate::recurring_row::{Columns, RecurringRow};
-use crate::store::RecurringTable;
+use crate::recurring_row::{Columns, RecurringRow, RecurringTable};
 
 /// Columns of a row; times become microseconds.
 macro_rules! columns {

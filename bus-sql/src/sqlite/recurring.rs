@@ -7,8 +7,7 @@ use sqlx::{Result, Sqlite, SqliteConnection, SqlitePool};
 
 use super::now;
 use crate::names::Names;
-use crate::recurring_row::{Columns, RecurringRow};
-use crate::store::RecurringTable;
+use crate::recurring_row::{Columns, RecurringRow, RecurringTable};
 
 /// Columns of a row.
 macro_rules! columns {
